@@ -1,0 +1,52 @@
+# `make demo` and `make test` each do all set-up in a virtual environment of their own, .venv; nothing else is needed
+# than Python 3.11 or newer and a C++20 compiler.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# One constraints file for every install; the build uses the environment's own tools, so it is pinned by it too.
+PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
+NATIVE := CMakeLists.txt $(shell find native -type f)
+JOBS   ?= 2
+
+.PHONY: demo test lint format bench docs clean
+
+demo: $(VENV)/.demo
+	$(BIN)/rectifier demo $(if $(DEMO),$(DEMO),--html rectifier-demo.html --force)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest --numprocesses $(JOBS) $(PYTEST)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(filter %.hpp %.cpp,$(NATIVE))
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(filter %.hpp %.cpp,$(NATIVE))
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/functions.py
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+clean:
+	rm -rf $(VENV) build docs/_build docs/_generated
+
+$(VENV)/.build-tools: constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rectifier needs Python 3.11 or newer; PYTHON=... chooses another")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) scikit-build-core nanobind numpy cmake ninja
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.build-tools pyproject.toml $(NATIVE)
+	$(PIP) --no-build-isolation --editable ".[demo]"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(PIP) --no-build-isolation --editable ".[dev]"
+	@touch $@
