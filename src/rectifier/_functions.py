@@ -1,0 +1,203 @@
+"""The public functions: one :class:`Rectifier` per row of the family."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from . import _native
+from ._family import Row, family
+from ._gate import Gate
+from .errors import RectifierTypeError, RectifierValueError
+from .frameworks import numpy as numpy_ops
+from .frameworks import ops_of
+
+__all__ = ["FUNCTIONS", "Rectifier"]
+
+
+class Rectifier:
+    """One function of the rectified-linear family.
+
+    Call it on an array of any framework: the result is an array of the same kind and dtype. NumPy arrays (and all
+    that speak ``__array_ufunc__``) end in a true ufunc: ``out=`` and ``where=`` work, operands broadcast, a 0-d input
+    gives a scalar, overlap of ``out`` with the input is handled. Integers and bool promote as in ``np.exp``, but ``relu``,
+    ``relu6`` and ``abs`` keep integers.
+
+    >>> import numpy as np, rectifier
+    >>> rectifier.leaky_relu(np.array([-2.0, 3.0]), negative_slope=0.1)
+    array([-0.2,  3. ])
+    >>> rectifier.elu.derivative(np.float32(0.0), alpha=0.5)
+    np.float32(0.5)
+    """
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self.name = row.name
+        kernel = "leaky_relu" if row.name == "prelu" else row.name
+        self._value_ufunc: np.ufunc = getattr(_native, kernel)
+        self._derivative_ufunc: np.ufunc = getattr(_native, f"{kernel}_derivative")
+        self._inverse_ufunc: np.ufunc | None = getattr(_native, f"{kernel}_inverse") if row.inverse else None
+        self._value_defaults = {p.name: p.default for p in row.parameters if p.of == "value"}
+        # The slope of abs, the ceiling of relu6 … shape the derivative as well as the value.
+        self._derivative_defaults = {p.name: p.default for p in row.parameters}
+        self.__doc__ = _docstring(row)
+        self.__signature__ = _signature(self._value_defaults)
+
+    def __call__(self, x: Any, /, *, out: Any = None, where: Any = True, **parameters: Any) -> Any:
+        if type(x) is not np.ndarray:
+            ops = ops_of(self.name, x)
+            if ops is not None:
+                return self._in_framework(ops, x, out, where, parameters)
+        given = self._complete(self.name, self._value_defaults, parameters)
+        return numpy_ops.call(
+            self.row,
+            self.name,
+            self._value_ufunc,
+            x,
+            given,
+            out=out,
+            where=where,
+            keep_integers=self.row.integers,
+        )
+
+    def derivative(self, x: Any, /, *, out: Any = None, where: Any = True, **parameters: Any) -> Any:
+        """f′(x), with the stated convention at each kink (see ``row.kinks``); NaN at NaN.
+
+        x: a NumPy array (or one that speaks ``__array_ufunc__``) of any shape. Parameters as in the call; ``relu`` also
+        takes ``at_zero`` in [0, 1]. Returns an array of x's dtype (integers promote as in ``np.exp``).
+        Raises RectifierTypeError, RectifierValueError for an input, parameter or ``out`` that cannot be used.
+        """
+        function = f"{self.name}.derivative"
+        self._refuse_other_frameworks(function, x)
+        given = self._complete(function, self._derivative_defaults, parameters)
+        return numpy_ops.call(self.row, function, self._derivative_ufunc, x, given, out=out, where=where)
+
+    def inverse(self, h: Any, /, *, out: Any = None, where: Any = True, **parameters: Any) -> Any:
+        """The z with f(z) = h; NaN outside the range of f.
+
+        There for leaky_relu (slope > 0), elu, celu, selu and softplus, which are one to one.
+        Raises RectifierTypeError for the others.
+        """
+        function = f"{self.name}.inverse"
+        if self._inverse_ufunc is None:
+            raise RectifierTypeError(
+                f"{function}: `{self.name}` must be one to one to have an inverse; got {self.row.formula}. "
+                f"Those with one: {', '.join(row.name for row in family.values() if row.inverse)}."
+            )
+        self._refuse_other_frameworks(function, h)
+        given = self._complete(function, self._value_defaults, parameters)
+        slope = given.get("negative_slope", 1.0)
+        if numpy_ops.is_numeric(slope) and not np.all(np.asarray(slope) > 0):
+            raise RectifierValueError(
+                f"{function}: `negative_slope` must be greater than 0 for a function that is one to one; "
+                f"got {np.min(slope)}. Pass a number such as 0.01."
+            )
+        return numpy_ops.call(self.row, function, self._inverse_ufunc, h, given, out=out, where=where)
+
+    def gate(self, x: Any, /) -> Gate:
+        """Which values are open (z > 0, or NaN), one bit each. x: a NumPy array of any shape."""
+        function = f"{self.name}.gate"
+        self._refuse_other_frameworks(function, x)
+        return Gate(np.asarray(numpy_ops.input_array(function, x)))
+
+    def _complete(
+        self, function: str, defaults: Mapping[str, float | None], given: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The parameters in their order, with defaults filled in."""
+        if not given.keys() <= defaults.keys():
+            raise numpy_ops.unknown_parameter(function, given, tuple(defaults))
+        complete = {**defaults, **given}
+        for name, value in complete.items():
+            if value is None:
+                raise RectifierTypeError(
+                    f"{function}: `{name}` must be given; got none. "
+                    f"Pass a number such as {self.row.parameter(name).domain.example}, or an array of them."
+                )
+        return complete
+
+    def _in_framework(self, ops: Any, x: Any, out: Any, where: Any, parameters: Mapping[str, Any]) -> Any:
+        if out is not None or where is not True:
+            raise RectifierTypeError(
+                f"{self.name}: `out` and `where` must be left out for a {type(x).__qualname__}; they are NumPy's. "
+                "Assign the result instead."
+            )
+        return ops.apply(self.name, x, **self._complete(self.name, self._value_defaults, parameters))
+
+    def _refuse_other_frameworks(self, function: str, x: Any) -> None:
+        if ops_of(function, x) is not None:
+            raise RectifierTypeError(
+                f"{function}: `x` must be a NumPy array; got {type(x).__qualname__}. "
+                "Pass x.detach().numpy(), or differentiate with the framework's own autograd."
+            )
+
+    def __repr__(self) -> str:
+        return f"<rectifier.{self.name}: {self.row.formula}>"
+
+    def _repr_html_(self) -> str:
+        from .show.html import card
+
+        return card(self.name)
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return _by_name, (self.name,)
+
+
+class PRelu(Rectifier):
+    """``prelu`` also has the derivative with respect to its slope."""
+
+    def slope_derivative(self, x: Any, /, *, out: Any = None, where: Any = True) -> Any:
+        """∂f/∂s = min(0, x), the same for every slope. x: a NumPy array of any shape; returns one of its dtype."""
+        function = f"{self.name}.slope_derivative"
+        self._refuse_other_frameworks(function, x)
+        return numpy_ops.call(self.row, function, _native.leaky_relu_slope_derivative, x, {}, out=out, where=where)
+
+
+def _by_name(name: str) -> Rectifier:
+    return FUNCTIONS[name]
+
+
+def _signature(defaults: Mapping[str, float | None]) -> inspect.Signature:
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Signature(
+        [
+            inspect.Parameter("x", inspect.Parameter.POSITIONAL_ONLY),
+            *(
+                inspect.Parameter(name, keyword, default=inspect.Parameter.empty if default is None else default)
+                for name, default in defaults.items()
+            ),
+            inspect.Parameter("out", keyword, default=None),
+            inspect.Parameter("where", keyword, default=True),
+        ]
+    )
+
+
+def _docstring(row: Row) -> str:
+    kinks = "; ".join(f"at z = {kink.at}: {kink.derivative}" for kink in row.kinks) or "none"
+    parameters = "\n".join(
+        f"{p.name}: {p.meaning}; {p.domain.rule}; default {'none' if p.default is None else p.default}"
+        + (" (derivative only)" if p.of == "derivative" else "")
+        for p in row.parameters
+    )
+    arrays = "a NumPy array of any shape" if row.comparison else "an array of any framework and shape"
+    return f"""{row.title}: f(z) = {row.formula}.
+
+Derivative: {row.derivative}. Convention at kinks: {kinks}. Range: {row.range}.
+
+x: {arrays}, float16, bfloat16, float32, float64{", integer" if row.integers else ", integer (promotes as in np.exp)"}
+{parameters}
+out, where: as in a NumPy ufunc
+
+Returns an array of the same kind and dtype. Raises RectifierTypeError for a dtype or ``out`` that cannot be used,
+RectifierValueError for a parameter outside its domain or one that does not broadcast.
+
+Source: {row.citation}.
+"""
+
+
+#: name → public function.
+FUNCTIONS: Mapping[str, Rectifier] = {
+    name: (PRelu if name == "prelu" else Rectifier)(row) for name, row in family.items()
+}

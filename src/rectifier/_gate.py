@@ -1,0 +1,80 @@
+"""The gate: one bit per value that says whether a unit fired."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _native
+
+__all__ = ["Gate"]
+
+
+class Gate:
+    """Which values of an array were open (z > 0, or NaN), one bit each.
+
+    The bits lie flat over the array's memory order, eight to a byte, least significant first; the last byte is padded
+    with zeros. A Gate cannot be changed.
+
+    >>> import numpy as np, rectifier
+    >>> gate = rectifier.relu.gate(np.array([[1.0, -2.0], [3.0, 0.5]]))
+    >>> gate.unpack()
+    array([[ True, False],
+           [ True,  True]])
+    >>> gate.count(axis=0)
+    array([2, 1])
+    >>> gate.nbytes
+    1
+    """
+
+    __slots__ = ("_order", "bits", "shape")
+
+    bits: npt.NDArray[np.uint8]
+    """The packed bits, shape (⌈size / 8⌉,), read-only."""
+    shape: tuple[int, ...]
+    """Shape of the array that it was taken from."""
+
+    def __init__(self, z: npt.NDArray[Any]) -> None:
+        # The axes from the slowest to the fastest in memory: a transposed or channels-last array is packed as it lies.
+        order = tuple(sorted(range(z.ndim), key=lambda axis: -abs(z.strides[axis])))
+        flat = np.ascontiguousarray(z.transpose(order)).reshape(-1)
+        if not flat.dtype.isnative:
+            flat = flat.astype(flat.dtype.newbyteorder("="))
+        self.bits = _native.pack_gate(flat)
+        self.bits.flags.writeable = False
+        self.shape = z.shape
+        self._order = order
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the packed bits take: ⌈size / 8⌉."""
+        return int(self.bits.nbytes)
+
+    def unpack(self) -> npt.NDArray[np.bool_]:
+        """One boolean a value, in the shape of the array that the gate was taken from."""
+        flat = np.unpackbits(self.bits, count=self.size, bitorder="little").view(np.bool_)
+        laid_out = flat.reshape([self.shape[axis] for axis in self._order])
+        return laid_out.transpose(np.argsort(self._order)) if self._order else laid_out
+
+    def count(self, axis: int | tuple[int, ...] | None = None) -> npt.NDArray[np.int64]:
+        """Number of open gates, over the whole array or along ``axis`` (as in ``np.sum``)."""
+        if axis is None:
+            return np.asarray(np.bitwise_count(self.bits).sum(dtype=np.int64))[()]
+        return np.asarray(self.unpack().sum(axis=axis, dtype=np.int64))[()]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Gate):
+            return NotImplemented
+        return self.shape == other.shape and bool(np.array_equal(self.unpack(), other.unpack()))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<Gate of shape {self.shape}: {self.count()} of {self.size} open, {self.nbytes} bytes>"

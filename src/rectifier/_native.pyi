@@ -1,0 +1,46 @@
+"""Types of the compiled module (native/module.cpp)."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+# x, then the parameters that broadcast with it
+relu: np.ufunc
+leaky_relu: np.ufunc
+abs: np.ufunc
+relu6: np.ufunc
+squared_relu: np.ufunc
+elu: np.ufunc
+celu: np.ufunc
+selu: np.ufunc
+softplus: np.ufunc
+sigmoid: np.ufunc
+tanh: np.ufunc
+threshold: np.ufunc
+
+relu_derivative: np.ufunc
+leaky_relu_derivative: np.ufunc
+leaky_relu_slope_derivative: np.ufunc
+abs_derivative: np.ufunc
+relu6_derivative: np.ufunc
+squared_relu_derivative: np.ufunc
+elu_derivative: np.ufunc
+celu_derivative: np.ufunc
+selu_derivative: np.ufunc
+softplus_derivative: np.ufunc
+sigmoid_derivative: np.ufunc
+tanh_derivative: np.ufunc
+threshold_derivative: np.ufunc
+
+leaky_relu_inverse: np.ufunc
+elu_inverse: np.ufunc
+celu_inverse: np.ufunc
+selu_inverse: np.ufunc
+softplus_inverse: np.ufunc
+
+def register_bfloat16(dtype: Any) -> None: ...
+def pack_gate(x: npt.NDArray[Any]) -> npt.NDArray[np.uint8]: ...
+def isa() -> str: ...
+def supported_isas() -> list[str]: ...
+def use_isa(name: str) -> None: ...

@@ -1,0 +1,28 @@
+"""The errors that the library raises on purpose.
+
+Every one derives from :class:`RectifierError` and from the built-in class a caller would expect
+(``ValueError`` or ``TypeError``), and carries exactly one string that says function, `argument`, rule, value got
+and cure, for example::
+
+    leaky_relu: `negative_slope` must be finite; got nan. Pass a number such as 0.01.
+"""
+
+from __future__ import annotations
+
+__all__ = ["RectifierError", "RectifierTypeError", "RectifierValueError", "TargetError"]
+
+
+class RectifierError(Exception):
+    """Base of every error that this library raises on purpose."""
+
+
+class RectifierValueError(RectifierError, ValueError):
+    """An argument of a right type with a value that cannot be used."""
+
+
+class RectifierTypeError(RectifierError, TypeError):
+    """An argument of a type (or an array of a dtype) that cannot be used."""
+
+
+class TargetError(RectifierError, ValueError):
+    """The user's own code (the TARGET of ``rectifier check``) could not be imported, called or used."""

@@ -1,0 +1,195 @@
+"""What NumPy asks for around a ufunc: dtypes, parameters, ``out``; errors that say what to do.
+
+The result has x's dtype. Every parameter becomes float64 for float64 x and float32 otherwise *before* the ufunc is
+called, so the result is the exact real function of those, rounded once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .._family import Parameter, Row
+from ..errors import RectifierTypeError, RectifierValueError
+
+__all__ = ["call", "input_array", "is_numeric", "parameter_value", "unknown_parameter"]
+
+_FLOATS = {np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)}
+try:
+    import ml_dtypes
+
+    _FLOATS.add(np.dtype(ml_dtypes.bfloat16))
+except ImportError:  # bfloat16 arrays exist only where ml_dtypes does
+    pass
+
+
+def call(
+    row: Row,
+    function: str,
+    ufunc: np.ufunc,
+    x: Any,
+    parameters: Mapping[str, Any],
+    *,
+    out: Any = None,
+    where: Any = True,
+    keep_integers: bool = False,
+) -> Any:
+    """Apply a ufunc whose inputs are x and then ``parameters``, in their order."""
+    x = input_array(function, x)
+    if keep_integers and x.dtype.kind in "iu":
+        operands = _integer_operands(row, function, x, parameters)
+        if operands is not None:
+            return _apply(function, ufunc, operands, out, where)
+    dtype = _computed_in(x.dtype)
+    values = [parameter_value(function, row.parameter(name), value, dtype) for name, value in parameters.items()]
+    for name, value in zip(parameters, values, strict=True):
+        _check_broadcast(function, name, value, x)
+    return _apply(function, ufunc, [x, *values], out, where)
+
+
+def input_array(function: str, x: Any) -> Any:
+    """x as an array of a dtype that the ufuncs take: float16, bfloat16, float32, float64, an integer or bool.
+
+    Arrays that speak ``__array_ufunc__`` (Dask, xarray, …) are returned as they are.
+    """
+    if not hasattr(x, "__array_ufunc__") or not hasattr(x, "dtype"):
+        try:
+            x = np.asarray(x)
+        except ValueError as error:
+            raise RectifierTypeError(
+                f"{function}: `x` must be an array of real numbers; got {type(x).__name__} that NumPy cannot make "
+                "one of. Give every row the same length."
+            ) from error
+    dtype = x.dtype
+    if not (isinstance(dtype, np.dtype) and (dtype.kind in "iub" or dtype.newbyteorder("=") in _FLOATS)):
+        raise RectifierTypeError(
+            f"{function}: `x` must hold float16, bfloat16, float32, float64, integers or bool; got {dtype}. "
+            f"{_dtype_cure(dtype)}"
+        )
+    return x
+
+
+def _dtype_cure(dtype: Any) -> str:
+    if dtype == np.dtype(np.longdouble):
+        return "Convert it with x.astype(numpy.float64)."
+    if getattr(dtype, "kind", "") == "c":
+        return "Apply it to x.real and x.imag, or to numpy.abs(x)."
+    return "Convert it with x.astype(numpy.float32)."
+
+
+def _computed_in(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The floating dtype that ``np.exp`` would give."""
+    if dtype.kind not in "iub":
+        return dtype.newbyteorder("=")
+    return np.dtype({1: np.float16, 2: np.float32}.get(dtype.itemsize, np.float64))
+
+
+def parameter_value(function: str, parameter: Parameter, value: Any, dtype: np.dtype[Any]) -> Any:
+    """A parameter for arrays of ``dtype``: float64 for float64, float32 otherwise; checked against its domain."""
+    wide = np.float64 if dtype == np.float64 else np.float32
+    if isinstance(value, (bool, np.bool_)) or not is_numeric(value):
+        raise RectifierTypeError(
+            f"{function}: `{parameter.name}` must be a number or an array of numbers; got {value!r}. "
+            f"Pass a number such as {parameter.domain.example}."
+        )
+    if hasattr(value, "__array_ufunc__") and not isinstance(value, (np.ndarray, np.generic)):
+        return value.astype(wide)  # a lazy array: its values cannot be looked at now
+    with np.errstate(over="ignore", under="ignore"):
+        converted = np.asarray(value).astype(wide)
+    good = parameter.domain.holds(converted)
+    if not good.all():
+        culprit = np.asarray(value)[~good].flat[0] if converted.ndim else value
+        where = "" if wide is np.float64 or not _holds_wider(parameter, culprit) else " in float32"
+        raise RectifierValueError(
+            f"{function}: `{parameter.name}` {parameter.domain.rule}{where}; got {culprit}. "
+            f"Pass a number such as {parameter.domain.example}."
+        )
+    return converted if converted.ndim else converted[()]
+
+
+def is_numeric(value: Any) -> bool:
+    if hasattr(value, "__array_ufunc__") and hasattr(value, "dtype"):
+        dtype = value.dtype
+    else:
+        try:
+            dtype = np.asarray(value).dtype
+        except ValueError:
+            return False
+    return bool(dtype.kind in "iuf" or dtype in _FLOATS)
+
+
+def _holds_wider(parameter: Parameter, value: Any) -> bool:
+    return bool(parameter.domain.holds(np.asarray(value, dtype=np.float64)))
+
+
+def _check_broadcast(function: str, name: str, value: Any, x: Any) -> None:
+    shape = np.shape(value)
+    if not shape or not hasattr(x, "shape"):
+        return
+    try:
+        np.broadcast_shapes(shape, x.shape)
+    except ValueError:
+        raise RectifierValueError(
+            f"{function}: `{name}` must broadcast with x of shape {tuple(x.shape)}; got shape {shape}. "
+            "Give it one value for each entry of the last axis, or reshape it with numpy.expand_dims."
+        ) from None
+
+
+def _integer_operands(row: Row, function: str, x: Any, parameters: Mapping[str, Any]) -> list[Any] | None:
+    """x and its parameters as x's integer dtype; None where a parameter is not whole, so that x must promote."""
+    operands = [x]
+    for name, value in parameters.items():
+        checked = np.asarray(parameter_value(function, row.parameter(name), value, np.dtype(np.float64)))
+        if (checked != np.floor(checked)).any():
+            return None
+        _check_broadcast(function, name, checked, x)
+        limits = np.iinfo(x.dtype)
+        # A bound beyond the dtype bounds nothing; float(max) of 64 bits rounds up, hence the comparison first.
+        whole = np.where(checked >= float(limits.max), limits.max, np.minimum(checked, 2.0**62).astype(np.int64))
+        operands.append(whole.astype(x.dtype.newbyteorder("="))[()])
+    return operands
+
+
+def _apply(function: str, ufunc: np.ufunc, operands: list[Any], out: Any, where: Any) -> Any:
+    if out is None and where is True:
+        return ufunc(*operands)
+    if out is not None:
+        _check_out(function, operands, out)
+    return ufunc(*operands, out=out, where=where)
+
+
+def _check_out(function: str, operands: list[Any], out: Any) -> None:
+    if isinstance(out, tuple) and len(out) == 1:
+        out = out[0]
+    if not isinstance(out, np.ndarray):
+        if hasattr(out, "__array_ufunc__"):
+            return
+        raise RectifierTypeError(
+            f"{function}: `out` must be an array; got {type(out).__name__}. Pass numpy.empty_like(x)."
+        )
+    x = operands[0]
+    shape = np.broadcast_shapes(*(np.shape(operand) for operand in operands))
+    dtype = x.dtype if len(operands) == 1 or operands[1].dtype == x.dtype else _computed_in(x.dtype)
+    if out.shape != shape:
+        raise RectifierValueError(
+            f"{function}: `out` must have the shape of the result, {shape}; got {out.shape}. "
+            f"Pass numpy.empty({shape}, x.dtype)."
+        )
+    if not np.can_cast(dtype, out.dtype, casting="same_kind"):
+        raise RectifierTypeError(
+            f"{function}: `out` must be of a dtype that {dtype} casts to within its kind; got {out.dtype}. "
+            f"Pass an array of {dtype}."
+        )
+    if not out.flags.writeable:
+        raise RectifierValueError(
+            f"{function}: `out` must be writeable; got a read-only array. Pass numpy.empty_like(x)."
+        )
+
+
+def unknown_parameter(function: str, parameters: Mapping[str, Any], known: tuple[str, ...]) -> RectifierTypeError:
+    """The error for a keyword that the function does not have."""
+    name, value = next((name, value) for name, value in parameters.items() if name not in known)
+    cure = f"Its parameters: {', '.join(known)}." if known else "It has no parameters."
+    return RectifierTypeError(f"{function}: `{name}` is not a parameter of it; got {name}={value!r}. {cure}")
