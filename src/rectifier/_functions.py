@@ -23,8 +23,8 @@ class Rectifier:
 
     Call it on an array of any framework: the result is an array of the same kind and dtype. NumPy arrays (and all
     that speak ``__array_ufunc__``) end in a true ufunc: ``out=`` and ``where=`` work, operands broadcast, a 0-d input
-    gives a scalar, overlap of ``out`` with the input is handled. Integers and bool promote as in ``np.exp``, but ``relu``,
-    ``relu6`` and ``abs`` keep integers.
+    gives a scalar, overlap of ``out`` with the input is handled. Integers and bool promote as in ``np.exp``, but
+    ``relu``, ``relu6`` and ``abs`` keep integers.
 
     >>> import numpy as np, rectifier
     >>> rectifier.leaky_relu(np.array([-2.0, 3.0]), negative_slope=0.1)
@@ -43,11 +43,18 @@ class Rectifier:
         self._value_defaults = {p.name: p.default for p in row.parameters if p.of == "value"}
         # The slope of abs, the ceiling of relu6 … shape the derivative as well as the value.
         self._derivative_defaults = {p.name: p.default for p in row.parameters}
+        # dtype → the default parameters as the ufunc takes them: the common call goes straight to the ufunc.
+        self._ready = {dtype: self._operands(dtype) for dtype in numpy_ops.FLOATS}
         self.__doc__ = _docstring(row)
         self.__signature__ = _signature(self._value_defaults)
 
     def __call__(self, x: Any, /, *, out: Any = None, where: Any = True, **parameters: Any) -> Any:
-        if type(x) is not np.ndarray:
+        if type(x) is np.ndarray:
+            if not parameters and out is None and where is True:
+                ready = self._ready.get(x.dtype)
+                if ready is not None:
+                    return self._value_ufunc(x, *ready)
+        else:
             ops = ops_of(self.name, x)
             if ops is not None:
                 return self._in_framework(ops, x, out, where, parameters)
@@ -102,6 +109,14 @@ class Rectifier:
         function = f"{self.name}.gate"
         self._refuse_other_frameworks(function, x)
         return Gate(np.asarray(numpy_ops.input_array(function, x)))
+
+    def _operands(self, dtype: np.dtype[Any]) -> tuple[Any, ...] | None:
+        """The default parameters for arrays of this dtype; None where one must be given."""
+        values = [
+            None if value is None else numpy_ops.parameter_value(self.name, self.row.parameter(name), value, dtype)
+            for name, value in self._value_defaults.items()
+        ]
+        return None if None in values else tuple(values)
 
     def _complete(
         self, function: str, defaults: Mapping[str, float | None], given: Mapping[str, Any]

@@ -6,6 +6,7 @@ called, so the result is the exact real function of those, rounded once.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,13 +15,14 @@ import numpy as np
 from .._family import Parameter, Row
 from ..errors import RectifierTypeError, RectifierValueError
 
-__all__ = ["call", "input_array", "is_numeric", "parameter_value", "unknown_parameter"]
+__all__ = ["FLOATS", "call", "input_array", "is_numeric", "parameter_value", "unknown_parameter"]
 
-_FLOATS = {np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)}
+#: The floating dtypes that the ufuncs take.
+FLOATS: set[np.dtype[Any]] = {np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)}
 try:
     import ml_dtypes
 
-    _FLOATS.add(np.dtype(ml_dtypes.bfloat16))
+    FLOATS.add(np.dtype(ml_dtypes.bfloat16))
 except ImportError:  # bfloat16 arrays exist only where ml_dtypes does
     pass
 
@@ -63,7 +65,7 @@ def input_array(function: str, x: Any) -> Any:
                 "one of. Give every row the same length."
             ) from error
     dtype = x.dtype
-    if not (isinstance(dtype, np.dtype) and (dtype.kind in "iub" or dtype.newbyteorder("=") in _FLOATS)):
+    if not (isinstance(dtype, np.dtype) and (dtype.kind in "iub" or dtype.newbyteorder("=") in FLOATS)):
         raise RectifierTypeError(
             f"{function}: `x` must hold float16, bfloat16, float32, float64, integers or bool; got {dtype}. "
             f"{_dtype_cure(dtype)}"
@@ -88,6 +90,8 @@ def _computed_in(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def parameter_value(function: str, parameter: Parameter, value: Any, dtype: np.dtype[Any]) -> Any:
     """A parameter for arrays of ``dtype``: float64 for float64, float32 otherwise; checked against its domain."""
+    if type(value) is float:
+        return _number(function, parameter, value, dtype == np.float64)
     wide = np.float64 if dtype == np.float64 else np.float32
     if isinstance(value, (bool, np.bool_)) or not is_numeric(value):
         raise RectifierTypeError(
@@ -96,6 +100,16 @@ def parameter_value(function: str, parameter: Parameter, value: Any, dtype: np.d
         )
     if hasattr(value, "__array_ufunc__") and not isinstance(value, (np.ndarray, np.generic)):
         return value.astype(wide)  # a lazy array: its values cannot be looked at now
+    return _checked(function, parameter, value, wide)
+
+
+@functools.lru_cache(maxsize=1024)
+def _number(function: str, parameter: Parameter, value: float, is_float64: bool) -> Any:
+    """A Python number: remembered, as checking one takes ten times as long as the ufunc does on a small array."""
+    return _checked(function, parameter, value, np.float64 if is_float64 else np.float32)
+
+
+def _checked(function: str, parameter: Parameter, value: Any, wide: type[np.floating[Any]]) -> Any:
     with np.errstate(over="ignore", under="ignore"):
         converted = np.asarray(value).astype(wide)
     good = parameter.domain.holds(converted)
@@ -117,7 +131,7 @@ def is_numeric(value: Any) -> bool:
             dtype = np.asarray(value).dtype
         except ValueError:
             return False
-    return bool(dtype.kind in "iuf" or dtype in _FLOATS)
+    return bool(dtype.kind in "iuf" or dtype in FLOATS)
 
 
 def _holds_wider(parameter: Parameter, value: Any) -> bool:
@@ -145,10 +159,12 @@ def _integer_operands(row: Row, function: str, x: Any, parameters: Mapping[str, 
         if (checked != np.floor(checked)).any():
             return None
         _check_broadcast(function, name, checked, x)
-        limits = np.iinfo(x.dtype)
-        # A bound beyond the dtype bounds nothing; float(max) of 64 bits rounds up, hence the comparison first.
-        whole = np.where(checked >= float(limits.max), limits.max, np.minimum(checked, 2.0**62).astype(np.int64))
-        operands.append(whole.astype(x.dtype.newbyteorder("="))[()])
+        dtype = x.dtype.newbyteorder("=")
+        limit = np.iinfo(dtype).max
+        # A bound beyond the dtype bounds nothing, and converting it would wrap. float(limit) may round up, hence >=.
+        beyond = checked >= float(limit)
+        whole = np.where(beyond, dtype.type(limit), np.where(beyond, 0.0, checked).astype(dtype))
+        operands.append(whole[()])
     return operands
 
 
