@@ -1,0 +1,355 @@
+"""Records: what the check-up saw and what it concluded, as frozen dataclasses of plain NumPy arrays.
+
+Nothing here knows a framework. An observer (one per framework) makes :class:`Snapshot` objects, :mod:`.judge` turns
+them into :class:`Finding` objects, a :class:`Record` holds both, and every report is made from a record alone.
+A record is written as one JSON document (:meth:`Record.to_json`) and read back (:meth:`Record.from_json`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import RectifierValueError
+
+__all__ = ["FAULTS", "Finding", "Kind", "LayerVitals", "Receipt", "Record", "SiteVitals", "Snapshot"]
+
+SCHEMA = "rectifier-record/1"
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+Kind = Literal[
+    "dead",
+    "silent",
+    "rare",
+    "always_open",
+    "always_closed",
+    "dormant",
+    "vanishing_gradient",
+    "exploding_gradient",
+    "vanishing_activation",
+    "exploding_activation",
+    "nan",
+]
+
+#: Kinds that are faults; the others are observations (an always-open unit is linear, not ill).
+FAULTS: frozenset[str] = frozenset(
+    {
+        "dead",
+        "silent",
+        "dormant",
+        "vanishing_gradient",
+        "exploding_gradient",
+        "vanishing_activation",
+        "exploding_activation",
+        "nan",
+    }
+)
+
+
+@dataclass(frozen=True, eq=False)
+class SiteVitals:
+    """What one site (one place where a rectifier is applied) did over ``examples`` examples.
+
+    Arrays have one entry a unit (shape ``(units,)``).
+    """
+
+    site: str
+    """Name of the place: the module's qualified name (``"layers.1"``), or ``"relu#0"``, ``"block.relu#1"`` for the n-th
+    functional call inside a module."""
+    rectifier: str
+    """Name of the function's row in :data:`rectifier.family`, such as ``"leaky_relu"``."""
+    parameters: Mapping[str, float]
+    """Its parameters where they are numbers, such as ``{"negative_slope": 0.01}``."""
+    layer: str | None
+    """Qualified name of the layer that makes the units (through a BatchNorm), where it could be followed."""
+    examples: int
+    """Values seen of each unit: samples, or samples × positions."""
+    fired: Ints
+    """Examples at which the gate was open (z > 0; a NaN is not a firing)."""
+    nan: Ints
+    """Examples at which z was NaN."""
+    sum_h: Floats
+    """Σ h over the examples that are not NaN."""
+    sum_abs_h: Floats
+    """Σ |h| over the examples that are not NaN."""
+    min_z: Floats
+    """Smallest pre-activation seen."""
+    max_z: Floats
+    """Largest pre-activation seen."""
+    rms_h: float
+    """Root mean square of h over all units and examples."""
+    gradient_rms: float | None = None
+    """Root mean square of ∂loss/∂h over all units and examples; None where there was no loss."""
+    gradient_abs: Floats | None = None
+    """Mean |∂loss/∂z| of each unit; None where there was no loss."""
+    upstream: str | None = None
+    """Site whose outputs feed the layer that makes the units, where it could be followed."""
+    bias: Floats | None = None
+    """Bias of each unit in that layer; None without one."""
+    weight_norm: Floats | None = None
+    """Euclidean norm of each unit's incoming weights."""
+    moved: Floats | None = None
+    """‖Δw‖ ÷ ‖w‖ of each unit's incoming weights (and bias) since the last snapshot; None in the first."""
+    scale: Floats | None = None
+    """γ of each unit where a batch normalisation stands between the layer and the site."""
+    shift: Floats | None = None
+    """β likewise."""
+
+    @property
+    def units(self) -> int:
+        return int(self.fired.shape[0])
+
+    @property
+    def firing_rate(self) -> Floats:
+        """Share of the examples at which each unit fired, shape (units,); NaN where no example was seen."""
+        if self.examples == 0:
+            return np.full(self.units, math.nan)
+        return self.fired / self.examples
+
+
+@dataclass(frozen=True)
+class LayerVitals:
+    """Scales of one layer with weights (Linear or Conv), in the order in which the forward pass meets them."""
+
+    layer: str
+    fan_in: int
+    units: int
+    weight_rms: float
+    """Root mean square of the weights."""
+    activation_rms: float | None
+    """Root mean square of the layer's output z."""
+    gradient_rms: float | None
+    """Root mean square of ∂loss/∂z; None where there was no loss."""
+    weight_gradient_rms: float | None = None
+    """Root mean square of ∂loss/∂W; None where there was no loss."""
+    update_ratio: float | None = None
+    """‖ΔW‖ ÷ ‖W‖ of the last step; None where no optimizer was watched."""
+    first: bool = False
+    """True where the layer acts on the model's input itself."""
+    input_mean: float | None = None
+    """Mean of the layer's inputs."""
+    input_rms: float | None = None
+    """Root mean square of the layer's inputs."""
+    values: float | None = None
+    """Values of the layer's output a sample: units × positions."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All sites and layers at one step."""
+
+    step: int
+    sites: tuple[SiteVitals, ...]
+    layers: tuple[LayerVitals, ...]
+    loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One conclusion about units of a site, or (``units`` empty) about a whole layer or model."""
+
+    kind: Kind
+    site: str
+    """Site or layer that it is about."""
+    units: tuple[int, ...]
+    total: int
+    """Units of that site (0 for a finding about a scale)."""
+    evidence: str
+    """What was measured, with its numbers and, for what was only seen, its bound."""
+    cause: str
+    """The likely cause, or ``"not known"`` with what was tried."""
+    remedy: str
+    """What to do about it."""
+    measures: Mapping[str, float] = field(default_factory=dict)
+    """The numbers of the evidence."""
+    proof: str | None = None
+    """For a unit that is dead: the bound that proves it, and for which inputs."""
+    since: Mapping[int, int] = field(default_factory=dict)
+    """unit → first snapshot step from which it never fired again; empty where there is no history."""
+
+    @property
+    def fault(self) -> bool:
+        return self.kind in FAULTS
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that a check-up saw and concluded, with what is needed to repeat it."""
+
+    model: str
+    """Class name of the model."""
+    source: Literal["check", "watch"]
+    snapshots: tuple[Snapshot, ...]
+    findings: tuple[Finding, ...] = ()
+    not_observed: tuple[str, ...] = ()
+    """What could not be seen, one line each: never taken as zero."""
+    stopped: str | None = None
+    """Where the user's code raised in the middle: the error; the record holds what was seen until then."""
+    seed: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    box: str | None = None
+    """The input box over which a unit was proved dead, in words."""
+    name: str = ""
+    """The target or run it is about, for titles."""
+
+    @property
+    def last(self) -> Snapshot:
+        if not self.snapshots:
+            raise RectifierValueError(
+                "record: `last` needs a record with a snapshot; got one without. Observe at least one batch."
+            )
+        return self.snapshots[-1]
+
+    def of(self, *kinds: str) -> tuple[Finding, ...]:
+        """The findings of these kinds."""
+        return tuple(finding for finding in self.findings if finding.kind in kinds)
+
+    def share(self, *kinds: str) -> float:
+        """Share of all observed units that a finding of one of these kinds names, in [0, 1]; NaN without units."""
+        total = sum(site.units for site in self.last.sites) if self.snapshots else 0
+        named = {(finding.site, unit) for finding in self.of(*kinds) for unit in finding.units}
+        return len(named) / total if total else math.nan
+
+    def with_findings(self, findings: tuple[Finding, ...]) -> Record:
+        return replace(self, findings=findings)
+
+    def to_json(self) -> str:
+        """The record as one JSON document (NaN and infinities as the strings "nan", "inf", "-inf")."""
+        return json.dumps({"schema": SCHEMA, **_plain(self)}, indent=1, allow_nan=False)
+
+    @staticmethod
+    def from_json(text: str) -> Record:
+        """Read what :meth:`to_json` wrote.
+
+        Raises RectifierValueError where the text is not such a record.
+        """
+        try:
+            document = json.loads(text)
+            if document.pop("schema") != SCHEMA:
+                raise KeyError("schema")
+            return _record(document)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RectifierValueError(
+                f"record: the text must be a record of schema {SCHEMA!r}; reading it failed with {error!r}. "
+                "Pass a file written with --json."
+            ) from error
+
+    @staticmethod
+    def read(path: str | Path) -> Record:
+        return Record.from_json(Path(path).read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What one act of ``heal`` or ``prune`` changed, what it did to the outputs, and how to take it back."""
+
+    act: Literal["recycle", "swap", "prune"]
+    site: str
+    units: tuple[int, ...]
+    change: str
+    """What was changed, in a sentence."""
+    output_change: float | None
+    """max |Δ output| on the probe batch, measured before against after; None without a probe."""
+    parameters_before: int
+    parameters_after: int
+    undo: Callable[[], None] = field(repr=False, compare=False)
+    """Takes the act back, bit for bit (weights, biases, optimizer state)."""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (SiteVitals, LayerVitals, Snapshot, Finding, Record)):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, np.ndarray):
+        return [_plain(item) for item in value.tolist()]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _floats(value: Any) -> Floats:
+    return np.array([float(item) for item in value], dtype=np.float64)
+
+
+def _record(document: dict[str, Any]) -> Record:
+    return Record(
+        **{
+            **document,
+            "snapshots": tuple(_snapshot(item) for item in document["snapshots"]),
+            "findings": tuple(_finding(item) for item in document["findings"]),
+            "not_observed": tuple(document["not_observed"]),
+        }
+    )
+
+
+def _snapshot(document: dict[str, Any]) -> Snapshot:
+    return Snapshot(
+        step=int(document["step"]),
+        sites=tuple(_site(item) for item in document["sites"]),
+        layers=tuple(_layer(item) for item in document["layers"]),
+        loss=_number(document["loss"]),
+    )
+
+
+def _site(document: dict[str, Any]) -> SiteVitals:
+    optional = ("gradient_abs", "bias", "weight_norm", "moved", "scale", "shift")
+    return SiteVitals(
+        **{
+            **document,
+            "parameters": {key: float(value) for key, value in document["parameters"].items()},
+            "fired": np.array(document["fired"], dtype=np.int64),
+            "nan": np.array(document["nan"], dtype=np.int64),
+            **{name: _floats(document[name]) for name in ("sum_h", "sum_abs_h", "min_z", "max_z")},
+            "rms_h": float(document["rms_h"]),
+            "gradient_rms": _number(document["gradient_rms"]),
+            **{name: None if document.get(name) is None else _floats(document[name]) for name in optional},
+        }
+    )
+
+
+def _layer(document: dict[str, Any]) -> LayerVitals:
+    scales = (
+        "activation_rms",
+        "gradient_rms",
+        "weight_gradient_rms",
+        "update_ratio",
+        "input_mean",
+        "input_rms",
+        "values",
+    )
+    return LayerVitals(
+        **{
+            **document,
+            "weight_rms": float(document["weight_rms"]),
+            **{name: _number(document.get(name)) for name in scales},
+        }
+    )
+
+
+def _finding(document: dict[str, Any]) -> Finding:
+    return Finding(
+        **{
+            **document,
+            "units": tuple(document["units"]),
+            "measures": {key: float(value) for key, value in document["measures"].items()},
+            "since": {int(key): int(value) for key, value in document["since"].items()},
+        }
+    )

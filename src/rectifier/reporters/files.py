@@ -1,0 +1,85 @@
+"""Writing a report's file: never over another without being told to, and never half of one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from ..errors import RectifierValueError
+
+__all__ = ["check_writable", "write"]
+
+
+def check_writable(path: str | Path, force: bool = False) -> Path:
+    """Refuse a file that could not be written later; call it before a long run. Creates nothing.
+
+    Arguments
+        path: the file to be written.
+        force: True where an existing file may be replaced.
+
+    Returns the path. Raises RectifierValueError where the file exists (without ``force``), is a folder, or its
+    folder is absent or cannot be written to.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise RectifierValueError(f"write: `path` must be a file; got the folder {str(target)!r}. Add a file name.")
+    if target.exists() and not force:
+        raise RectifierValueError(
+            f"write: `path` must not exist yet; got {str(target)!r}, which does. "
+            "Pass force=True (--force) to replace it, or another name."
+        )
+    folder = target.parent
+    if not folder.is_dir():
+        raise RectifierValueError(
+            f"write: `path` must lie in a folder that exists; got {str(target)!r}. Create {str(folder)!r} first."
+        )
+    if not os.access(folder, os.W_OK):
+        raise RectifierValueError(
+            f"write: `path` must lie in a folder that can be written to; got {str(target)!r}. Pick another folder."
+        )
+    return target
+
+
+def write(path: str | Path, text: str, *, force: bool = False) -> Path:
+    """Write ``text`` (UTF-8) to ``path`` whole or not at all.
+
+    Returns the path. Raises RectifierValueError as :func:`check_writable`, and OSError where the disk fails; then
+    nothing is left behind and an existing file is as it was.
+    """
+    target = check_writable(path, force)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        # mkstemp makes the file private; a report is as readable as any file its user makes.
+        part.chmod(0o666 & ~_umask())
+        if force:
+            part.replace(target)
+        else:
+            _move_new(part, target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return target
+
+
+def _move_new(part: Path, target: Path) -> None:
+    """Rename that refuses a file which appeared in the meantime (a plain rename would replace it)."""
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        check_writable(target, force=False)
+        raise
+    except OSError:
+        # A file system without hard links: the check just made is all there is.
+        part.replace(target)
+        return
+    part.unlink()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,218 @@
+"""One self-contained HTML page: text, tables, cards and Plotly figures that open offline.
+
+The page knows nothing of records: :mod:`.html` and the demonstration hand it :class:`Section` objects. Everything it
+needs is inside it (Plotly's script once, about 5 MB), and its content security policy forbids every request and every
+script but the page's own two, so a layer's name can neither break it nor run.
+
+>>> from rectifier.reporters import page
+>>> text = page.render("Check-up of MLP", "No unit is silent.", [page.Section("Sites", ("One site, 64 units.",))])
+>>> text.startswith("<!DOCTYPE html>")
+True
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from markupsafe import Markup
+
+__all__ = ["Card", "Fact", "Figure", "Section", "Table", "Tone", "plain", "render"]
+
+Tone = Literal["bad", "warn", "good", "plain"]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_HEIGHT = 360
+_PROSE = 36
+
+# A column is set flush right only when every cell of it is a number, a dash for "none", or empty.
+_NUMBER = re.compile(r"[-−+±~<>≤≥]?\s?[\d][\d\s.,]*(e[-+−]?\d+)?\s?(%|×|ms|µs|s)?(\s?±\s?[\d.,]+\s?%?)?|–|")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of plain text; every row has as many cells as there are columns."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """A Plotly figure with what it says.
+
+    Leave colours to the page (the traces' colours come from its palette, in light and in dark) or take mid-tones
+    that read on both; leave the title to the caption. ``plot.layout.height`` is kept, in pixels, 360 by default.
+    Text inside a plot is Plotly's own pseudo-HTML: pass names through :func:`plain` first.
+    """
+
+    plot: go.Figure
+    caption: str
+    """Printed below the figure: how to read it, and what it shows."""
+    alt: str
+    """What a person who cannot see the figure should hear instead."""
+    wide: bool = True
+    """False: figures in a row share the width where there is room (small multiples)."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One conclusion: a headline and its labelled parts, such as ``("Cause", "too large a step")``."""
+
+    title: str
+    parts: tuple[tuple[str, str], ...]
+    tone: Tone = "plain"
+    label: str = ""
+    """A word or two in the corner, such as ``"fault"``: the tone is never told by colour alone."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One number of the strip under the summary."""
+
+    value: str
+    label: str
+    tone: Tone = "plain"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page; shown in this order: paragraphs, cards, figures, tables, notes."""
+
+    title: str
+    paragraphs: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+    cards: tuple[Card, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Lines of a bulleted list."""
+
+
+def plain(text: str) -> str:
+    """``text`` with markup characters escaped, for text inside a Plotly figure (names, ticks, hover).
+
+    >>> plain("<b>layer</b>")
+    '&lt;b&gt;layer&lt;/b&gt;'
+    """
+    return html.escape(text, quote=False)
+
+
+def render(
+    title: str, summary: str, sections: Sequence[Section], *, facts: Sequence[Fact] = (), footer: str = ""
+) -> str:
+    """The whole page as one HTML document.
+
+    Arguments
+        title: what the page is about, one line.
+        summary: the answer in a sentence or two, printed first and large; further lines (after a newline) smaller.
+        sections: the parts, in order.
+        facts: a strip of numbers under the summary.
+        footer: the last line, such as versions.
+
+    Returns the text of the file; all of it is escaped, nothing in it is loaded from elsewhere.
+    Raises RectifierValueError where a table's row and its columns differ in length.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    for section in sections:
+        for table in section.tables:
+            _check_rows(table)
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        finalize=_bind,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    library, script = _library(), _read("page.js")
+    figures = [figure for section in sections for figure in section.figures]
+    return environment.get_template("page.html").render(
+        title=title,
+        summary=summary,
+        sections=sections,
+        facts=facts,
+        footer=footer,
+        style=Markup(_read("page.css")),
+        library=Markup(library) if figures else "",
+        script=Markup(script),
+        # Only these two texts may run: a script that slipped through the escaping would still be refused.
+        policy=f"'sha256-{_digest(script)}'" + (f" 'sha256-{_digest(library)}'" if figures else ""),
+        figure_json=_figure_json,
+        height=_height,
+        column_classes=lambda table: [_column_class(table, place) for place in range(len(table.columns))],
+        themes=_themes_json(),
+    )
+
+
+def _bind(value: object) -> object:
+    """Keep a number and its per cent sign on one line."""
+    return value.replace(" %", "\u00a0%") if type(value) is str else value
+
+
+def _check_rows(table: Table) -> None:
+    from ..errors import RectifierValueError
+
+    for row in table.rows:
+        if len(row) != len(table.columns):
+            raise RectifierValueError(
+                f"render: `sections` must hold tables whose rows have one cell a column ({len(table.columns)}); "
+                f"got a row of {len(row)}: {row!r}. Add the missing cells."
+            )
+
+
+def _read(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _library() -> str:
+    """Plotly's script, with the line ends that an HTML parser would make of it (else its digest would differ)."""
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs()).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+
+
+def _height(figure: Figure) -> int:
+    return int(figure.plot.layout.height or _HEIGHT)
+
+
+def _column_class(table: Table, column: int) -> str:
+    """How a column is set: numbers flush right; prose wide enough to be read, also where the table must scroll."""
+    cells = [row[column] for row in table.rows]
+    if all(_NUMBER.fullmatch(cell) for cell in cells):
+        return "number"
+    return "prose" if any(len(cell) > _PROSE for cell in cells) else ""
+
+
+def _embed(value: Any) -> Markup:
+    """Plotly's JSON of ``value``, safe inside a ``<script type="application/json">``."""
+    from jinja2.utils import htmlsafe_json_dumps
+    from plotly.io.json import to_json_plotly
+
+    return htmlsafe_json_dumps(value, dumps=to_json_plotly)
+
+
+def _figure_json(figure: Figure) -> Markup:
+    document = figure.plot.to_plotly_json()
+    layout = {key: value for key, value in document["layout"].items() if key not in ("template", "height", "width")}
+    return _embed({"data": document["data"], "layout": layout, "frames": document.get("frames", [])})
+
+
+def _themes_json() -> Markup:
+    from ._themes import THEMES
+
+    return _embed(THEMES)

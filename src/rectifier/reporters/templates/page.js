@@ -1,0 +1,58 @@
+"use strict";
+(() => {
+  const root = document.documentElement;
+  const button = document.getElementById("theme");
+  const themes = JSON.parse(document.getElementById("themes").textContent);
+  const system = window.matchMedia("(prefers-color-scheme: dark)");
+  // A file opened from disk may be refused storage: the choice is then kept for this view only.
+  const storage = {
+    get: () => { try { return localStorage.getItem("rectifier-theme"); } catch { return null; } },
+    set: (value) => { try { localStorage.setItem("rectifier-theme", value); } catch { /* kept for this view */ } },
+  };
+  let chosen = storage.get();
+  const current = () => (chosen === "light" || chosen === "dark" ? chosen : system.matches ? "dark" : "light");
+  const plots = () => Array.from(document.querySelectorAll(".plot.js-plotly-plot"));
+
+  function show() {
+    const theme = current();
+    root.dataset.theme = theme;
+    button.textContent = theme === "dark" ? "Light" : "Dark";
+    button.setAttribute("aria-label", `Switch to the ${theme === "dark" ? "light" : "dark"} look`);
+    button.setAttribute("aria-pressed", String(theme === "dark"));
+    return Promise.all(plots().map((plot) => Plotly.relayout(plot, { template: themes[theme] })));
+  }
+
+  // Where there is no mouse a drag must scroll the page, so zooming inside figures is for fine pointers alone.
+  const fine = window.matchMedia("(hover: hover) and (pointer: fine)").matches;
+  const config = {
+    responsive: true,
+    displaylogo: false,
+    displayModeBar: fine ? "hover" : false,
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    scrollZoom: false,
+    plotlyServerURL: "",
+  };
+  if (config.displayModeBar === "hover") delete config.displayModeBar;
+
+  async function draw() {
+    for (const source of document.querySelectorAll("script.figure")) {
+      const place = source.parentElement.querySelector(".plot");
+      const { data, layout, frames } = JSON.parse(source.textContent);
+      place.replaceChildren();
+      const dragmode = fine ? layout.dragmode ?? "zoom" : false;
+      await Plotly.newPlot(place, {
+        data, frames, config, layout: { ...layout, dragmode, autosize: true, template: themes[current()] },
+      });
+    }
+    root.dataset.figures = String(plots().length);
+  }
+
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    chosen = current() === "dark" ? "light" : "dark";
+    storage.set(chosen);
+    show();
+  });
+  system.addEventListener("change", show);
+  show().then(draw);
+})();

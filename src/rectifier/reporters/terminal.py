@@ -1,0 +1,95 @@
+"""A record in the terminal, through Rich."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..checkup.records import Finding, Record
+from .html import SITE_COLUMNS, site_rows
+from .words import TITLES, first_silence, ordered, spot, summary, units
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+__all__ = ["print_record", "summary"]
+
+# SITE_COLUMNS in few letters: the table must fit 80 columns. The line below it says what they mean.
+_COLUMNS = ("Site", "Rectifier", "Units", "Examples", "Never", "Rare", "Always", "Median", "Gradient")
+_LEGEND = (
+    "Never, always: units that fired at no, at every example. Median: of the firing rates. Gradient: RMS of ∂loss/∂h."
+)
+
+# A terminal is read from the bottom up: more findings than this hide the summary.
+MAX_FINDINGS = 30
+
+
+def print_record(record: Record, console: Console) -> None:
+    """Print the summary, a table of the sites, the findings, and what was not observed.
+
+    Every name goes through Rich as plain text, so brackets in it are printed, not read as markup.
+    """
+    from rich.text import Text
+
+    console.print(Text(summary(record), style="bold"))
+    if record.snapshots and record.last.sites:
+        console.print()
+        console.print(_sites(record))
+        console.print(Text(_LEGEND, style="dim"))
+    found = ordered(record.findings)
+    for finding in found[:MAX_FINDINGS]:
+        console.print()
+        console.print(_finding(finding))
+    if len(found) > MAX_FINDINGS:
+        console.print(Text(f"\nand {len(found) - MAX_FINDINGS} more findings: the page and the JSON record have all."))
+    if record.not_observed:
+        console.print(Text("\nNot observed (never taken as zero)", style="bold"))
+        for line in record.not_observed:
+            console.print(Text(f"  {line}"))
+
+
+def _sites(record: Record) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for place, column in enumerate(_COLUMNS):
+        if place < 2:
+            table.add_column(column, overflow="fold", min_width=9)
+        else:
+            table.add_column(column, justify="right", no_wrap=True)
+    silent = SITE_COLUMNS.index("Never fired")
+    for row in site_rows(record):
+        cells = [Text(cell) for cell in row]
+        if row[silent] not in ("0", "–"):
+            cells[silent].stylize("bold red")
+        table.add_row(*cells)
+    return table
+
+
+def _finding(finding: Finding) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=12, no_wrap=True)
+    grid.add_column(overflow="fold")
+    style = "bold red" if finding.fault else "bold yellow"
+    which = f", units {units(finding.units, finding.total)}" if finding.units else ""
+    title = Text(TITLES[finding.kind], style=style)
+    # The first row spans both columns by being a grid of its own.
+    outer = Table.grid()
+    outer.add_column(overflow="fold")
+    outer.add_row(Text.assemble(title, f" at {spot(finding.site, finding.kind)}{which}"))
+    parts = [
+        ("evidence", finding.evidence),
+        ("proof", finding.proof),
+        ("since", first_silence(finding.since)),
+    ]
+    parts += [("cause", finding.cause), ("what helps", finding.remedy)]
+    for name, text in parts:
+        if text:
+            grid.add_row(Text(f"  {name}", style="dim"), Text(text))
+    outer.add_row(grid)
+    return outer

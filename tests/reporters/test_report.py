@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import io
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from rectifier.checkup.records import Record
+from rectifier.errors import RectifierTypeError, RectifierValueError
+from rectifier.reporters import report
+from rectifier.reporters.terminal import summary
+
+
+def printed(record: Record | str | Path) -> str:
+    file = io.StringIO()
+    report(record, file=file)
+    return file.getvalue()
+
+
+def test_the_terminal_tells_which_units_why_and_what_helps(watched: Record) -> None:
+    text = printed(watched)
+    flat = " ".join(text.split())
+    assert flat.startswith(summary(watched))
+    assert "Silent at layers.1, units 3, 7–12, 40 (8 of 64)" in flat
+    assert "Silent at layers.3, units 20–42 (23 of 64)" in flat
+    for finding in watched.findings:
+        for part in (finding.evidence, finding.cause, finding.remedy, finding.proof or ""):
+            assert " ".join(part.split()) in flat
+    assert "Not observed (never taken as zero)" in flat
+    assert watched.not_observed[0] in flat
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_the_terminal_table_is_the_record(watched: Record) -> None:
+    rows = [line.split() for line in printed(watched).splitlines() if line.startswith("layers.")]
+    for row, site in zip(rows, watched.last.sites, strict=True):
+        assert row[:4] == [site.site, "relu", str(site.units), "1,437"]
+        assert int(row[4]) == int((site.fired == 0).sum())
+        assert int(row[6]) == int((site.fired == site.examples).sum())
+
+
+def test_brackets_in_names_are_printed_not_obeyed(hostile: Record) -> None:
+    text = printed(hostile).replace("\n", "")
+    assert "<script>alert(1)</script>[red]" in text
+    assert "[/]" in text
+
+
+def test_more_findings_than_a_terminal_can_hold(watched: Record) -> None:
+    text = printed(watched.with_findings(watched.of("silent") * 40))
+    assert "and 50 more findings" in text
+    assert "and 50 more" not in printed(watched)
+
+
+def test_a_record_of_a_run_that_stopped(stopped: Record) -> None:
+    assert "ValueError: the loader broke" in printed(stopped)
+
+
+def test_files_and_reading_back(watched: Record, tmp_path: Path) -> None:
+    page, saved = tmp_path / "page.html", tmp_path / "record.json"
+    report(watched, html=page, json=saved, file=io.StringIO())
+    HTMLParser().feed(page.read_text(encoding="utf-8"))
+    assert Record.read(saved).to_json() == watched.to_json()
+    assert printed(saved) == printed(str(saved)) == printed(watched)
+
+
+def test_nothing_is_written_when_one_file_exists(watched: Record, tmp_path: Path) -> None:
+    page, saved = tmp_path / "page.html", tmp_path / "record.json"
+    saved.write_text("old")
+    file = io.StringIO()
+    with pytest.raises(RectifierValueError, match="must not exist yet"):
+        report(watched, html=page, json=saved, file=file)
+    assert file.getvalue() == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+    report(watched, html=page, json=saved, force=True, file=file)
+    assert Record.read(saved).model == "MLP"
+
+
+def test_one_name_for_two_files(watched: Record, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    with pytest.raises(RectifierValueError) as caught:
+        report(watched, html=path, json=path)
+    assert caught.value.args == (
+        f"report: `html` and `json` must be two files; got {str(path)!r} for both. Give one another name.",
+    )
+
+
+def test_a_record_of_another_type() -> None:
+    with pytest.raises(RectifierTypeError) as caught:
+        report(7)  # type: ignore[arg-type]
+    assert caught.value.args == (
+        "report: `record` must be a Record or the path of one; got int. "
+        "Pass what check or watch returned, or a file written with --json.",
+    )
+
+
+def test_a_record_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "none.json"
+    with pytest.raises(RectifierValueError) as caught:
+        report(path)
+    assert caught.value.args == (
+        f"report: `record` must be a file that exists; got {str(path)!r}. Pass a file written with --json.",
+    )
+
+
+def test_a_record_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RectifierValueError) as caught:
+        report(path)
+    assert caught.value.args == (
+        f"report: `record` must be a JSON record in UTF-8; got {str(path)!r}, which is not text. "
+        "Pass a file written with --json.",
+    )
