@@ -1,0 +1,75 @@
+"""``rectifier check``: one examination of a model."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from contextlib import redirect_stdout
+from typing import Annotated, NoReturn
+
+import typer
+
+from ..checkup import ObservationError
+from .frame import Debug, Force, Html, Json, Outputs, Seed, guarded, note, set_seed
+from .limits import FailOn, Limits, MaxDormant, MaxRare, MaxSilent
+from .results import publish
+from .status import USAGE
+
+__all__ = ["check"]
+
+
+@guarded
+def check(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="TARGET", help="package.module:function or path/to/file.py:function."),
+    ],
+    html: Html = None,
+    json: Json = None,
+    force: Force = False,
+    max_silent: MaxSilent = None,
+    max_rare: MaxRare = None,
+    max_dormant: MaxDormant = None,
+    fail_on: FailOn = None,
+    seed: Seed = None,
+    debug: Debug = False,
+) -> None:
+    """Examine a model: its silent and dead units, its scales.
+
+    TARGET is your own function. It needs no arguments and returns (model, batches) or (model, batches, loss): batches
+    is an iterable of inputs, or of (inputs, targets) where loss(outputs, targets) is given. The model stays as it was.
+
+    Without limits, a fault makes the exit status 1; rare and always-open units are observations. With limits, only
+    what is beyond them does.
+
+    Example: rectifier check train.py:build --html check.html --max-silent 5% --fail-on vanishing,exploding
+    """
+    limits = Limits.read("check", silent=max_silent, rare=max_rare, dormant=max_dormant, fail_on=fail_on)
+    outputs = Outputs("check", html=html, json=json, force=force)
+    # Imported after the options are read: a slip in one is told at once, before a framework is loaded.
+    from ..checkup import check as examine
+    from . import target as targets
+
+    function = targets.find(target)
+    set_seed(seed)
+    subject = targets.call(function, target)
+    note(f"Examining the model of {target} ...")
+    try:
+        with redirect_stdout(sys.stderr):  # what the model prints is not the report
+            record = examine(subject.model, subject.batches, subject.loss, name=target, seed=seed)
+    except ObservationError as error:
+        _stopped(error, outputs, debug=debug)
+    publish(record, outputs)
+    raise typer.Exit(limits.status(record))
+
+
+def _stopped(error: ObservationError, outputs: Outputs, *, debug: bool) -> NoReturn:
+    """The user's code raised in the middle: publish what was seen until then."""
+    from .target import told
+
+    publish(error.record, outputs)
+    if debug:
+        traceback.print_exception(error)
+    note(f"Error: check: {error.record.stopped}. The report holds what was seen until then.")
+    note(told(error.__cause__ or error))
+    raise typer.Exit(USAGE)

@@ -1,0 +1,170 @@
+"""What every verb shares: its errors, its output files, its seed."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import random
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, NoReturn, ParamSpec
+
+import typer
+
+from ..errors import RectifierError, RectifierValueError
+from .status import BROKEN_PIPE, FAULT, INTERRUPTED, USAGE
+
+__all__ = [
+    "Debug",
+    "Force",
+    "Html",
+    "Json",
+    "Outputs",
+    "Seed",
+    "fail",
+    "guarded",
+    "note",
+    "refuse_unwritable",
+    "set_seed",
+]
+
+P = ParamSpec("P")
+
+#: Module that a verb uses → the extra that brings it.
+_EXTRAS = {
+    "jinja2": "checkup",
+    "matplotlib": "checkup",
+    "plotext": "checkup",
+    "plotly": "checkup",
+    "rich": "checkup",
+    "sklearn": "demo",
+    "torch": "torch",
+}
+
+Html = Annotated[str | None, typer.Option(metavar="FILE", help="Write the page (one file, opens offline).")]
+Json = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Write the record as JSON; - writes it to standard output.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite output files that exist.")]
+Seed = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=0, max=2**32 - 1, help="Seed of Python's, NumPy's and PyTorch's random numbers."),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Print whole tracebacks.")]
+
+
+def note(text: str) -> None:
+    """One line of prose, on standard error."""
+    print(text, file=sys.stderr)
+
+
+def fail(message: str, status: int = USAGE) -> NoReturn:
+    """Say what is wrong and leave with a status."""
+    note(f"Error: {message}")
+    raise typer.Exit(status)
+
+
+def guarded(verb: Callable[P, None]) -> Callable[P, None]:
+    """The verb with its exceptions turned into messages and exit statuses."""
+
+    @functools.wraps(verb)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        debug = bool(kwargs.get("debug", False))
+        try:
+            verb(*args, **kwargs)
+        except typer.Exit:
+            raise
+        except BrokenPipeError as error:  # the reader left; Typer would make it a 1, which is a verdict here
+            raise typer.Exit(BROKEN_PIPE) from error
+        except KeyboardInterrupt as error:
+            note("Interrupted.")
+            raise typer.Exit(INTERRUPTED) from error
+        except SystemExit as error:
+            # Of the user's code, as nothing here raises it: its status must not pass for a verdict.
+            fail(
+                f"{verb.__name__}: your code ended the process with SystemExit({error.code!r}). Let it return instead."
+            )
+        except RectifierError as error:
+            if debug:
+                traceback.print_exc()
+            fail(str(error))
+        except ModuleNotFoundError as error:
+            extra = _EXTRAS.get((error.name or "").partition(".")[0])
+            if extra is None:
+                _fault(error, debug)
+            fail(f'{verb.__name__}: needs {error.name}, which is not installed. Run: pip install "rectifier[{extra}]"')
+        except Exception as error:
+            _fault(error, debug)
+
+    return wrapped
+
+
+def _fault(error: Exception, debug: bool) -> NoReturn:
+    if debug:
+        traceback.print_exception(error)
+    cure = "Please report it with the traceback above" if debug else "Run again with --debug and report it"
+    described = "".join(traceback.format_exception_only(error)).strip()
+    note(
+        f"Error: a fault of rectifier's, not yours: {described}\n"
+        f"{cure}, with the command you ran and the output of: rectifier --version"
+    )
+    raise typer.Exit(FAULT)
+
+
+class Outputs:
+    """The files a verb was asked to write, refused before the run where they could not be written after it."""
+
+    def __init__(self, verb: str, *, html: str | None, json: str | None, force: bool) -> None:
+        self.json_to_stdout = json == "-"
+        if html == "-":
+            raise RectifierValueError(
+                f"{verb}: `--html` must name a file; got '-'. Name one, as in --html {verb}.html."
+            )
+        self.html = html
+        self.json = None if self.json_to_stdout else json
+        self.force = force
+        named = [path for path in (self.html, self.json) if path is not None]
+        if force and not named:
+            raise RectifierValueError(
+                f"{verb}: `--force` must come with an output file; got none to overwrite. "
+                "Add --html FILE or --json FILE, or leave --force out."
+            )
+        for option, path in (("--html", self.html), ("--json", self.json)):
+            if path == "":
+                raise RectifierValueError(
+                    f"{verb}: `{option}` must name a file; got ''. Name one, or leave {option} out."
+                )
+        if len(named) == 2 and Path(named[0]).resolve() == Path(named[1]).resolve():
+            raise RectifierValueError(
+                f"{verb}: `--html` and `--json` must name two files; got {named[0]!r} twice. Name another."
+            )
+        for option, path in (("--html", self.html), ("--json", self.json)):
+            if path is not None:
+                refuse_unwritable(verb, option, path, force=force)
+
+
+def refuse_unwritable(verb: str, option: str, path: str, *, force: bool) -> None:
+    """Raise RectifierValueError, in words of the command line, where a file could not be written after the run."""
+    from ..reporters import files
+
+    try:
+        files.check_writable(path, force)
+    except RectifierValueError as error:
+        text = str(error).replace("write: `path`", f"{verb}: `{option}`").replace("force=True (--force)", "--force")
+        raise RectifierValueError(text) from error
+
+
+def set_seed(seed: int | None) -> None:
+    """Seed Python's, NumPy's and (where it is installed) PyTorch's generators."""
+    if seed is None:
+        return
+    random.seed(seed)
+    import numpy as np
+
+    np.random.seed(seed)
+    if importlib.util.find_spec("torch") is not None:
+        import torch
+
+        torch.manual_seed(seed)

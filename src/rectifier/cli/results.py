@@ -1,0 +1,37 @@
+"""A record made public: printed, and written to the files asked for."""
+
+from __future__ import annotations
+
+import sys
+
+from ..checkup.records import Record
+from .frame import Outputs, note
+
+__all__ = ["publish"]
+
+
+def publish(record: Record, outputs: Outputs) -> None:
+    """Print the report, then write the files.
+
+    The report goes to standard output; where ``--json -`` gives that to the record, it goes to standard error.
+    """
+    from rich.console import Console
+
+    from ..reporters import html, terminal
+
+    terminal.print_record(record, Console(stderr=outputs.json_to_stdout, highlight=False))
+    sys.stdout.flush()
+    if outputs.json_to_stdout:
+        print(record.to_json())
+    if outputs.html is not None:
+        write(outputs, outputs.html, html.render(record))
+    if outputs.json is not None:
+        write(outputs, outputs.json, record.to_json() + "\n")
+
+
+def write(outputs: Outputs, path: str, text: str) -> None:
+    """Write one of the files asked for and say so."""
+    from ..reporters import files
+
+    files.write(path, text, force=outputs.force)
+    note(f"Wrote {path}")

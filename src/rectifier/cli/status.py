@@ -1,0 +1,29 @@
+"""Exit statuses, the same for every verb."""
+
+from __future__ import annotations
+
+__all__ = ["BROKEN_PIPE", "FAULT", "FINDINGS", "HELP", "INTERRUPTED", "NOTHING", "USAGE"]
+
+NOTHING = 0
+FINDINGS = 1
+USAGE = 2
+FAULT = 3
+#: As a shell reports a process ended by SIGINT and by SIGPIPE; neither is a verdict.
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+#: The paragraph at the end of a verb's help (the backspace keeps its lines apart).
+HELP = """\b
+Exit status:
+  0  nothing found, or nothing beyond the limits given
+  1  findings beyond the limits given
+  2  usage, or your own code failed
+  3  a fault of rectifier's
+"""
+
+PLAIN_HELP = """\b
+Exit status:
+  0  done
+  2  usage
+  3  a fault of rectifier's
+"""

@@ -1,0 +1,144 @@
+"""The command as a process: entry points, statuses of every kind of end, and what it does without its libraries."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rectifier as library
+
+Run = Callable[..., Any]
+
+#: Runs the command in a process in which some modules cannot be imported.
+WITHOUT = """
+import sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Finder())
+sys.argv[0] = "rectifier"
+from rectifier.cli import main
+main()
+"""
+
+
+def without(names: set[str], folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    code = WITHOUT.format(names=names)
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_version_is_the_packages(process: Run) -> None:
+    result = process("--version")
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"rectifier {library.__version__}\n", "")
+
+
+def test_help_lists_the_verbs_that_exist(process: Run) -> None:
+    result = process("--help")
+    assert (result.returncode, result.stderr) == (0, "")
+    verbs = [line.split()[0] for line in result.stdout.partition("Commands:\n")[2].splitlines() if line.strip()]
+    assert verbs == ["demo", "check", "report", "show"]
+
+
+@pytest.mark.parametrize("verb", ["demo", "check", "report", "show"])
+def test_the_help_of_a_verb_documents_its_statuses(rectifier: Run, verb: str) -> None:
+    result = rectifier(verb, "--help")
+    assert result.exit_code == 0
+    assert "Exit status:\n    0  " in result.stdout
+    assert "\n    2  usage" in result.stdout
+    assert "\n    3  a fault of rectifier's" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["nosuch"], "No such command 'nosuch'."),
+        (["show"], "Missing argument 'NAME...'."),
+        (["check", "a:b", "--bogus"], "No such option: --bogus"),
+    ],
+)
+def test_usage_is_a_two(process: Run, arguments: list[str], error: str) -> None:
+    result = process(*arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1].startswith(f"Error: {error}")
+
+
+def test_without_typer_one_message_names_the_extra(folder: Path) -> None:
+    result = without({"typer"}, folder, "show", "relu")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        'rectifier: the command line needs typer, which is not installed. Run: pip install "rectifier[checkup]"\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("missing", "extra", "arguments"),
+    [
+        ("plotext", "checkup", ["show", "relu"]),
+        ("matplotlib", "checkup", ["show", "relu", "-o", "a.png"]),
+        ("sklearn", "demo", ["demo"]),
+    ],
+)
+def test_without_a_library_of_a_verb_its_extra_is_named(
+    folder: Path, missing: str, extra: str, arguments: list[str]
+) -> None:
+    result = without({missing}, folder, *arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1] == (
+        f'Error: {arguments[0]}: needs {missing}, which is not installed. Run: pip install "rectifier[{extra}]"'
+    )
+
+
+def test_show_loads_no_framework_and_no_page(folder: Path) -> None:
+    assert without({"torch", "plotly", "jinja2", "matplotlib", "sklearn"}, folder, "show", "relu").returncode == 0
+
+
+def test_a_fault_of_ours_is_a_three(rectifier: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> str:
+        raise ZeroDivisionError("on purpose")
+
+    monkeypatch.setattr("rectifier.show.text.card", broken)
+    result = rectifier("show", "relu")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr == (
+        "Error: a fault of rectifier's, not yours: ZeroDivisionError: on purpose\n"
+        "Run again with --debug and report it, with the command you ran and the output of: rectifier --version\n"
+    )
+    result = rectifier("show", "relu", "--debug")
+    assert result.exit_code == 3
+    assert result.stderr.startswith("Traceback (most recent call last):\n")
+    assert "Please report it with the traceback above, with the command you ran" in result.stderr
+
+
+def test_a_closed_pipe_is_no_error(folder: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(
+        [sys.executable, "-m", "rectifier", "show", "relu"],
+        cwd=folder,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (141, b"")
+
+
+def test_a_terminal_without_unicode_gets_question_marks(folder: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "rectifier", "show", "relu"],
+        cwd=folder,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert b"f(z) = max(0, z)" in result.stdout
