@@ -150,5 +150,5 @@ def test_summary_counts_other_causes_and_other_faults(healthy: Record) -> None:
         "(the true rate is below 0.21 %, with 95 % confidence). "
         "Likely cause: drift of the bias (2 of 3 units; the others: upstream silence). "
         "What helps: recycle. "
-        "Also found: NaN in 1 unit at layers.5; dormant in 3 units at layers.5."
+        "Also found: NaN in 1 unit at layers.5."
     )

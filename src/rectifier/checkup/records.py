@@ -40,12 +40,12 @@ Kind = Literal[
     "nan",
 ]
 
-#: Kinds that are faults; the others are observations (an always-open unit is linear, not ill).
+#: Kinds that are faults; the others are observations: an always-open unit is linear, a rare or dormant one may be
+#: needed.
 FAULTS: frozenset[str] = frozenset(
     {
         "dead",
         "silent",
-        "dormant",
         "vanishing_gradient",
         "exploding_gradient",
         "vanishing_activation",

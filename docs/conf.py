@@ -1,0 +1,78 @@
+"""Sphinx configuration. The pages of the functions are generated from their rows, so they cannot fall behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import rectifier
+
+project = "rectifier"
+author = "the rectifier authors"
+copyright = "2026, the rectifier authors"
+version = release = rectifier.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+html_theme = "furo"
+html_title = f"rectifier {release}"
+exclude_patterns = ["_build"]
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+nitpicky = False
+
+
+def function_page(name: str) -> str:
+    """The page of one function, in Markdown, from its row."""
+    row = rectifier.family[name]
+    sections = [
+        f"# {row.title}",
+        f"**f(z) = {row.formula}**",
+        f"f′(z): {row.derivative}. Range: {row.range}.",
+    ]
+    if row.kinks:
+        sections.append(
+            "\n".join(f"- at the kink z = {kink.at} the derivative is {kink.derivative}" for kink in row.kinks)
+        )
+    if row.parameters:
+        sections.append("## Parameters")
+        sections.append(
+            "\n".join(
+                f"- `{p.name}` ({'no default' if p.default is None else p.default}): {p.meaning}; {p.domain.rule}"
+                + ("; of the derivative only" if p.of == "derivative" else "")
+                for p in row.parameters
+            )
+        )
+    sections.append("## Strengths and faults")
+    sections.append("\n".join(f"- {text}" for text in row.strengths))
+    sections.append("\n".join(f"- {text}" for text in row.faults))
+    if row.conventions:
+        sections.append("## What frameworks do")
+        sections.append(
+            "\n".join(
+                ["| framework | convention |", "|---|---|", *(f"| {k} | {v} |" for k, v in row.conventions.items())]
+            )
+        )
+    sections.append("## Here")
+    layer = f"layer `rectifier.torch.{row.layer}`, " if row.layer else ""
+    sections.append(
+        f"`rectifier.{name}`, {layer}gain {rectifier.gain(name):.6g} (weights of standard deviation gain/√fan-in keep "
+        "the scale of activations)."
+    )
+    sections.append("## Source")
+    sections.append(row.citation + ".")
+    return "\n\n".join(sections) + "\n"
+
+
+def generate() -> None:
+    """Write one page a function, and only where its text changed, so that a rebuild stays incremental."""
+    folder = Path(__file__).parent / "_generated"
+    folder.mkdir(exist_ok=True)
+    for name in rectifier.family:
+        page = folder / f"{name}.md"
+        text = function_page(name)
+        if not page.exists() or page.read_text(encoding="utf-8") != text:
+            page.write_text(text, encoding="utf-8")
+
+
+generate()
