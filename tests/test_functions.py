@@ -261,7 +261,7 @@ REFUSALS: list[tuple[Any, type[Exception], str]] = [
     (
         lambda: rectifier.relu6(np.ones(3), ceiling=np.inf),
         RectifierValueError,
-        "relu6: `ceiling` must be finite and greater than 0; got inf. Pass a number such as 1.0.",
+        "relu6: `ceiling` must be finite and greater than 0; got inf. Pass a number such as 6.0.",
     ),
     (
         lambda: rectifier.relu.derivative(np.ones(3), at_zero=1.5),

@@ -33,6 +33,7 @@ class Domain:
 
 FINITE = Domain("must be finite", "0.01", np.isfinite)
 POSITIVE = Domain("must be finite and greater than 0", "1.0", lambda v: np.isfinite(v) & (v > 0))
+CEILING = Domain(POSITIVE.rule, "6.0", POSITIVE.holds)
 SHARE = Domain("must lie in [0, 1]", "0.5", lambda v: (v >= 0) & (v <= 1))
 
 
@@ -206,7 +207,7 @@ _RELU6 = Row(
     derivative="0 < z < c: 1, else 0",
     range="[0, c]",
     negative_part="none",
-    parameters=(Parameter("ceiling", 6.0, POSITIVE, "upper bound c"),),
+    parameters=(Parameter("ceiling", 6.0, CEILING, "upper bound c"),),
     kinks=(Kink("0", "0"), Kink("ceiling", "0")),
     integers=True,
     conventions={

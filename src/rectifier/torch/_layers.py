@@ -1,0 +1,251 @@
+"""The layers: subclasses of ``torch.nn``'s where there is one, with its arguments, defaults and ``state_dict``."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from .._family import family
+from ..errors import RectifierValueError
+from ..frameworks.numpy import parameter_value
+from ..frameworks.torch.dispatch import apply
+
+__all__ = [
+    "CELU",
+    "ELU",
+    "SELU",
+    "Abs",
+    "LeakyReLU",
+    "PReLU",
+    "ReLU",
+    "ReLU6",
+    "Softplus",
+    "SquaredReLU",
+]
+
+Tensor = torch.Tensor
+
+
+def _checked(layer: str, row: str, name: str, value: Any) -> None:
+    """Refuse a parameter when the layer is made, not when it is first called."""
+    parameter_value(layer, family[row].parameter(name), value, np.dtype(np.float32))
+
+
+class ReLU(nn.ReLU):
+    """max(0, z), any shape. Takes the place of ``torch.nn.ReLU``.
+
+    inplace: write the result into the input
+    at_zero: the derivative at z = 0, in [0, 1]; 0 is best where it matters (Bertoin et al. 2021, arXiv:2106.12915)
+    Raises RectifierValueError for an ``at_zero`` outside [0, 1].
+
+    >>> ReLU()(torch.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
+
+    at_zero: float = 0.0
+
+    def __init__(self, inplace: bool = False, *, at_zero: float = 0.0) -> None:
+        _checked("ReLU", "relu", "at_zero", at_zero)
+        super().__init__(inplace)
+        self.at_zero = at_zero
+
+    def forward(self, input: Tensor) -> Tensor:
+        return apply("relu", input, inplace=self.inplace, at_zero=self.at_zero)
+
+    def extra_repr(self) -> str:
+        return _joined(f"at_zero={self.at_zero}" if self.at_zero else "", super().extra_repr())
+
+
+class LeakyReLU(nn.LeakyReLU):
+    """z where z > 0, else negative_slope·z, any shape. Takes the place of ``torch.nn.LeakyReLU``.
+
+    negative_slope: any finite number
+    inplace: write the result into the input
+    Raises RectifierValueError for a slope that is not finite.
+
+    >>> LeakyReLU(0.1)(torch.tensor([-1.0, 2.0]))
+    tensor([-0.1000,  2.0000])
+    """
+
+    def __init__(self, negative_slope: float = 1e-2, inplace: bool = False) -> None:
+        _checked("LeakyReLU", "leaky_relu", "negative_slope", negative_slope)
+        super().__init__(negative_slope, inplace)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return apply("leaky_relu", input, inplace=self.inplace, negative_slope=self.negative_slope)
+
+
+class PReLU(nn.PReLU):
+    """z where z > 0, else weight·z with a learned weight. Takes the place of ``torch.nn.PReLU``.
+
+    num_parameters: 1, or one for each channel (axis 1 of the input)
+    init: where the weight starts
+    Raises RectifierValueError for an input with another number of channels.
+
+    >>> PReLU()(torch.tensor([-1.0, 2.0])).tolist()
+    [-0.25, 2.0]
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        slope: Tensor = self.weight
+        if self.num_parameters == 1:
+            slope = slope.reshape(())
+        elif input.ndim < 2 or input.shape[1] != self.num_parameters:
+            raise RectifierValueError(
+                f"PReLU: `num_parameters` must be 1 or the number of channels (axis 1) of the input; got "
+                f"{self.num_parameters} for an input of shape {tuple(input.shape)}. "
+                "Make the layer with the channels of its input."
+            )
+        elif input.ndim > 2:
+            slope = slope.reshape(-1, *[1] * (input.ndim - 2))
+        return apply("prelu", input, negative_slope=slope)
+
+
+class Abs(nn.Module):
+    """|z|, any shape.
+
+    inplace: write the result into the input
+
+    >>> Abs()(torch.tensor([-1.0, 2.0]))
+    tensor([1., 2.])
+    """
+
+    rectifier_row: ClassVar[str] = "abs"
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return apply("abs", input, inplace=self.inplace)
+
+    def extra_repr(self) -> str:
+        return "inplace=True" if self.inplace else ""
+
+
+class ReLU6(nn.ReLU6):
+    """min(max(0, z), ceiling), any shape. Takes the place of ``torch.nn.ReLU6``.
+
+    inplace: write the result into the input
+    ceiling: greater than 0
+    Raises RectifierValueError for a ceiling that is not finite and greater than 0.
+
+    >>> ReLU6()(torch.tensor([-1.0, 2.0, 7.0]))
+    tensor([0., 2., 6.])
+    """
+
+    def __init__(self, inplace: bool = False, *, ceiling: float = 6.0) -> None:
+        _checked("ReLU6", "relu6", "ceiling", ceiling)
+        super().__init__(inplace)
+        self.max_val = float(ceiling)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return apply("relu6", input, inplace=self.inplace, ceiling=self.max_val)
+
+    def extra_repr(self) -> str:
+        return _joined(f"ceiling={self.max_val}" if self.max_val != 6 else "", super().extra_repr())
+
+
+class SquaredReLU(nn.Module):
+    """max(0, z)², any shape.
+
+    inplace: write the result into the input
+
+    >>> SquaredReLU()(torch.tensor([-1.0, 3.0]))
+    tensor([0., 9.])
+    """
+
+    rectifier_row: ClassVar[str] = "squared_relu"
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return apply("squared_relu", input, inplace=self.inplace)
+
+    def extra_repr(self) -> str:
+        return "inplace=True" if self.inplace else ""
+
+
+class ELU(nn.ELU):
+    """z where z > 0, else alpha·(eᶻ − 1), any shape. Takes the place of ``torch.nn.ELU``.
+
+    alpha: greater than 0
+    inplace: write the result into the input
+    Raises RectifierValueError for an alpha that is not finite and greater than 0.
+
+    >>> ELU()(torch.tensor([-1.0, 2.0]))
+    tensor([-0.6321,  2.0000])
+    """
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        _checked("ELU", "elu", "alpha", alpha)
+        super().__init__(alpha, inplace)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return apply("elu", input, inplace=self.inplace, alpha=self.alpha)
+
+
+class CELU(nn.CELU):
+    """z where z > 0, else alpha·(e^(z/alpha) − 1), any shape. Takes the place of ``torch.nn.CELU``.
+
+    alpha: greater than 0
+    inplace: write the result into the input
+    Raises RectifierValueError for an alpha that is not finite and greater than 0.
+
+    >>> CELU(2.0)(torch.tensor([-1.0, 2.0]))
+    tensor([-0.7869,  2.0000])
+    """
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        _checked("CELU", "celu", "alpha", alpha)
+        super().__init__(alpha, inplace)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return apply("celu", input, inplace=self.inplace, alpha=self.alpha)
+
+
+class SELU(nn.SELU):
+    """λ·(z where z > 0, else α(eᶻ − 1)), any shape. Takes the place of ``torch.nn.SELU``.
+
+    inplace: write the result into the input
+
+    >>> SELU()(torch.tensor([-1.0, 2.0]))
+    tensor([-1.1113,  2.1014])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return apply("selu", input, inplace=self.inplace)
+
+
+class Softplus(nn.Softplus):
+    """log(1 + e^(beta·z))/beta, any shape. Takes the place of ``torch.nn.Softplus``.
+
+    beta: greater than 0
+    threshold: 20, PyTorch's default, and accepted for its sake alone: the formula is exact everywhere, so there is
+        nothing to switch over to the identity for
+    Raises RectifierValueError for another threshold, or a beta that is not finite and greater than 0.
+
+    >>> Softplus()(torch.tensor([0.0, 30.0]))
+    tensor([ 0.6931, 30.0000])
+    """
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        _checked("Softplus", "softplus", "beta", beta)
+        if threshold != 20:
+            raise RectifierValueError(
+                f"Softplus: `threshold` must be left at 20; got {threshold}. This softplus is exact everywhere and "
+                "never switches to the identity, so a threshold would do nothing."
+            )
+        super().__init__(beta, threshold)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return apply("softplus", input, beta=self.beta)
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(part for part in parts if part)
