@@ -57,7 +57,7 @@ VALUES: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: rt.relu6(X, ceiling=-6.0),
-        "relu6: `ceiling` must be finite and greater than 0; got -6.0. Pass a number such as 1.0.",
+        "relu6: `ceiling` must be finite and greater than 0; got -6.0. Pass a number such as 6.0.",
     ),
     (lambda: rt.relu(X, at_zero=1.5), "relu: `at_zero` must lie in [0, 1]; got 1.5. Pass a number such as 0.5."),
     (lambda: rt.ReLU(at_zero=-1), "ReLU: `at_zero` must lie in [0, 1]; got -1. Pass a number such as 0.5."),
@@ -67,7 +67,7 @@ VALUES: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: rt.ReLU6(ceiling=0.0),
-        "ReLU6: `ceiling` must be finite and greater than 0; got 0.0. Pass a number such as 1.0.",
+        "ReLU6: `ceiling` must be finite and greater than 0; got 0.0. Pass a number such as 6.0.",
     ),
     (lambda: rt.ELU(0.0), "ELU: `alpha` must be finite and greater than 0; got 0.0. Pass a number such as 1.0."),
     (lambda: rt.CELU(0.0), "CELU: `alpha` must be finite and greater than 0; got 0.0. Pass a number such as 1.0."),
