@@ -1,0 +1,3 @@
+#define RECTIFIER_ISA_BASELINE
+#define RECTIFIER_TABLE table_baseline
+#include "isa_body.hpp"

@@ -1,0 +1,57 @@
+// The table of loops of one instruction set; each isa_<name>.cpp includes this once.
+//
+// Everything it draws in sits in an unnamed namespace, and it uses no standard library template: a
+// shared inline function compiled here with wider instructions could be the copy the linker keeps.
+#include "dispatch.hpp"
+#include "gate.hpp"
+#include "kernels/abs.hpp"
+#include "kernels/celu.hpp"
+#include "kernels/elu.hpp"
+#include "kernels/leaky_relu.hpp"
+#include "kernels/relu.hpp"
+#include "kernels/relu6.hpp"
+#include "kernels/selu.hpp"
+#include "kernels/sigmoid.hpp"
+#include "kernels/softplus.hpp"
+#include "kernels/squared_relu.hpp"
+#include "kernels/tanh.hpp"
+#include "kernels/threshold.hpp"
+
+namespace rectifier {
+namespace {
+
+template <class Op, class T, int inputs>
+constexpr loop loop_of() {
+  if constexpr (inputs == 1) {
+    return unary_loop<Op, T>;
+  } else {
+    return parameter_loop<Op, T>;
+  }
+}
+
+}  // namespace
+
+#define RECTIFIER_ROW(name, kernel, inputs, narrow, wide)             \
+  {loop_of<kernel, half, inputs>(), loop_of<kernel, float, inputs>(), \
+   loop_of<kernel, double, inputs>(), loop_of<kernel, bfloat16, inputs>()},
+
+#define RECTIFIER_INTEGERS(loop_for)                                                        \
+  {loop_for(int8_t, uint8_t),    loop_for(uint8_t, uint8_t),  loop_for(int16_t, uint16_t),  \
+   loop_for(uint16_t, uint16_t), loop_for(int32_t, uint32_t), loop_for(uint32_t, uint32_t), \
+   loop_for(int64_t, uint64_t),  loop_for(uint64_t, uint64_t)}
+
+#define RECTIFIER_RELU(T, U) integer_unary_loop<integer_relu<T>, T>
+#define RECTIFIER_ABS(T, U) integer_unary_loop<integer_abs<T, U>, T>
+#define RECTIFIER_RELU6(T, U) integer_parameter_loop<integer_relu6<T>, T>
+#define RECTIFIER_PACK(T, U) pack_integer<T>
+
+extern const kernel_table RECTIFIER_TABLE;
+const kernel_table RECTIFIER_TABLE = {
+    {RECTIFIER_OPS(RECTIFIER_ROW)},
+    {RECTIFIER_INTEGERS(RECTIFIER_RELU), RECTIFIER_INTEGERS(RECTIFIER_ABS),
+     RECTIFIER_INTEGERS(RECTIFIER_RELU6)},
+    {pack_floating<half>, pack_floating<float>, pack_floating<double>, pack_floating<bfloat16>},
+    RECTIFIER_INTEGERS(RECTIFIER_PACK),
+};
+
+}  // namespace rectifier

@@ -1,0 +1,3 @@
+#define RECTIFIER_ISA_NEON
+#define RECTIFIER_TABLE table_neon
+#include "isa_body.hpp"

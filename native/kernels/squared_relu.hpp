@@ -1,0 +1,35 @@
+#pragma once
+
+#include "kernel.hpp"
+
+namespace rectifier {
+namespace {
+namespace squared_relu {
+
+// NaN is not <= 0, so it goes on; -0.0 becomes +0.0.
+template <class V>
+inline V positive_part(V x) {
+  return select(x <= V(0.0f), V(0.0f), x);
+}
+
+struct value {
+  static constexpr lanes on = lanes::product;
+  template <class Storage, class V>
+  static V apply(V x) {
+    V above = positive_part(x);
+    return above * above;
+  }
+};
+
+struct derivative {
+  static constexpr lanes on = lanes::same;
+  template <class Storage, class V>
+  static V apply(V x) {
+    V above = positive_part(x);
+    return above + above;
+  }
+};
+
+}  // namespace squared_relu
+}  // namespace
+}  // namespace rectifier

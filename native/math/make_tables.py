@@ -1,0 +1,112 @@
+"""Write native/math/constants.hpp: polynomial coefficients and split constants.
+
+Run from the repository root, with mpmath and clang-format installed::
+
+    python native/math/make_tables.py | clang-format > native/math/constants.hpp
+
+Every polynomial is the truncated Chebyshev expansion of its function (mpmath, 60 digits), near the
+minimax polynomial; the coefficients are then rounded to float64. The error written beside each one
+is the largest found on 4,001 points *after* that rounding, with the polynomial evaluated exactly, as
+a share of the whole function (e^r - 1, or log), so it can be added to the rounding errors.
+"""
+
+from collections.abc import Callable
+
+import mpmath as mp
+
+mp.mp.dps = 60
+Real = mp.mpf
+
+HALF_LN2 = mp.log(2) / 2
+ATANH_LIMIT = 3 - 2 * mp.sqrt(2)
+SELU_LAMBDA = Real(1.0507009873554805)
+SELU_ALPHA = Real(1.6732632423543772)
+
+
+def expm1_tail(first: int) -> Callable[[Real], Real]:
+    """(e^r - its Taylor terms below r^first) / r^first, which the kernels evaluate as a polynomial."""
+    return lambda r: mp.fsum(r**j / mp.factorial(j + first) for j in range(36))
+
+
+def atanh_tail(z: Real) -> Real:
+    """(2 atanh(s) - 2 s) / s^3 with z = s^2."""
+    return mp.fsum(2 * z**j / (2 * j + 3) for j in range(50))
+
+
+def polynomial(
+    name: str,
+    why: str,
+    function: Callable[[Real], Real],
+    interval: tuple[Real, Real],
+    terms: int,
+    share: Callable[[Real], Real],
+) -> str:
+    coefficients = [float(c) for c in mp.chebyfit(function, interval, terms)]
+    exact = [Real(c) for c in coefficients]
+    low, high = interval
+    worst = Real(0)
+    for i in range(4001):
+        at = low + (high - low) * i / 4000
+        worst = max(worst, abs((mp.polyval(exact, at) - function(at)) * share(at)))
+    ascending = ", ".join(c.hex() for c in reversed(coefficients))
+    return (
+        f"// {why}\n// Largest error: 2^{float(mp.log(worst, 2)):.1f} of the function.\n"
+        f"constexpr double {name}[] = {{{ascending}}};\n"
+    )
+
+
+def scalar(name: str, value: Real, why: str) -> str:
+    return f"// {why}\nconstexpr double {name} = {float(value).hex()};\n"
+
+
+def main() -> None:
+    ln2 = mp.log(2)
+    head = Real(int(mp.floor(ln2 * 2**42))) / 2**42
+    middle = Real(float(ln2 - head))
+    double = Real(float(ln2))
+    product = SELU_LAMBDA * SELU_ALPHA
+    narrow = (-HALF_LN2, HALF_LN2)
+    parts = [
+        scalar("log2_e", 1 / ln2, "1 / ln 2."),
+        scalar("ln2_hi", double, "ln 2 = ln2_hi + ln2_lo + ln2_tail, each rounded to nearest."),
+        scalar("ln2_lo", ln2 - double, "See ln2_hi."),
+        scalar("ln2_tail", ln2 - double - Real(float(ln2 - double)), "See ln2_hi."),
+        scalar("ln2_head", head, "ln 2 cut to 42 bits, so that k * ln2_head is exact for |k| < 2^11."),
+        scalar("ln2_rest", middle, "ln 2 - ln2_head; the two together carry 95 bits."),
+        scalar("selu_lambda", SELU_LAMBDA, "SELU's lambda, by definition this float64."),
+        scalar("selu_lambda_alpha_hi", product, "lambda * alpha, rounded."),
+        scalar("selu_lambda_alpha_lo", product - Real(float(product)), "What that rounding left."),
+        polynomial(
+            "expm1_narrow",
+            "(e^r - 1 - r) / r^2 on |r| <= ln 2 / 2, for results of 24 bits or fewer.",
+            expm1_tail(2),
+            narrow,
+            10,
+            lambda r: r * r / mp.expm1(r) if r else Real(0),
+        ),
+        polynomial(
+            "expm1_wide",
+            "(e^r - 1 - r - r^2 / 2) / r^3 on |r| <= ln 2 / 2, for float64 results.",
+            expm1_tail(3),
+            narrow,
+            10,
+            lambda r: r**3 / mp.expm1(r) if r else Real(0),
+        ),
+        polynomial(
+            "atanh_tail",
+            "(2 atanh(s) - 2 s) / s^3 in z = s^2, |s| <= 3 - 2 sqrt(2), which is log(1 + f) with s = f / (2 + f).",
+            atanh_tail,
+            (Real(0), ATANH_LIMIT**2),
+            8,
+            lambda z: z * mp.sqrt(z) / (2 * mp.atanh(mp.sqrt(z))) if z else Real(0),
+        ),
+    ]
+    print("// Written by native/math/make_tables.py; do not edit. To write it again, from the repository root:")
+    print("//   python native/math/make_tables.py | clang-format > native/math/constants.hpp")
+    print("#pragma once\n\nnamespace rectifier {\nnamespace {\nnamespace constants {\n")
+    print("\n".join(parts))
+    print("}  // namespace constants\n}  // namespace\n}  // namespace rectifier")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+// The Python module rectifier._native.
+#include <Python.h>
+#include <nanobind/nanobind.h>
+#include <stdlib.h>
+
+#include <string>
+
+#include "dispatch.hpp"
+#include "ufuncs.hpp"
+
+namespace nb = nanobind;
+
+namespace {
+
+using rectifier::instruction_set;
+
+nb::list supported_isas() {
+  nb::list names;
+  for (const instruction_set* i = rectifier::instruction_sets; i->name; ++i) {
+    if (i->supported()) names.append(i->name);
+  }
+  return names;
+}
+
+// Why `name` was refused: what it was given to, and what would do.
+std::string refusal(const char* where, const char* name) {
+  std::string text = std::string(where) + " must be one of ";
+  bool first = true;
+  for (const instruction_set* i = rectifier::instruction_sets; i->name; ++i) {
+    if (!i->supported()) continue;
+    text += std::string(first ? "" : ", ") + i->name;
+    first = false;
+  }
+  return text + " on this machine; got '" + name + "'.";
+}
+
+void use_isa(const char* name) {
+  const instruction_set* found = rectifier::find_isa(name);
+  if (!found) throw nb::value_error(refusal("use_isa: `name`", name).c_str());
+  rectifier::active = found;
+}
+
+void choose_at_import() {
+  const char* wanted = getenv("RECTIFIER_ISA");
+  if (!wanted || !*wanted) {
+    rectifier::active = rectifier::best_isa();
+    return;
+  }
+  rectifier::active = rectifier::find_isa(wanted);
+  if (!rectifier::active) {
+    std::string text = refusal("rectifier: the environment variable RECTIFIER_ISA", wanted);
+    throw nb::import_error((text + " Unset it to have the best one chosen.").c_str());
+  }
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+  choose_at_import();
+  if (!rectifier::add_ufuncs(m.ptr())) throw nb::python_error();
+
+  m.def("isa", [] { return rectifier::active->name; }, "Name of the instruction set in use.");
+  m.def("supported_isas", supported_isas, "Names that use_isa takes on this machine, best first.");
+  m.def(
+      "use_isa", use_isa, nb::arg("name"),
+      "Use this instruction set from now on, in every thread. For tests: the bits are the same.\n\n"
+      "Raises ValueError where the machine does not support it.");
+  m.def(
+      "register_bfloat16",
+      [](nb::handle dtype) {
+        if (!rectifier::add_bfloat16_loops(dtype.ptr())) throw nb::python_error();
+      },
+      nb::arg("dtype"),
+      "Give every floating-point ufunc a loop for ml_dtypes.bfloat16. A second call does nothing.");
+  m.def(
+      "pack_gate",
+      [](nb::handle x) {
+        PyObject* bits = rectifier::packed_gate(x.ptr());
+        if (!bits) throw nb::python_error();
+        return nb::steal<nb::object>(bits);
+      },
+      nb::arg("x"),
+      "Bit i of the uint8 result is set where x[i] > 0 or NaN; little-endian, zero-padded.\n\n"
+      "x: one-dimensional contiguous array of float16, bfloat16 (once registered), float32, "
+      "float64, "
+      "bool or an integer type.");
+}
