@@ -5,7 +5,7 @@
 // padded with its own first values (which then raise no flag that the tail does not).
 #pragma once
 
-#include "kernels/kernel.hpp"
+#include "kernel.hpp"
 #include "math/round.hpp"
 
 namespace rectifier {

@@ -1,7 +1,7 @@
 #pragma once
 
+#include "../kernel.hpp"
 #include "../math/log.hpp"
-#include "kernel.hpp"
 
 namespace rectifier {
 namespace {

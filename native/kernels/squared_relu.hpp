@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernel.hpp"
+#include "../kernel.hpp"
 
 namespace rectifier {
 namespace {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -54,8 +55,13 @@ def _pieces(parameters: dict[str, float]) -> list[tuple[float, float]]:
 
 
 def _integral(name: str, low: float, high: float, parameters: dict[str, Any]) -> float:
-    nodes, weights = np.polynomial.legendre.leggauss(100)
+    nodes, weights = _quadrature()
     z = 0.5 * (high - low) * nodes + 0.5 * (high + low)
     density = np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
     squares = np.square(FUNCTIONS[name](z, **parameters)) * density
     return float(0.5 * (high - low) * np.dot(weights, squares))
+
+
+@functools.cache
+def _quadrature() -> tuple[Any, Any]:
+    return np.polynomial.legendre.leggauss(100)

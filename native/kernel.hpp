@@ -9,7 +9,7 @@
 // Storage is double, float, half or bfloat16; apply's result is rounded to it once by the store.
 #pragma once
 
-#include "../simd.hpp"
+#include "simd.hpp"
 
 namespace rectifier {
 namespace {
