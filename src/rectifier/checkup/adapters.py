@@ -1,0 +1,38 @@
+"""Which framework a model belongs to: found by its type among the loaded modules, never imported for the user."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import sys
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..errors import RectifierTypeError
+
+__all__ = ["adapter_for", "versions"]
+
+
+def adapter_for(model: Any, verb: str) -> ModuleType:
+    """The adapter (observing, graph surgery) of the framework that this model is of.
+
+    Raises RectifierTypeError where it is of none.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(model, torch.nn.Module):
+        return importlib.import_module("rectifier.frameworks.torch.checkup")
+    raise RectifierTypeError(
+        f"{verb}: `model` must be a PyTorch model (torch.nn.Module); got {type(model).__name__}. "
+        "Pass the model itself, not its weights or its class."
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a record depends on."""
+    from .. import __version__
+
+    found = {"rectifier": __version__, "python": platform.python_version(), "numpy": np.__version__}
+    torch = sys.modules.get("torch")
+    return {**found, "torch": str(torch.__version__)} if torch is not None else found

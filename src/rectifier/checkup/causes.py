@@ -1,0 +1,225 @@
+"""Why a unit is shut, decided from the record, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from .records import LayerVitals, SiteVitals, Snapshot
+
+if TYPE_CHECKING:
+    from .judge import Thresholds
+
+__all__ = ["Cause", "Causes", "group", "percent"]
+
+RECYCLE = "recycle them (rectifier.heal)"
+
+
+@dataclass(frozen=True)
+class Cause:
+    key: str
+    """Units with one key are told together."""
+    cause: str
+    """In words; ``{name}`` stands for a number in ``measures``."""
+    remedy: str
+    measures: Mapping[str, float] = field(default_factory=dict, compare=False)
+
+
+def group(causes: Mapping[int, Cause]) -> list[tuple[Cause, list[int]]]:
+    """Each cause with its units; the numbers in its text become the span over them."""
+    by_key: dict[str, list[int]] = {}
+    for unit, cause in causes.items():
+        by_key.setdefault(cause.key, []).append(unit)
+    told = []
+    for units in by_key.values():
+        first = causes[units[0]]
+        spans = {name: _span([causes[unit].measures[name] for unit in units]) for name in first.measures}
+        told.append((replace(first, cause=first.cause.format_map(spans)), units))
+    return told
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
+    return low if low == high else f"{low} to {high}"
+
+
+def percent(share: float) -> str:
+    """0.953 → "95 %"."""
+    return f"{100 * share:.0f} %"
+
+
+class Causes:
+    """Reads the likely cause of each shut unit from the snapshots."""
+
+    def __init__(self, snapshots: Sequence[Snapshot], limits: Thresholds, *, history: bool) -> None:
+        self._snapshots, self._limits, self._history = snapshots, limits, history
+        self._last = {site.site: site for site in snapshots[-1].sites}
+        self._layers = {layer.layer: layer for layer in snapshots[-1].layers}
+
+    # When
+
+    def _past(self, site: SiteVitals) -> list[tuple[Snapshot, SiteVitals]]:
+        pairs = [(snapshot, other) for snapshot in self._snapshots for other in snapshot.sites]
+        return [(s, o) for s, o in pairs if o.site == site.site and o.units == site.units]
+
+    def since(self, site: SiteVitals, units: Sequence[int]) -> dict[int, int]:
+        """unit → step of the first snapshot from which it never fired again; empty where there is no history."""
+        if not self._history:
+            return {}
+        past = self._past(site)
+        return {unit: past[self._death(past, unit)][0].step for unit in units}
+
+    @staticmethod
+    def _death(past: Sequence[tuple[Snapshot, SiteVitals]], unit: int) -> int:
+        first = len(past) - 1
+        while first > 0 and past[first - 1][1].fired[unit] == 0:
+            first -= 1
+        return first
+
+    # Why
+
+    def of(self, site: SiteVitals, units: npt.NDArray[np.bool_]) -> dict[int, Cause]:
+        """unit → cause, for the units that are True."""
+        past = self._past(site)
+        return {int(unit): self._cause(site, int(unit), past) for unit in np.flatnonzero(units)}
+
+    def _cause(self, site: SiteVitals, unit: int, past: Sequence[tuple[Snapshot, SiteVitals]]) -> Cause:
+        upstream = self._last.get(site.upstream or "")
+        if upstream is not None and not upstream.fired.any() and not upstream.nan.any():
+            return Cause(
+                "upstream",
+                f"upstream silence: no unit of {upstream.site}, which feeds this layer, fired either",
+                f"heal {upstream.site} first: nothing reaches these units until it fires",
+            )
+        if self._history and len(past) > 1:
+            death = self._death(past, unit)
+            told = self._of_death(site, unit, past, death) if death else self._never_lived(site, unit, past)
+            if told is not None:
+                return told
+        return self._standing(site, unit, when="" if self._history else _CANNOT_TELL)
+
+    def _of_death(
+        self, site: SiteVitals, unit: int, past: Sequence[tuple[Snapshot, SiteVitals]], death: int
+    ) -> Cause | None:
+        """Died between two snapshots: did one step, or the steps of that interval, move it too far?"""
+        (before, _), (after, now) = past[death - 1], past[death]
+        steps = max(after.step - before.step, 1)
+        step_ratio = max((self._ratio(snapshot, site.layer) for snapshot in (before, after)), default=0.0)
+        moved = float(now.moved[unit]) if now.moved is not None else 0.0
+        if max(step_ratio, moved / steps) < self._limits.large_update:
+            return None
+        by_step = step_ratio >= self._limits.large_update
+        how = (
+            f"one step moved the weights of {site.layer} by {percent(step_ratio)} of their norm"
+            if by_step
+            else "its own weights moved by {moved} times their norm"
+        )
+        return Cause(
+            f"step {after.step}",
+            f"too large a step: last fired before step {after.step}, and between steps {before.step} and {after.step} "
+            f"{how} ({percent(self._limits.large_update)} a step is too much, 0.1 % is usual)",
+            f"lower the step size (or warm it up, or clip gradients), then {RECYCLE}",
+            {"step": after.step, "update_ratio": step_ratio, "moved": moved},
+        )
+
+    def _never_lived(self, site: SiteVitals, unit: int, past: Sequence[tuple[Snapshot, SiteVitals]]) -> Cause | None:
+        standing = self._standing(past[0][1], unit, when="")
+        return Cause(
+            f"initialisation {standing.key}",
+            f"initialisation: it never fired, from the first snapshot (step {past[0][0].step}) on; there: "
+            f"{standing.cause}",
+            f"initialise with the gain of the rectifier and zero biases (rectifier.torch.init_), or {RECYCLE}",
+            standing.measures,
+        )
+
+    @staticmethod
+    def _ratio(snapshot: Snapshot, layer: str | None) -> float:
+        ratios = [other.update_ratio for other in snapshot.layers if other.layer == layer]
+        return float(ratios[0]) if ratios and ratios[0] is not None else 0.0
+
+    def _standing(self, site: SiteVitals, unit: int, *, when: str) -> Cause:
+        """What the weights as they are say, whenever it came about."""
+        top = float(site.max_z[unit])
+        if site.scale is not None and site.shift is not None:
+            scale, shift = float(site.scale[unit]), float(site.shift[unit])
+            # A normalised value is rarely beyond 3 deviations.
+            if (shift < 0 and abs(scale) * 3.0 <= -shift) or abs(scale) < 1e-6:
+                return Cause(
+                    "normalisation",
+                    "collapsed normalisation: γ = {scale} against β = {shift}, so the normalised value cannot lift z "
+                    f"above 0{when}",
+                    f"{RECYCLE}, which puts γ to 1 and β to 0; keep weight decay off γ and β",
+                    {"scale": scale, "shift": shift},
+                )
+            return self._unknown(site, when)
+        layer = self._layers.get(site.layer or "")
+        bias = float(site.bias[unit]) if site.bias is not None else 0.0
+        reach = top - bias
+        # Without the bias it would fire, or the bias outweighs all else by ten to one.
+        if bias < 0 and (reach > 0 or -bias > 10 * abs(reach)):
+            return Cause(
+                "bias",
+                "bias drift: bias {bias}, while its weights reach at most {reach} on what was seen" + when,
+                f"{RECYCLE}; take weight decay off or the step size down for biases",
+                {"bias": bias, "reach": reach},
+            )
+        if layer is not None and layer.first:
+            shifted = self._of_input(layer, when)
+            if shifted is not None:
+                return shifted
+        upstream = self._last.get(site.upstream or "")
+        if upstream is not None and reach <= 0 and not (upstream.sum_h < upstream.sum_abs_h).any():
+            return Cause(
+                "weights",
+                "weights turned against inputs that are never negative: without the bias, z still reaches only {reach}"
+                + when,
+                f"{RECYCLE}; a smaller step or a rectifier with a living negative part keeps it from coming back",
+                {"bias": bias, "reach": reach},
+            )
+        return self._unknown(site, when)
+
+    def _of_input(self, layer: LayerVitals, when: str) -> Cause | None:
+        mean, rms = layer.input_mean, layer.input_rms
+        if mean is None or rms is None or not rms > 0:
+            return None
+        if abs(mean) / rms < self._limits.shifted_input and rms < self._limits.input_scale:
+            return None
+        return Cause(
+            "input",
+            "input scale or shift: the inputs have mean {input_mean} and root mean square {input_rms}, so one step "
+            f"moves every example the same way{when}",
+            f"standardise the inputs to mean 0 and variance 1, then {RECYCLE}",
+            {"input_mean": mean, "input_rms": rms},
+        )
+
+    @staticmethod
+    def _unknown(site: SiteVitals, when: str) -> Cause:
+        tried = "upstream silence, step size, initialisation, bias, normalisation and inputs were looked at"
+        where = "" if site.layer is not None else "; the layer that makes these units could not be followed"
+        return Cause("unknown", f"not known: {tried}{where}{when}", f"{RECYCLE}, and watch the next training")
+
+    # NaN
+
+    def of_nan(self, site: SiteVitals) -> tuple[str, str]:
+        layer = self._layers.get(site.layer or "")
+        first = next((other.site for other in self._snapshots[-1].sites if other.nan.any()), site.site)
+        if layer is not None and np.isnan(layer.weight_rms):
+            return (
+                f"the weights of {layer.layer} hold NaN",
+                "go back to the last good weights; lower the step size or clip gradients",
+            )
+        if first != site.site:
+            return f"NaN comes in from upstream: {first} is the first site to see one", f"look at {first}"
+        if layer is not None and layer.input_rms is not None and np.isnan(layer.input_rms):
+            what = "the model's input holds NaN" if layer.first else f"what enters {layer.layer} holds NaN"
+            return what, "clean the data: replace or drop NaN before the model"
+        return "not known: the first NaN in the order of the forward pass appears here", (
+            "look for a division by 0, a logarithm of a negative number or an overflow just before this site"
+        )
+
+
+_CANNOT_TELL = "; one look cannot tell when it came about (rectifier.watch can)"

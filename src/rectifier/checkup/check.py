@@ -1,0 +1,213 @@
+"""``check``: one look at a model on given batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..errors import RectifierError, RectifierTypeError, RectifierValueError
+from .adapters import adapter_for, versions
+from .errors import ObservationError
+from .judge import Thresholds, judge
+from .proof import FirstLayer, describe, parse_box, prove
+from .records import Record, Snapshot
+
+__all__ = ["check"]
+
+
+def check(
+    model: Any,
+    batches: Iterable[Any],
+    loss: Callable[[Any, Any], Any] | None = None,
+    *,
+    box: tuple[Any, Any] | None = None,
+    name: str = "",
+    seed: int | None = None,
+    limits: Thresholds | None = None,
+) -> Record:
+    """Run a model over batches and tell which of its units never fire, which hardly do, and what else is wrong.
+
+    The model runs in evaluation mode. Weights, gradients, buffers, the mode of every submodule and the random state
+    are afterwards bit for bit what they were.
+
+    model: a PyTorch model.
+    batches: iterable of inputs, or of pairs ``(inputs, targets)``. Inputs are a tensor, a tuple (several arguments) or
+        a dict (keywords); to pass a tuple of inputs without targets, wrap it: ``((a, b), None)``. Without ``loss`` a
+        pair's targets are not used.
+    loss: called as ``loss(outputs, targets)``, returns a scalar; with it gradients are seen as well.
+    box: ``(low, high)``, numbers or arrays of the shape of one example: the inputs for which units of the first layer
+        are to be proved dead. By default the range observed for each feature (each channel of a convolution).
+    name: what the record is about, for titles.
+    seed: seeds the random state during the check (for a shuffled loader or a random loss).
+    limits: the thresholds of the verdicts.
+
+    Returns a :class:`Record` with one snapshot and its findings.
+
+    Raises RectifierTypeError or RectifierValueError for arguments that cannot be used, and :class:`ObservationError`,
+    with what was seen until then in ``record``, where the model, the loss or the batches raise in the middle.
+
+    >>> import torch, rectifier
+    >>> net = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU(), torch.nn.Linear(2, 1))
+    >>> with torch.no_grad():
+    ...     _ = net[0].weight.copy_(torch.eye(2)); _ = net[0].bias.copy_(torch.tensor([0.0, -9.0]))
+    >>> record = rectifier.check(net, [torch.tensor([[1.0, 2.0], [-1.0, 1.0]])])
+    >>> [(finding.kind, finding.units) for finding in record.findings]
+    [('dead', (1,))]
+    """
+    adapter = adapter_for(model, "check")
+    _check_arguments(batches, loss, seed, limits)
+    ends = parse_box(box)
+    target = adapter.observable(model, "check")
+    observer = adapter.Observer(target, training_only=False)
+    run = _Run(batches, lambda inputs, targets: adapter.run(observer, inputs, targets, loss), loss is not None)
+    with adapter.undisturbed(target, seed=seed, batches=batches):
+        observer.attach()
+        try:
+            run.all()
+        finally:
+            observer.detach()
+        snapshot = observer.take(0, run.mean_loss)
+    layers: tuple[FirstLayer, ...] = observer.first_layers()
+    _check_shape(layers, ends)
+    record = Record(
+        model=type(model).__name__,
+        source="check",
+        snapshots=() if snapshot is None else (snapshot,),
+        not_observed=observer.not_observed,
+        stopped=run.stopped,
+        seed=seed,
+        versions=versions(),
+        box=describe(layers, ends),
+        name=name,
+    )
+    record = _judged(record, layers, ends, limits)
+    if run.error is not None:
+        raise ObservationError(
+            f"check: {run.stopped}. What was seen before it ({run.done} batches) is kept in `.record`.",
+            record,
+        ) from run.error
+    _check_seen(record, snapshot, run.done)
+    return record
+
+
+def _judged(record: Record, layers: Any, ends: Any, limits: Thresholds | None) -> Record:
+    proved = prove(layers, ends)
+    return record.with_findings(judge(record.snapshots, limits, proved=proved, box=record.box))
+
+
+class _Run:
+    """Feeds the batches one by one, and remembers where the user's code raised."""
+
+    def __init__(self, batches: Iterable[Any], feed: Callable[[Any, Any], float | None], paired: bool) -> None:
+        self._batches, self._feed, self._paired = batches, feed, paired
+        self.done = 0
+        self.losses: list[float] = []
+        self.error: Exception | None = None
+        self.stopped: str | None = None
+
+    @property
+    def mean_loss(self) -> float | None:
+        return math.fsum(self.losses) / len(self.losses) if self.losses else None
+
+    def all(self) -> None:
+        iterator = self._guard("the iterable `batches`", lambda: iter(self._batches))
+        while self.error is None and iterator is not None:
+            batch = self._guard("the iterable `batches`", lambda: next(iterator, _END))
+            if batch is _END or self.error is not None:
+                return
+            inputs, targets = _split(batch, self.done, self._paired)
+            self._guard("the model or the loss", partial(self._one, inputs, targets))
+
+    def _one(self, inputs: Any, targets: Any) -> None:
+        value = self._feed(inputs, targets)
+        self.done += 1
+        if value is not None:
+            self.losses.append(value)
+
+    def _guard(self, what: str, action: Callable[[], Any]) -> Any:
+        try:
+            return action()
+        except RectifierError:
+            raise
+        except Exception as error:  # whatever the user's code raises ends the look, not the record
+            self.error = error
+            self.stopped = f"{what} raised {type(error).__name__} at batch {self.done}: {error}"
+            return None
+
+
+_END = object()
+
+
+def _split(batch: Any, index: int, paired: bool) -> tuple[Any, Any]:
+    """Inputs and targets of one batch."""
+    if isinstance(batch, (tuple, list)) and len(batch) == 2:
+        return batch[0], batch[1]
+    if paired:
+        got = f"{type(batch).__name__} of {len(batch)}" if isinstance(batch, (tuple, list)) else type(batch).__name__
+        raise RectifierValueError(
+            f"check: `batches` must yield pairs (inputs, targets) where a loss is given; got {got} at batch {index}. "
+            "Yield (inputs, targets), or leave `loss` out."
+        )
+    if isinstance(batch, (tuple, list)):
+        if len(batch) == 1:
+            return batch[0], None
+        raise RectifierValueError(
+            f"check: `batches` must yield inputs or pairs (inputs, targets); got {type(batch).__name__} of "
+            f"{len(batch)} at batch {index}. Wrap several inputs in a tuple of their own: ((a, b, c), targets)."
+        )
+    return batch, None
+
+
+def _check_arguments(batches: Any, loss: Any, seed: Any, limits: Any) -> None:
+    single = isinstance(batches, (str, bytes, Mapping, np.ndarray)) or hasattr(batches, "requires_grad")
+    if single or not isinstance(batches, Iterable):
+        raise RectifierTypeError(
+            f"check: `batches` must be an iterable of batches; got {type(batches).__name__}. "
+            "Pass a loader, or a list such as [inputs] or [(inputs, targets)]."
+        )
+    if loss is not None and not callable(loss):
+        raise RectifierTypeError(
+            f"check: `loss` must be callable as loss(outputs, targets); got {type(loss).__name__}. "
+            "Pass a function such as torch.nn.functional.cross_entropy."
+        )
+    check_common("check", seed, limits)
+
+
+def check_common(verb: str, seed: Any, limits: Any) -> None:
+    """Refuse a seed or limits that are none."""
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63):
+        raise RectifierValueError(
+            f"{verb}: `seed` must be a whole number from 0 to 2**63 − 1, or None; got {seed!r}. "
+            "Pass a number such as 0."
+        )
+    if limits is not None and not isinstance(limits, Thresholds):
+        raise RectifierTypeError(
+            f"{verb}: `limits` must be Thresholds; got {type(limits).__name__}. "
+            "Pass rectifier.checkup.Thresholds(rare=0.01)."
+        )
+
+
+def _check_shape(layers: Iterable[FirstLayer], ends: Any) -> None:
+    if ends is not None and not tuple(layers):
+        raise RectifierValueError(
+            "check: `box` must have a layer that acts on the model's input; got a model where none feeds a rectifier "
+            "that could be followed. Leave `box` out."
+        )
+
+
+def _check_seen(record: Record, snapshot: Snapshot | None, batches: int) -> None:
+    if batches == 0:
+        raise RectifierValueError(
+            "check: `batches` must hold at least one batch; got an empty iterable. "
+            "Pass data (a generator that was used up before is empty)."
+        )
+    if snapshot is None or not snapshot.sites:
+        unseen = f" Not observed: {'; '.join(record.not_observed)}." if record.not_observed else ""
+        raise RectifierValueError(
+            f"check: `model` must apply a rectifier of the family to a batch that is not empty; got {record.model}, "
+            f"where none was seen. See rectifier.family for what is recognised.{unseen}"
+        )

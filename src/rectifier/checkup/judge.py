@@ -1,0 +1,319 @@
+"""From what was seen to what it means: a pure function of snapshots and thresholds.
+
+One unit, one verdict about its gate, the strongest that holds: dead (proved), silent (0 of N), rare (k of N). What
+the function's negative part keeps alive is *always closed* instead, which is no fault.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from .._family import family
+from ..errors import RectifierValueError
+from .causes import Causes, group, percent
+from .records import Finding, SiteVitals, Snapshot
+from .scales import judge_scales
+
+__all__ = ["Thresholds", "judge", "upper_rate"]
+
+Bools = npt.NDArray[np.bool_]
+
+#: Functions that are the identity (or a straight line) where they fire: open at every example means linear.
+_STRAIGHT = frozenset({"relu", "leaky_relu", "prelu", "abs", "relu6", "elu", "celu", "selu"})
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The numbers a verdict depends on.
+
+    >>> Thresholds(rare=0.001).rare
+    0.001
+    """
+
+    rare: float = 0.01
+    """A unit that fired, but at no more than this share of the examples, is rare."""
+    dormant: float = 0.025
+    """τ: a unit whose mean \\|h\\| is at most τ times the mean of its site's units is dormant (Sokar et al. 2023, The
+    Dormant Neuron Phenomenon, arXiv:2302.12902)."""
+    confidence: float = 0.95
+    """Of the one-sided upper bound of a firing rate."""
+    scale_ratio: float = 1e-3
+    """A gradient or activation norm that falls by this factor from one end of the network to the other, or grows by
+    its inverse, vanishes or explodes: three decimal digits of the signal, where depth alone should cost none."""
+    large_update: float = 0.1
+    """A step that moves weights by this share of their norm is too large (healthy training moves them by about 1e-3 a
+    step; Karpathy, CS231n notes, "Ratio of weights:updates")."""
+    shifted_input: float = 0.8
+    """\\|mean\\| ÷ root mean square of the inputs from which they count as not centred."""
+    input_scale: float = 10.0
+    """Root mean square of the inputs from which they count as not scaled."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
+                raise RectifierValueError(
+                    f"Thresholds: `{field.name}` must be a finite number, 0 or more; got {value!r}. "
+                    f"Pass a number such as {field.default}."
+                )
+        for name in ("rare", "confidence", "scale_ratio"):
+            if getattr(self, name) > 1:
+                raise RectifierValueError(
+                    f"Thresholds: `{name}` must be a share in [0, 1]; got {getattr(self, name)!r}. 5 % is written 0.05."
+                )
+
+
+def upper_rate(fired: int, examples: int, *, confidence: float = 0.95) -> float:
+    """Upper bound of a firing rate after ``fired`` firings in ``examples`` examples, at this confidence.
+
+    The largest p with N·KL(k/N ‖ p) ≤ ln(1/(1 − confidence)) (Chernoff 1952, doi:10.1214/aoms/1177729330). It holds
+    for every N, never lies below the exact bound of Clopper & Pearson, and for k = 0 is that bound,
+    1 − (1 − confidence)^(1/N) < 3/N: the rule of three (Hanley & Lippman-Hand 1983). Examples are taken as independent.
+
+    >>> round(upper_rate(0, 1000), 6)
+    0.002991
+    """
+    if examples == 0 or fired >= examples:
+        return 1.0
+    rate, limit = fired / examples, -math.log1p(-confidence) / examples if confidence < 1 else math.inf
+    low, high = rate, 1.0
+    for _ in range(60):  # halves the bracket each time: down to the last bit of a double
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if _divergence(rate, middle) <= limit else (low, middle)
+    return high
+
+
+def _divergence(q: float, p: float) -> float:
+    if p >= 1.0:
+        return math.inf
+    return (q * math.log(q / p) if q else 0.0) + (1 - q) * math.log((1 - q) / (1 - p))
+
+
+def judge(
+    snapshots: Sequence[Snapshot],
+    limits: Thresholds | None = None,
+    *,
+    proved: Mapping[str, Mapping[int, float]] | None = None,
+    box: str | None = None,
+    history: bool = False,
+) -> tuple[Finding, ...]:
+    """The findings about the last snapshot, with what the snapshots before it tell about when and why.
+
+    proved: site → unit → the bound (≤ 0) of its pre-activation that proves it dead; box: over which inputs.
+    history: True where the snapshots follow a training run; False where one look was taken, which cannot tell when.
+    """
+    if not snapshots:
+        return ()
+    limits = limits if limits is not None else Thresholds()
+    findings: list[Finding] = []
+    causes = Causes(snapshots, limits, history=history)
+    for site in snapshots[-1].sites:
+        findings += _Site(site, limits, causes, proved or {}, box).findings()
+    findings += judge_scales(snapshots, limits)
+    return tuple(
+        replace(finding, measures={key: float(value) for key, value in finding.measures.items()})
+        for finding in findings
+    )
+
+
+class _Site:
+    """The verdicts about one site."""
+
+    def __init__(
+        self,
+        site: SiteVitals,
+        limits: Thresholds,
+        causes: Causes,
+        proved: Mapping[str, Mapping[int, float]],
+        box: str | None,
+    ) -> None:
+        self.site, self.limits, self.causes, self.box = site, limits, causes, box
+        self.row = family[site.rectifier]
+        self.bounds = proved.get(site.site, {})
+
+    def findings(self) -> list[Finding]:
+        site = self.site
+        found = self._nan()
+        if self.row.comparison or site.examples == 0:
+            return found
+        never = (site.fired == 0) & (site.nan == 0)
+        if self.row.negative_part != "none":
+            return [*found, *self._observation("always_closed", never), *self._always_open()]
+        dead = self._dead(never)
+        silent = never & ~dead
+        rare = (site.fired > 0) & (site.fired <= self.limits.rare * site.examples) & (site.nan == 0)
+        found += self._shut("dead", dead)
+        found += self._shut("silent", silent)
+        found += self._rare(rare)
+        found += self._dormant(~never & (site.nan == 0))
+        return [*found, *self._always_open()]
+
+    def _dead(self, never: Bools) -> Bools:
+        site = self.site
+        dead = np.zeros(site.units, dtype=bool)
+        dead[list(self.bounds)] = True
+        return (dead | self._zero_row()) & never
+
+    def _zero_row(self) -> Bools:
+        """Weights (or γ) that are exactly 0 with a bias (or β) that is not positive: shut for every finite input."""
+        site = self.site
+        if site.scale is not None and site.shift is not None:
+            closed: Bools = (site.scale == 0) & (site.shift <= 0)
+            return closed
+        if site.weight_norm is None or site.scale is not None or site.shift is not None:
+            return np.zeros(site.units, dtype=bool)
+        bias = site.bias if site.bias is not None else np.zeros(site.units)
+        # the largest z seen must agree: it would not where something unseen stands between the layer and the site
+        zero: Bools = (site.weight_norm == 0) & (bias <= 0) & (site.max_z <= 0) & (site.max_z == site.min_z)
+        return zero
+
+    def _shut(self, kind: str, units: Bools) -> list[Finding]:
+        site, n = self.site, self.site.examples
+        found = []
+        for cause, members in group(self.causes.of(site, units)):
+            most = float(site.max_z[members].max())
+            rate = upper_rate(0, n, confidence=self.limits.confidence)
+            evidence = f"fired at 0 of {n} examples; largest z seen {most:.4g}; {self._sure('the true rate of each')}"
+            proof = self._proof(members) if kind == "dead" else None
+            found.append(
+                Finding(
+                    kind="dead" if kind == "dead" else "silent",
+                    site=site.site,
+                    units=tuple(members),
+                    total=site.units,
+                    evidence=f"proved: {proof}; {evidence}" if proof else evidence,
+                    cause=cause.cause,
+                    remedy=cause.remedy,
+                    measures={"examples": n, "max_z": most, "rate_bound": rate, **cause.measures},
+                    proof=proof,
+                    since=self.causes.since(site, members),
+                )
+            )
+        return found
+
+    def _sure(self, what: str) -> str:
+        """The bound after none in N: in the words of the rule of three at 95 %, else as it is."""
+        n, confidence = self.site.examples, self.limits.confidence
+        if confidence == 0.95:
+            return f"with 95 % confidence {what} is below {min(3 / n, 1.0):.3g} (3/N)"
+        rate = upper_rate(0, n, confidence=confidence)
+        return f"with {percent(confidence)} confidence {what} is at most {rate:.3g}"
+
+    def _proof(self, members: Sequence[int]) -> str:
+        zero = self._zero_row()
+        if all(zero[unit] for unit in members):
+            what = "γ is" if self.site.scale is not None else "all incoming weights are"
+            return f"{what} exactly 0 and what is added is not positive, so z ≤ 0 for every finite input"
+        bound = max(self.bounds.get(unit, -math.inf) for unit in members)
+        also = " or by weights that are exactly 0" if any(zero[unit] for unit in members) else ""
+        return f"z ≤ {bound:.4g} by interval arithmetic with rounding error included{also}, for {self.box}"
+
+    def _rare(self, units: Bools) -> list[Finding]:
+        members = [int(unit) for unit in np.flatnonzero(units)]
+        if not members:
+            return []
+        site, n = self.site, self.site.examples
+        most = int(site.fired[members].max())
+        bound = upper_rate(most, n, confidence=self.limits.confidence)
+        return [
+            Finding(
+                kind="rare",
+                site=site.site,
+                units=tuple(members),
+                total=site.units,
+                evidence=f"fired at {int(site.fired[members].min())} to {most} of {n} examples; with "
+                f"{percent(self.limits.confidence)} confidence the true rate of each is below {bound:.3g}",
+                cause="not known: few examples reach these units; a rare feature and a unit about to fall silent look "
+                "the same in one look",
+                remedy="leave it where the feature is rare in the data; else watch it in training, and lower the step "
+                "or use a rectifier with a living negative part",
+                measures={"examples": n, "most_fired": most, "rate_bound": bound},
+            )
+        ]
+
+    def _dormant(self, candidates: Bools) -> list[Finding]:
+        site = self.site
+        mean = site.sum_abs_h.mean()
+        if not mean > 0:
+            return []
+        score = site.sum_abs_h / mean
+        members = [int(unit) for unit in np.flatnonzero(candidates & (score <= self.limits.dormant))]
+        if not members:
+            return []
+        worst = float(score[members].max())
+        return [
+            Finding(
+                kind="dormant",
+                site=site.site,
+                units=tuple(members),
+                total=site.units,
+                evidence=f"mean |h| is at most {worst:.3g} of the site's mean (τ = {self.limits.dormant:g})",
+                cause="not known: these units fire, but what they pass on is small beside the others",
+                remedy="recycle them (rectifier.heal with force=True), or leave them where their weights downstream "
+                "are large",
+                measures={"score": worst, "tau": self.limits.dormant},
+            )
+        ]
+
+    def _always_open(self) -> list[Finding]:
+        site = self.site
+        if site.rectifier not in _STRAIGHT:
+            return []
+        open_ = (site.fired == site.examples) & (site.nan == 0)
+        if site.rectifier == "relu6":
+            open_ &= site.max_z <= site.parameters.get("ceiling", 6.0)
+        return self._observation("always_open", open_)
+
+    def _observation(self, kind: str, units: Bools) -> list[Finding]:
+        members = [int(unit) for unit in np.flatnonzero(units)]
+        if not members:
+            return []
+        site, n = self.site, self.site.examples
+        opened = kind == "always_open"
+        edge = float(site.min_z[members].min() if opened else site.max_z[members].max())
+        bound = upper_rate(0, n, confidence=self.limits.confidence)
+        evidence = (
+            f"fired at all of {n} examples; smallest z seen {edge:.4g}; {self._sure('the share that closes each')}"
+            if opened
+            else f"fired at 0 of {n} examples; largest z seen {edge:.4g}; {self._sure('the true rate of each')}"
+        )
+        straight = opened or self.row.negative_part == "linear"
+        return [
+            Finding(
+                kind="always_open" if opened else "always_closed",
+                site=site.site,
+                units=tuple(members),
+                total=site.units,
+                evidence=evidence,
+                cause="the unit is linear on what was seen: its rectifier does nothing"
+                if straight
+                else "the unit lies on the curved negative part: it still learns, slowly where it levels off",
+                remedy="no fault; nothing to do unless many units are: then depth buys nothing there",
+                measures={"examples": n, "rate_bound": bound, "edge_z": edge},
+            )
+        ]
+
+    def _nan(self) -> list[Finding]:
+        members = [int(unit) for unit in np.flatnonzero(self.site.nan > 0)]
+        if not members:
+            return []
+        cause, remedy = self.causes.of_nan(self.site)
+        total = int(self.site.nan.sum())
+        return [
+            Finding(
+                kind="nan",
+                site=self.site.site,
+                units=tuple(members),
+                total=self.site.units,
+                evidence=f"{total} NaN among {self.site.examples * self.site.units} pre-activations; they count "
+                "neither as firing nor as silent",
+                cause=cause,
+                remedy=remedy,
+                measures={"nan": total, "examples": self.site.examples},
+            )
+        ]

@@ -1,0 +1,67 @@
+"""``prune``: cut out units that can never fire. It acts, returns a receipt, and can be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..errors import RectifierValueError
+from .adapters import adapter_for
+from .plan import chosen, units_of
+from .records import Finding, Receipt, Record
+
+__all__ = ["prune"]
+
+
+def prune(
+    model: Any,
+    findings: Record | Finding | Iterable[Finding],
+    *,
+    silent: bool = False,
+    probe: Any = None,
+) -> Receipt:
+    """Remove dead units from chains Linear → rectifier → Linear (dropout in between is fine).
+
+    A unit whose output is 0 adds nothing to the next layer, so its row and its columns can go: the outputs stay the
+    same but for the rounding of shorter sums. That is proved over the box of the finding for dead units; with
+    ``silent=True`` units that were only seen silent go too, and the outputs can change where one would have fired.
+
+    model: a PyTorch model; its layers get smaller parameters (new objects: make a new optimizer).
+    findings: a Record (its dead units are taken, with ``silent=True`` its silent ones too) or findings of one.
+    probe: a batch of inputs, on which the change of the outputs is measured.
+
+    Returns one receipt; ``receipt.undo()`` puts the very same parameters back.
+
+    Raises RectifierTypeError or RectifierValueError, before anything is changed: for findings of another kind and for
+    places that are no such chain.
+
+    >>> import torch, rectifier
+    >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
+    >>> with torch.no_grad():
+    ...     _ = net[0].bias.copy_(torch.tensor([9.0, -9.0, 9.0]))
+    >>> x = torch.rand(8, 2)
+    >>> receipt = rectifier.prune(net, rectifier.check(net, [x]), probe=x)
+    >>> net[0].out_features, receipt.units, receipt.parameters_before, receipt.parameters_after
+    (2, (1,), 13, 9)
+    """
+    adapter = adapter_for(model, "prune")
+    kinds = frozenset({"dead", "silent"}) if silent else frozenset({"dead"})
+    items = chosen(findings, "prune", kinds)
+    wrong = next((finding for finding in items if finding.kind not in kinds), None)
+    if wrong is not None:
+        cure = "pass silent=True to cut it all the same" if wrong.kind == "silent" else "leave it out"
+        raise RectifierValueError(
+            f"prune: `findings` must be dead{' or silent' if silent else ''}; got {wrong.kind!r} at {wrong.site!r}. "
+            f"{cure[0].upper()}{cure[1:]}."
+        )
+    act = adapter.acts.prune(model, units_of(items, "prune"), probe=probe)
+    return Receipt(
+        act="prune",
+        site=act.site,
+        units=act.units,
+        change=act.change,
+        output_change=act.output_change,
+        parameters_before=act.parameters_before,
+        parameters_after=act.parameters_after,
+        undo=act.undo,
+    )

@@ -1,0 +1,96 @@
+"""Scales of gradients and activations along the depth: do they vanish or explode?
+
+The rule: along the layers in the order of the forward pass, take the norm of ∂loss/∂z an example (root mean square ×
+√values, so that positions and widths do not count as loss of signal), and compare the two ends. A ratio below
+``Thresholds.scale_ratio`` (1e-3) vanishes, above its inverse explodes. The factor a layer, ratio^(1/(layers − 1)), is
+told with it. Fewer than three layers make no depth. A gradient that is exactly 0 at every later look counts as
+vanished at any depth, and one that is not finite as exploded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .records import Finding, Kind, LayerVitals, SiteVitals, Snapshot
+
+if TYPE_CHECKING:
+    from .judge import Thresholds
+
+__all__ = ["judge_scales"]
+
+_DEPTH = 3
+
+
+def judge_scales(snapshots: Sequence[Snapshot], limits: Thresholds) -> list[Finding]:
+    """Findings about gradients (by layer) and activations (by site) of the last snapshot."""
+    last = snapshots[-1]
+    return [*_gradients(last.layers, limits), *_activations(last.sites, limits)]
+
+
+def _gradients(layers: Sequence[LayerVitals], limits: Thresholds) -> list[Finding]:
+    scaled = [
+        (layer.layer, layer.gradient_rms * math.sqrt(layer.values or layer.units))
+        for layer in layers
+        if layer.gradient_rms is not None
+    ]
+    # Backward runs from the last layer to the first: the signal's start is the last.
+    return _ends("gradient", scaled[::-1], limits)
+
+
+def _activations(sites: Sequence[SiteVitals], limits: Thresholds) -> list[Finding]:
+    # NaN has its own finding.
+    return _ends("activation", [(site.site, site.rms_h) for site in sites if not site.nan.any()], limits)
+
+
+def _ends(what: str, scaled: list[tuple[str, float]], limits: Thresholds) -> list[Finding]:
+    """Judge scales in the order in which the signal runs."""
+    broken = [name for name, scale in scaled if not math.isfinite(scale)]
+    if broken:
+        evidence = f"the {what} is not finite at {', '.join(broken)}"
+        return [_finding(what, False, broken[0], evidence, {"layers": len(scaled)})]
+    zero = [name for name, scale in scaled if scale == 0]
+    if zero and any(scale > 0 for _, scale in scaled):
+        evidence = f"the {what} is exactly 0 at {', '.join(zero)}, and not at {scaled[0][0]}"
+        return [_finding(what, True, zero[0], evidence, {"layers": len(scaled), "zero_layers": len(zero)})]
+    if len(scaled) < _DEPTH or not all(scale > 0 for _, scale in scaled):
+        return []
+    (start, first), (end, last) = scaled[0], scaled[-1]
+    ratio = last / first
+    if limits.scale_ratio <= ratio <= 1 / limits.scale_ratio if limits.scale_ratio else True:
+        return []
+    factor = math.exp(math.log(ratio) / (len(scaled) - 1))
+    evidence = (
+        f"the {what} goes from {first:.3g} at {start} to {last:.3g} at {end}: a ratio of {ratio:.3g} over "
+        f"{len(scaled)} places, a factor {factor:.3g} at each (limits {limits.scale_ratio:g} and "
+        f"{1 / limits.scale_ratio:g})"
+    )
+    measures = {"ratio": ratio, "factor": factor, "layers": len(scaled), "first": first, "last": last}
+    return [_finding(what, ratio < 1, end, evidence, measures)]
+
+
+def _finding(what: str, vanishing: bool, site: str, evidence: str, measures: dict[str, float]) -> Finding:
+    kinds: dict[tuple[str, bool], Kind] = {
+        ("gradient", True): "vanishing_gradient",
+        ("gradient", False): "exploding_gradient",
+        ("activation", True): "vanishing_activation",
+        ("activation", False): "exploding_activation",
+    }
+    cause = (
+        "units that are shut: they pass nothing on, and nothing back"
+        if "zero_layers" in measures
+        else "each layer shrinks the signal: a derivative below 1 (sigmoid, tanh), weights too small for it, "
+        "or units that are shut"
+        if vanishing
+        else "each layer grows the signal: weights too large for the rectifier, or a step that made them so"
+    )
+    remedy = (
+        "see the findings about silent and dead units there, and heal those"
+        if "zero_layers" in measures
+        else "use a rectifier, initialise with its gain (rectifier.torch.init_), add normalisation or skip connections"
+        if vanishing
+        else "initialise with the gain of the rectifier (rectifier.torch.init_), clip gradients, lower the step size, "
+        "or add normalisation"
+    )
+    return Finding(kinds[what, vanishing], site, (), 0, evidence, cause, remedy, measures)

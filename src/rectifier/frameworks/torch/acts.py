@@ -1,0 +1,362 @@
+"""The acts of ``heal`` and ``prune`` on a PyTorch model. Each is planned and refused before anything is changed."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..._family import family
+from ..._gain import gain
+from ...checkup.plan import NOTHING_BELOW
+from ...errors import RectifierTypeError, RectifierValueError
+from .graph import Consumer, Graph, Place
+from .sites import identify
+from .surgery import Edit, Edits, Look, count_parameters, look, optimizer_edits, output_change
+
+__all__ = ["Act", "prune", "recycle", "swap"]
+
+Units = Sequence[int]
+
+
+@dataclass(frozen=True)
+class Act:
+    """What was done at one site."""
+
+    site: str
+    units: tuple[int, ...]
+    change: str
+    output_change: float | None
+    parameters_before: int
+    parameters_after: int
+    undo: Callable[[], None]
+
+
+# Recycle
+
+
+def recycle(
+    model: nn.Module,
+    wanted: Mapping[str, Units],
+    *,
+    optimizer: torch.optim.Optimizer | None,
+    probe: Any,
+    seed: int | None,
+    force: bool,
+) -> list[Act]:
+    """New incoming weights (normal, deviation gain/√fan-in), bias 0, outgoing weights 0, optimizer state anew."""
+    graph = Graph(model, "heal")
+    places = [graph.place(site) for site in wanted]
+    for place in places:
+        _check_units(place, wanted[place.site], "heal")
+    seen = look(model, probe, places, "heal") if probe is not None else None
+    if not force:
+        _refuse_live(places, wanted, seen)
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed)
+    # All is planned, and so refused where it must be, before the first weight is written.
+    plans = [_plan(place, wanted[place.site], seen, optimizer, generator) for place in places]
+    total = count_parameters(model)
+    acts = []
+    for place, (edits, change) in zip(places, plans, strict=True):
+        before = look(model, probe, [], "heal") if probe is not None else None
+        edits.make()
+        units = tuple(int(unit) for unit in wanted[place.site])
+        moved = None
+        if before is not None:
+            after = _until_it_fires(model, place, units, edits, probe, generator)
+            moved = output_change(before, after)
+        acts.append(Act(place.site, units, change, moved, total, total, edits.undo))
+    return acts
+
+
+#: Draws of a unit that stays silent on the probe, before it is left as it is.
+_DRAWS = 20
+
+
+def _until_it_fires(
+    model: nn.Module, place: Place, units: Units, edits: Edits, probe: Any, generator: torch.Generator
+) -> Look:
+    """Behind a rectifier inputs are never negative, and a fresh unit may be born silent: draw that one again."""
+    drawn = edits.edits[0].value
+    assert isinstance(drawn, torch.Tensor)
+    after = look(model, probe, [], "heal")
+    for _ in range(_DRAWS):
+        vitals = _fired(after, place.site)
+        silent = [row for row, unit in enumerate(units) if vitals is not None and vitals.fired[unit] == 0]
+        if not silent:
+            break
+        drawn[silent] = _draw(place, len(silent), generator).to(drawn)
+        for edit in edits.edits:
+            if edit.value is drawn:  # the weights, and what an optimizer keeps of them
+                edit.write()
+        after = look(model, probe, [], "heal")
+    return after
+
+
+def _draw(place: Place, count: int, generator: torch.Generator) -> torch.Tensor:
+    """He et al. 2015, arXiv:1502.01852, with the gain of the rectifier behind."""
+    shape = _tensor(place.layer.weight).shape[1:]
+    fresh = torch.randn((count, *shape), generator=generator, dtype=torch.float64)
+    return fresh * _deviation(place)
+
+
+def _deviation(place: Place) -> float:
+    return _gain(place) / math.sqrt(_tensor(place.layer.weight)[0].numel())
+
+
+def _check_units(place: Place, units: Units, verb: str) -> None:
+    if any(not 0 <= unit < place.units for unit in units):
+        raise RectifierValueError(
+            f"{verb}: `findings` must name units of this model; got units {list(units)} of {place.site!r}, which has "
+            f"{place.units}. Check the model as it is now."
+        )
+
+
+def _fired(seen: Look | None, site: str) -> Any:
+    sites = seen.snapshot.sites if seen is not None and seen.snapshot is not None else ()
+    return next((other for other in sites if other.site == site), None)
+
+
+def _refuse_live(places: Sequence[Place], wanted: Mapping[str, Units], seen: Look | None) -> None:
+    for place in places:
+        vitals = _fired(seen, place.site)
+        live = [unit for unit in wanted[place.site] if vitals is not None and vitals.fired[unit] > 0]
+        if live:
+            raise RectifierValueError(
+                f"heal: `findings` must name units that do not fire; got units {live} of {place.site!r}, which fire "
+                "on the probe. Leave them out, or pass force=True."
+            )
+
+
+def _plan(
+    place: Place,
+    units: Units,
+    seen: Look | None,
+    optimizer: torch.optim.Optimizer | None,
+    generator: torch.Generator,
+) -> tuple[Edits, str]:
+    index = torch.as_tensor(list(units), dtype=torch.int64)
+    layer = place.layer
+    weight = _tensor(layer.weight)
+    edits = [Edit(weight, 0, index, _draw(place, len(units), generator).to(weight.dtype))]
+    if isinstance(layer.bias, torch.Tensor):
+        edits.append(Edit(layer.bias, 0, index, 0.0))
+    if place.norm is not None:
+        starts = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
+        values = ((getattr(place.norm, name, None), start) for name, start in starts.items())
+        edits += [Edit(value, 0, index, start) for value, start in values if isinstance(value, torch.Tensor)]
+    told = []
+    for consumer in place.consumers:
+        more, line = _outgoing(place, consumer, index, seen)
+        edits += more
+        told.append(line)
+    state = [edit for main in edits for edit in optimizer_edits(optimizer, main)]
+    with_state = f"; {len(state)} slices of optimizer state reset" if optimizer is not None else ""
+    norm = f", {place.norm_name} reset for them" if place.norm_name else ""
+    change = (
+        f"{len(units)} units of {place.layer_name} drawn anew (normal, deviation {_deviation(place):.4g}), "
+        f"bias 0{norm}; {'; '.join(told)}{with_state}"
+    )
+    return Edits([*edits, *state]), change
+
+
+def _tensor(value: Any) -> torch.Tensor:
+    assert isinstance(value, torch.Tensor)
+    return value
+
+
+def _gain(place: Place) -> float:
+    numbers = {}
+    for name, value in place.parameters.items():
+        if isinstance(value, torch.Tensor):
+            value = float(value.detach().mean())
+        if any(parameter.name == name and parameter.of == "value" for parameter in family[place.rectifier].parameters):
+            numbers[name] = float(value)
+    return gain(place.rectifier, **numbers)
+
+
+def _outgoing(place: Place, consumer: Consumer, index: torch.Tensor, seen: Look | None) -> tuple[list[Edit], str]:
+    """Zero what reads the units; what they gave on average goes into the bias."""
+    weight = _tensor(consumer.module.weight)
+    columns = consumer.columns(index, place.units)
+    zero = Edit(weight, 1, columns, 0.0)
+    vitals = _fired(seen, place.site)
+    quiet = place.rectifier in NOTHING_BELOW and (
+        vitals is None or not any(vitals.sum_abs_h[int(unit)] for unit in index)
+    )
+    if quiet:
+        return [zero], f"their weights in {consumer.name} set to 0, where they gave 0"
+    if seen is None or consumer.name not in seen.means:
+        raise RectifierValueError(
+            f"heal: `probe` must be given where the output of a unit is not 0; got None for {place.site!r} "
+            f"({place.rectifier}). Pass a batch of inputs."
+        )
+    mean = seen.means[consumer.name][columns.to(weight.device)]
+    read = weight.detach().to(torch.float64)[:, columns.to(weight.device)]
+    given = read.reshape(read.shape[0], read.shape[1], -1).sum(dim=2) @ mean
+    bias = consumer.module.bias
+    if not isinstance(bias, torch.Tensor):
+        raise RectifierValueError(
+            f"heal: `findings` must name units whose mean output the next layer can take over; got {place.site!r}, "
+            f"behind which {consumer.name} has no bias. Give it a bias, or leave these units out."
+        )
+    rows = torch.arange(bias.shape[0])
+    compensated = Edit(bias, 0, rows, (bias.detach().to(torch.float64) + given).to(bias.dtype))
+    size = float(given.abs().max())
+    return [zero, compensated], (
+        f"their weights in {consumer.name} set to 0 and their mean on the probe (at most {size:.4g}) put into its bias"
+    )
+
+
+# Swap
+
+
+def swap(model: nn.Module, sites: Sequence[str], *, with_: str | nn.Module, probe: Any) -> list[Act]:
+    """Another rectifier in place of the modules at these sites."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    names = dict.fromkeys(site.partition("@")[0] for site in sites)
+    for name in names:
+        if "#" in name:
+            raise RectifierValueError(
+                f"heal: `findings` must name sites that are modules in order to swap them; got {name!r}, a call inside "
+                "forward. Replace it with a module such as torch.nn.ReLU() first, or change the code."
+            )
+        if name not in modules or identify(modules[name]) is None:
+            raise RectifierValueError(
+                f"heal: `findings` must name sites of this model; got {name!r}, which is no rectifier there. "
+                "Check the model as it is now."
+            )
+    new = {name: _new_module(with_, model) for name in names}
+    acts = []
+    for name, module in new.items():
+        old, before = modules[name], count_parameters(model)
+        module.train(old.training)
+        seen = look(model, probe, [], "heal") if probe is not None else None
+        places = [(p, key) for p in model.modules() for key, child in p._modules.items() if child is old]
+        _put(places, module)
+        moved = None if seen is None else output_change(seen, look(model, probe, [], "heal"))
+        after = count_parameters(model)
+        own = "; its parameters are new: add them to the optimizer" if after != before else ""
+        change = f"{type(old).__name__} replaced by {module!r} at {len(places)} place(s){own}"
+        acts.append(Act(name, (), change, moved, before, after, partial(_put, places, old)))
+    return acts
+
+
+def _put(places: Sequence[tuple[nn.Module, str]], module: nn.Module) -> None:
+    for parent, key in places:
+        parent._modules[key] = module
+
+
+def _new_module(with_: str | nn.Module, model: nn.Module) -> nn.Module:
+    if isinstance(with_, nn.Module):
+        return copy.deepcopy(with_)
+    layers = {name: row.layer for name, row in family.items() if row.layer is not None}
+    if not isinstance(with_, str):
+        raise RectifierTypeError(
+            f"heal: `with_` must be the name of a rectifier or a module; got {type(with_).__name__}. "
+            'Pass for instance with_="leaky_relu".'
+        )
+    if with_ not in layers:
+        raise RectifierValueError(
+            f"heal: `with_` must be one of {', '.join(layers)}, or a module; got {with_!r}. "
+            'Pass for instance with_="leaky_relu".'
+        )
+    module: nn.Module = getattr(importlib.import_module("rectifier.torch"), str(layers[with_]))()
+    like = next((p for p in model.parameters() if p.is_floating_point()), None)
+    return module if like is None else module.to(device=like.device, dtype=like.dtype)
+
+
+# Prune
+
+
+def prune(model: nn.Module, wanted: Mapping[str, Units], *, probe: Any) -> Act:
+    """Cut units out of chains of linear layers: smaller parameters in the same modules."""
+    graph = Graph(model, "prune")
+    places = [graph.place(site) for site in wanted]
+    for place in places:
+        _check_units(place, wanted[place.site], "prune")
+        _check_chain(place)
+    before = look(model, probe, [], "prune") if probe is not None else None
+    parameters = count_parameters(model)
+    undone: list[Callable[[], None]] = []
+    told, cut = [], []
+    for place in places:
+        units = list(wanted[place.site])
+        kept = [unit for unit in range(place.units) if unit not in set(units)]
+        spare = ""
+        if not kept:  # a layer without units is no layer: one stays
+            kept, units = [units[0]], units[1:]
+            spare = " (one is kept, so that the layer stays)"
+        size = place.units
+        undone += _cut(place, kept)
+        cut += units
+        told.append(f"{place.layer_name} {size} → {len(kept)} units{spare}")
+    moved = None if before is None else output_change(before, look(model, probe, [], "prune"))
+
+    def undo() -> None:
+        for step in reversed(undone):
+            step()
+        undone.clear()
+
+    change = f"{'; '.join(told)}. Parameters are new objects: make a new optimizer" if told else "nothing to cut"
+    after = count_parameters(model)
+    return Act(", ".join(wanted), tuple(cut), change, moved, parameters, after, undo)
+
+
+def _check_chain(place: Place) -> None:
+    why = None
+    if place.rectifier not in NOTHING_BELOW:
+        why = f"{place.rectifier} does not give 0 where it is shut"
+    elif not isinstance(place.layer, nn.Linear):
+        why = f"{place.layer_name} is a {type(place.layer).__name__}"
+    elif place.norm_name is not None:
+        why = f"{place.norm_name} stands between"
+    else:
+        other = next((c for c in place.consumers if not isinstance(c.module, nn.Linear) or c.per_unit != 1), None)
+        if other is not None:
+            why = f"{other.name}, a {type(other.module).__name__}, reads its units"
+    if why is not None:
+        raise RectifierValueError(
+            f"prune: {place.site!r} must stand in a chain Linear → rectifier → Linear; got a place where {why}. "
+            "Leave this site out."
+        )
+
+
+def _cut(place: Place, kept: Sequence[int]) -> list[Callable[[], None]]:
+    index = torch.as_tensor(list(kept), dtype=torch.int64)
+    undo = [_shrink(place.layer, name, 0, index) for name in ("weight", "bias")]
+    undo.append(_resize(place.layer, "out_features", len(kept)))
+    for consumer in place.consumers:
+        undo.append(_shrink(consumer.module, "weight", 1, index))
+        undo.append(_resize(consumer.module, "in_features", len(kept)))
+    return undo
+
+
+def _shrink(module: nn.Module, name: str, axis: int, index: torch.Tensor) -> Callable[[], None]:
+    old = module._parameters[name]
+    if old is None:
+        return lambda: None
+    smaller = old.detach().index_select(axis, index.to(old.device)).clone()
+    module._parameters[name] = nn.Parameter(smaller, requires_grad=old.requires_grad)
+
+    def undo() -> None:
+        module._parameters[name] = old
+
+    return undo
+
+
+def _resize(module: nn.Module, name: str, size: int) -> Callable[[], None]:
+    old = getattr(module, name)
+    setattr(module, name, size)
+    return lambda: setattr(module, name, old)

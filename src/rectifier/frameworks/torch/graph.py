@@ -1,0 +1,244 @@
+"""Which layer makes the units of a site and which layers read them, followed through the model's graph (torch.fx)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.utils.parametrize import is_parametrized
+
+from ...errors import RectifierValueError
+from .provenance import is_norm, is_pool
+from .sites import identify, identify_call
+
+__all__ = ["Consumer", "Graph", "Place"]
+
+_POOLS = frozenset(
+    f"{start}{kind}_pool{n}d" for start in ("", "adaptive_") for kind in ("max", "avg") for n in (1, 2, 3)
+)
+_SAME = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d", "contiguous", "fn", "relu_"}) | _POOLS
+_SHAPE_ONLY = frozenset({"size", "dim", "getattr", "numel"})
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """A layer that reads the units of a site."""
+
+    name: str
+    module: nn.Module
+    per_unit: int
+    """Inputs of the layer that one unit fills: 1, or the positions where a map was flattened."""
+    unit_major: bool
+    """True: the inputs of one unit are next to each other (a flattened map); False: they are ``units`` apart."""
+
+    def columns(self, units: torch.Tensor, total: int) -> torch.Tensor:
+        """Indices into axis 1 of the weight that these units fill."""
+        steps = torch.arange(self.per_unit)
+        if self.unit_major:
+            return (units[:, None] * self.per_unit + steps).reshape(-1)
+        return (units[:, None] + steps * total).reshape(-1)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A site with what stands before and behind it."""
+
+    site: str
+    rectifier: str
+    parameters: dict[str, Any]
+    layer_name: str
+    layer: nn.Module
+    norm_name: str | None
+    norm: nn.Module | None
+    consumers: tuple[Consumer, ...]
+
+    @property
+    def units(self) -> int:
+        weight = self.layer.weight
+        assert isinstance(weight, torch.Tensor)
+        return int(weight.shape[0])
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return identify(m) is not None or bool(super().is_leaf_module(m, module_qualified_name))
+
+
+class Graph:
+    """The graph of a model as ``torch.fx`` traces it.
+
+    verb: for the messages. Raises RectifierValueError where the model cannot be traced.
+    """
+
+    def __init__(self, model: nn.Module, verb: str) -> None:
+        self.model, self.verb = model, verb
+        try:
+            self._graph = _Tracer().trace(model)
+        except Exception as error:  # what cannot be traced raises whatever the user's forward raises
+            raise RectifierValueError(
+                f"{verb}: `model` must be one whose graph torch.fx can follow; got {type(model).__name__}, where "
+                f"tracing raised {type(error).__name__}: {error}. Act on a part of it that has no data-dependent "
+                "control flow."
+            ) from error
+        self._calls = Counter(node.target for node in self._graph.nodes if node.op == "call_module")
+        self._sites = dict(self._name_sites())
+
+    def _name_sites(self) -> Iterator[tuple[str, tuple[fx.Node, str, dict[str, Any]]]]:
+        counts: Counter[str] = Counter()
+        for node in self._graph.nodes:
+            label, found = None, None
+            if node.op == "call_module":
+                found = identify(self._module(node))
+                label, start = str(node.target), ""
+            elif node.op in ("call_function", "call_method"):
+                func = node.target if node.op == "call_function" else getattr(torch.Tensor, str(node.target), None)
+                found = identify_call(func, node.args, node.kwargs)
+                inside = next(reversed([path for path, _ in node.meta.get("nn_module_stack", {}).values()]), "")
+                label, start = (f"{inside}.{found[0]}" if inside else found[0]) if found else None, "#0"
+            if found is None or label is None:
+                continue
+            n = counts[label]
+            counts[label] += 1
+            yield (label + start if n == 0 else f"{label}{'#' if start else '@'}{n}"), (node, *found)
+
+    def _module(self, node: fx.Node) -> nn.Module:
+        return self.model.get_submodule(str(node.target))
+
+    def place(self, site: str) -> Place:
+        """What stands before and behind a site. Raises RectifierValueError where it cannot be followed."""
+        if site not in self._sites:
+            raise RectifierValueError(
+                f"{self.verb}: `findings` must name sites of this model; got {site!r}. Its sites are "
+                f"{', '.join(self._sites) or 'none'}."
+            )
+        node, row, parameters = self._sites[site]
+        layer_node, norm_node = self._before(site, node)
+        layer = self._module(layer_node)
+        conv = isinstance(layer, _ConvNd)
+        assert isinstance(layer.weight, torch.Tensor)
+        units = int(layer.weight.shape[0])
+        place = Place(
+            site=site,
+            rectifier=row,
+            parameters=parameters,
+            layer_name=str(layer_node.target),
+            layer=layer,
+            norm_name=None if norm_node is None else str(norm_node.target),
+            norm=None if norm_node is None else self._module(norm_node),
+            consumers=tuple(self._behind(site, node, units, conv, flat=False)),
+        )
+        if not place.consumers:
+            raise self._refuse(site, "no layer reads its units")
+        for name, module in ((place.layer_name, layer), *((c.name, c.module) for c in place.consumers)):
+            self._own(site, name, module)
+        return place
+
+    def _refuse(self, site: str, why: str) -> RectifierValueError:
+        return RectifierValueError(
+            f"{self.verb}: {site!r} must stand between layers that can be followed (Linear or Conv, through "
+            f"batch normalisation, dropout, pooling and flattening); got a place where {why}. Leave this site out."
+        )
+
+    def _own(self, site: str, name: str, module: nn.Module) -> None:
+        """Refuse weights that something else uses too."""
+        if self._calls[name] > 1:
+            raise self._refuse(site, f"{name} is called {self._calls[name]} times")
+        if is_parametrized(module) or "weight" not in module._parameters:
+            raise self._refuse(site, f"the weight of {name} is computed from other parameters")
+        for other_name, other in self.model.named_modules():
+            if other is not module and any(p is module.weight for p in other._parameters.values()):
+                raise self._refuse(site, f"{name} shares its weight with {other_name}")
+
+    def _before(self, site: str, node: fx.Node) -> tuple[fx.Node, fx.Node | None]:
+        norm: fx.Node | None = None
+        current = self._input(site, node)
+        while True:
+            if len([user for user in current.users if not _shape_only(user)]) != 1:
+                raise self._refuse(site, f"{current.name}, before it, feeds something else as well")
+            if current.op == "call_module":
+                module = self._module(current)
+                if isinstance(module, (nn.Linear, _ConvNd)) and not isinstance(module, _ConvTransposeNd):
+                    return current, norm
+                if is_norm(module) and norm is None and self._calls[current.target] == 1:
+                    norm = current
+                    current = self._input(site, current)
+                    continue
+                if isinstance(module, (nn.Identity, _DropoutNd)):
+                    current = self._input(site, current)
+                    continue
+            raise self._refuse(site, f"its input comes from {_say(current)}")
+
+    def _input(self, site: str, node: fx.Node) -> fx.Node:
+        source = node.args[0] if node.args else next(iter(node.kwargs.values()), None)
+        if not isinstance(source, fx.Node):
+            raise self._refuse(site, "its input is not one tensor")
+        return source
+
+    def _behind(self, site: str, node: fx.Node, units: int, conv: bool, *, flat: bool) -> Iterator[Consumer]:
+        for user in node.users:
+            if _shape_only(user):
+                continue
+            if user.op == "call_module":
+                module = self._module(user)
+                if isinstance(module, (nn.Linear, _ConvNd)):
+                    yield self._consumer(site, str(user.target), module, units, conv, flat)
+                    continue
+                if isinstance(module, nn.Flatten) and module.start_dim == 1 and module.end_dim == -1:
+                    yield from self._behind(site, user, units, conv, flat=True)
+                    continue
+                if isinstance(module, (nn.Identity, _DropoutNd)) or (is_pool(module) and not flat):
+                    yield from self._behind(site, user, units, conv, flat=flat)
+                    continue
+            elif _flattens(user, node):
+                yield from self._behind(site, user, units, conv, flat=True)
+                continue
+            elif _name(user) in _SAME:
+                yield from self._behind(site, user, units, conv, flat=flat)
+                continue
+            raise self._refuse(site, f"its units go into {_say(user)}")
+
+    def _consumer(self, site: str, name: str, module: nn.Module, units: int, conv: bool, flat: bool) -> Consumer:
+        if isinstance(module, nn.Linear):
+            fits = module.in_features % units == 0 and (flat or (not conv and module.in_features == units))
+            if not fits:
+                raise self._refuse(site, f"{name} does not read its units as features")
+            return Consumer(name, module, module.in_features // units, unit_major=conv)
+        plain = not isinstance(module, _ConvTransposeNd) and module.groups == 1 and conv and not flat
+        if not plain or module.in_channels != units:
+            raise self._refuse(site, f"{name} is a transposed or grouped convolution, or does not read its channels")
+        return Consumer(name, module, 1, unit_major=True)
+
+
+def _name(node: fx.Node) -> str:
+    return str(node.target) if node.op == "call_method" else str(getattr(node.target, "__name__", node.target))
+
+
+def _say(node: fx.Node) -> str:
+    if node.op == "placeholder":
+        return "the model's input"
+    if node.op == "output":
+        return "the model's output"
+    return str(node.target) if node.op == "call_module" else _name(node)
+
+
+def _shape_only(node: fx.Node) -> bool:
+    return node.op in ("call_function", "call_method") and _name(node) in _SHAPE_ONLY
+
+
+def _flattens(node: fx.Node, source: fx.Node) -> bool:
+    """flatten(x, 1), or view and reshape to (…, −1)."""
+    if node.op not in ("call_function", "call_method") or not node.args or node.args[0] is not source:
+        return False
+    rest = list(node.args[1:])
+    if _name(node) == "flatten":
+        return bool((rest or [node.kwargs.get("start_dim", 0)]) == [1])
+    if _name(node) in ("view", "reshape"):
+        shape = list(rest[0]) if len(rest) == 1 and isinstance(rest[0], (tuple, list)) else rest
+        return bool(len(shape) == 2 and shape[1] == -1)
+    return False

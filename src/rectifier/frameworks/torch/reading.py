@@ -1,0 +1,247 @@
+"""Turning the observer's sums, and the weights as they are now, into frozen records of plain arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from ...checkup.proof import FirstLayer, Normalisation
+from ...checkup.records import LayerVitals, SiteVitals, Snapshot
+from .provenance import fan_in
+from .tally import SiteTally, to_host
+
+if TYPE_CHECKING:
+    from .observe import Observer
+
+__all__ = ["Reader"]
+
+Floats = npt.NDArray[np.float64]
+Group = dict[str, torch.Tensor]
+
+
+def rows(module: nn.Module) -> torch.Tensor | None:
+    """The weights with one row a unit, (units, fan-in) float64; None where rows are no units (transposed)."""
+    weight = module.weight
+    if isinstance(module, _ConvTransposeNd) or not isinstance(weight, torch.Tensor):
+        return None
+    return weight.detach().to(torch.float64).reshape(weight.shape[0], -1)
+
+
+class Reader:
+    """Reads an observer. What depends on the weights is read with the sums: one transfer a take."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._o = observer
+        self._previous: dict[str, torch.Tensor] = {}
+        self._updates: dict[str, torch.Tensor] = {}
+        self._gradients: dict[str, list[torch.Tensor]] = {}
+
+    # Weights: their gradient and their last step
+
+    def see_weight_gradients(self, gradients: Mapping[str, torch.Tensor] | None = None) -> None:
+        if gradients is None:
+            found = {name: self._weight(name).grad for name in self._o.layers}
+            gradients = {name: gradient for name, gradient in found.items() if gradient is not None}
+        for name, gradient in gradients.items():
+            if not gradient.is_sparse:
+                square = gradient.detach().to(torch.float64).square().mean().reshape(1)
+                self._gradients.setdefault(name, []).append(square)
+
+    def measure_update(self) -> Callable[[], None]:
+        before = {name: self._weight(name).detach().clone() for name in self._o.layers}
+
+        def after() -> None:
+            for name, old in before.items():
+                new = self._weight(name).detach()
+                if new.shape == old.shape:
+                    moved = (new.to(torch.float64) - old).norm() / old.to(torch.float64).norm()
+                    self._updates[name] = moved.reshape(1)
+
+        return after
+
+    def _weight(self, layer: str) -> torch.Tensor:
+        weight = self._o.names[layer].weight
+        assert isinstance(weight, torch.Tensor)
+        return weight
+
+    # One snapshot
+
+    def take(self, step: int, loss: float | None) -> Snapshot | None:
+        sites = {name: tally for name, tally in self._o.sites.items() if tally.examples}
+        layers = {name: tally for name, tally in self._o.layers.items() if tally.values}
+        if not sites and not layers:
+            return None
+        groups: list[Group] = [tally.sums for tally in sites.values()]
+        groups += [self._weights_of(tally) for tally in sites.values()]
+        groups += [{**tally.sums, **self._layer_group(name)} for name, tally in layers.items()]
+        read = to_host(groups)
+        made = tuple(
+            self._site(name, tally, read[i], read[len(sites) + i]) for i, (name, tally) in enumerate(sites.items())
+        )
+        scales = tuple(self._layer(name, read[2 * len(sites) + i]) for i, name in enumerate(layers))
+        for site in self._o.sites.values():
+            site.clear()
+        for layer in self._o.layers.values():
+            layer.clear()
+        self._updates.clear()
+        self._gradients.clear()
+        return Snapshot(step=step, sites=made, layers=scales, loss=loss)
+
+    def _weights_of(self, tally: SiteTally) -> Group:
+        group: Group = {}
+        names = self._o.names
+        for key, value in tally.parameters.items():
+            if isinstance(value, torch.Tensor) and value.numel() == 1:
+                group[f"parameter {key}"] = value.detach()
+        if tally.norm is not None:
+            norm = names[tally.norm]
+            for key, value in (("scale", norm.weight), ("shift", norm.bias)):
+                if isinstance(value, torch.Tensor) and value.numel() == tally.units:
+                    group[key] = value.detach()
+        if tally.layer is None:
+            return group
+        module = names[tally.layer]
+        weight, bias = rows(module), module.bias
+        if weight is not None and weight.shape[0] == tally.units:
+            full = weight
+            group["weight_norm"] = weight.norm(dim=1)
+            if isinstance(bias, torch.Tensor):
+                group["bias"] = bias.detach()
+                full = torch.cat([weight, bias.detach().to(torch.float64)[:, None]], dim=1)
+            old = self._previous.get(tally.layer)
+            if old is not None and old.shape == full.shape:
+                group["moved"] = (full - old).norm(dim=1) / old.norm(dim=1)
+            self._previous[tally.layer] = full.clone()
+        return group
+
+    def _layer_group(self, name: str) -> Group:
+        weight = self._weight(name).detach()
+        group = {"weight": weight.to(torch.float64).square().mean().reshape(1)}
+        if name in self._updates:
+            group["update"] = self._updates[name]
+        if name in self._gradients:
+            group["weight_gradient"] = torch.stack(self._gradients[name]).mean().reshape(1)
+        return group
+
+    def _site(self, name: str, tally: SiteTally, sums: dict[str, Floats], weights: dict[str, Floats]) -> SiteVitals:
+        values = tally.examples * tally.units - float(sums["nan"].sum())
+        seen = tally.gradient_values
+        numbers = {key: float(value) for key, value in tally.parameters.items() if isinstance(value, (int, float))}
+        numbers |= {key[10:]: float(v[0]) for key, v in weights.items() if key.startswith("parameter ")}
+        return SiteVitals(
+            site=name,
+            rectifier=tally.rectifier,
+            parameters=numbers,
+            layer=tally.layer,
+            examples=tally.examples,
+            fired=sums["fired"].astype(np.int64),
+            nan=sums["nan"].astype(np.int64),
+            sum_h=sums["sum_h"],
+            sum_abs_h=sums["sum_abs_h"],
+            min_z=sums["min_z"],
+            max_z=sums["max_z"],
+            rms_h=math.sqrt(float(sums["square_h"][0]) / values) if values else math.nan,
+            gradient_rms=math.sqrt(float(sums["square_gradient"][0]) / (seen * tally.units)) if seen else None,
+            gradient_abs=sums["gradient_abs"] / seen if seen else None,
+            upstream=tally.upstream,
+            **{key: weights.get(key) for key in ("bias", "weight_norm", "moved", "scale", "shift")},
+        )
+
+    def _layer(self, name: str, sums: dict[str, Floats]) -> LayerVitals:
+        tally = self._o.layers[name]
+
+        def rms(key: str, values: int) -> float | None:
+            return math.sqrt(float(sums[key][0]) / values) if values else None
+
+        return LayerVitals(
+            layer=name,
+            fan_in=fan_in(self._o.names[name]),
+            units=tally.units,
+            weight_rms=math.sqrt(float(sums["weight"][0])),
+            activation_rms=rms("square", tally.values),
+            gradient_rms=rms("square_gradient", tally.gradient_values),
+            weight_gradient_rms=math.sqrt(float(sums["weight_gradient"][0])) if "weight_gradient" in sums else None,
+            update_ratio=float(sums["update"][0]) if "update" in sums else None,
+            first=tally.first,
+            input_mean=float(sums["input"][0]) / tally.input_values if tally.input_values else None,
+            input_rms=rms("input_square", tally.input_values),
+            values=tally.values / tally.samples if tally.samples else None,
+        )
+
+    # What a proof needs
+
+    def first_layers(self) -> tuple[FirstLayer, ...]:
+        found = []
+        for site, tally in self._o.sites.items():
+            if tally.layer is None or not tally.on_input or tally.layer not in self._o.ranges:
+                continue
+            module = self._o.names[tally.layer]
+            weight = rows(module)
+            if weight is None or weight.shape[0] != tally.units:
+                continue
+            norm = self._o.names[tally.norm] if tally.norm else None
+            normalisation = _normalisation(norm) if norm is not None else None
+            if norm is not None and normalisation is None:
+                continue
+            low, high = self._o.ranges[tally.layer]
+            bias = module.bias
+            found.append(
+                FirstLayer(
+                    site=site,
+                    layer=tally.layer,
+                    rectifier=tally.rectifier,
+                    weight=weight.cpu().numpy(),
+                    bias=bias.detach().double().cpu().numpy() if isinstance(bias, torch.Tensor) else None,
+                    low=low.double().cpu().numpy(),
+                    high=high.double().cpu().numpy(),
+                    groups=module.groups if isinstance(module, _ConvNd) else 1,
+                    channels=isinstance(module, _ConvNd),
+                    pads=isinstance(module, _ConvNd) and module.padding_mode == "zeros" and _pads(module.padding),
+                    normalisation=normalisation,
+                    roundoff=_roundoff(self._weight(tally.layer)),
+                    smallest=float(torch.finfo(self._weight(tally.layer).dtype).tiny),
+                    input_shape=self._o.input_shape or (),
+                )
+            )
+        return tuple(found)
+
+
+def _pads(padding: Any) -> bool:
+    return padding == "same" or (not isinstance(padding, str) and any(padding))
+
+
+def _normalisation(norm: nn.Module) -> Normalisation | None:
+    if norm.running_mean is None or norm.running_var is None:
+        return None
+
+    def array(value: Any) -> Floats:
+        result: Floats = value.detach().double().cpu().numpy()
+        return result
+
+    size = norm.running_mean.numel()  # type: ignore[operator]
+    return Normalisation(
+        scale=array(norm.weight) if norm.weight is not None else np.ones(int(size)),
+        shift=array(norm.bias) if norm.bias is not None else np.zeros(int(size)),
+        mean=array(norm.running_mean),
+        variance=array(norm.running_var),
+        epsilon=float(norm.eps),  # type: ignore[arg-type]
+    )
+
+
+def _roundoff(weight: torch.Tensor) -> float:
+    """Unit roundoff of a product as the framework may compute it: TensorFloat-32 and bfloat16 passes are coarser."""
+    own = float(torch.finfo(weight.dtype).eps) / 2
+    if weight.dtype != torch.float32:
+        return own
+    if torch.get_float32_matmul_precision() != "highest":
+        return max(own, 2.0**-8)
+    if weight.is_cuda and (torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32):
+        return max(own, 2.0**-10)
+    return own

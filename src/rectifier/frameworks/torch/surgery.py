@@ -1,0 +1,150 @@
+"""Changing slices of a model and taking it back, and a probe that measures the change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from ...checkup.records import Snapshot
+from ...errors import RectifierValueError
+from .calm import undisturbed
+from .checkup import arguments
+from .graph import Place
+from .observe import Observer
+
+__all__ = ["Edit", "Edits", "Look", "count_parameters", "look", "optimizer_edits", "output_change"]
+
+
+@dataclass
+class Edit:
+    """New values for a slice of a tensor; ``saved`` once it is made."""
+
+    tensor: torch.Tensor
+    axis: int
+    index: torch.Tensor
+    value: torch.Tensor | float
+    saved: torch.Tensor | None = None
+
+    def _at(self) -> tuple[Any, ...]:
+        return (slice(None),) * self.axis + (self.index.to(self.tensor.device),)
+
+    def make(self) -> None:
+        with torch.no_grad():
+            self.saved = self.tensor[self._at()].clone()
+        self.write()
+
+    def write(self) -> None:
+        """Put the value in; what was there before the act stays saved."""
+        value = self.value
+        with torch.no_grad():
+            self.tensor[self._at()] = value.to(self.tensor) if isinstance(value, torch.Tensor) else value
+
+    def undo(self) -> None:
+        if self.saved is not None:
+            with torch.no_grad():
+                self.tensor[self._at()] = self.saved
+            self.saved = None
+
+
+@dataclass
+class Edits:
+    """Edits made in order and undone in reverse, bit for bit."""
+
+    edits: list[Edit] = field(default_factory=list)
+
+    def make(self) -> None:
+        for edit in self.edits:
+            edit.make()
+
+    def undo(self) -> None:
+        for edit in reversed(self.edits):
+            edit.undo()
+
+
+def optimizer_edits(optimizer: torch.optim.Optimizer | None, edit: Edit) -> list[Edit]:
+    """What goes with an edit of a parameter in the optimizer's state: the same slice of every tensor of its shape.
+
+    Momenta and moments go to 0; what is no moment goes to its start: ``step_size`` (Rprop) to the learning rate,
+    ``ax`` (ASGD) to the new weights, ``sum`` (Adagrad) to its initial value. Counters of steps belong to the whole
+    parameter and stay. Raises RectifierValueError for a state of another shape.
+    """
+    if optimizer is None:
+        return []
+    made = []
+    for key, state in optimizer.state.get(edit.tensor, {}).items():
+        if not isinstance(state, torch.Tensor) or state.numel() <= 1 and edit.tensor.numel() > 1:
+            continue
+        if state.ndim == 0:
+            continue
+        if state.shape != edit.tensor.shape:
+            raise RectifierValueError(
+                f"heal: `optimizer` must keep state of the shape of its parameter, {tuple(edit.tensor.shape)}; got "
+                f"{key!r} of shape {tuple(state.shape)} in {type(optimizer).__name__}. Leave `optimizer` out and make "
+                "a new one afterwards."
+            )
+        group = next(g for g in optimizer.param_groups if any(p is edit.tensor for p in g["params"]))
+        starts: Mapping[str, Any] = {
+            "step_size": group.get("lr", 0.0),
+            "ax": edit.value,
+            "sum": group.get("initial_accumulator_value", 0.0),
+        }
+        made.append(Edit(state, edit.axis, edit.index, starts.get(key, 0.0)))
+    return made
+
+
+@dataclass(frozen=True)
+class Look:
+    """A model's answer to a probe: its outputs, what its sites did, and the mean of each consumer's inputs."""
+
+    outputs: tuple[torch.Tensor, ...]
+    snapshot: Snapshot | None
+    means: Mapping[str, torch.Tensor]
+
+
+def look(model: nn.Module, probe: Any, places: Sequence[Place], verb: str) -> Look:
+    """Run the probe in evaluation mode, leaving no trace."""
+    args, kwargs = arguments(probe, f"{verb}: `probe` must be a tensor, or a tuple or dict of them")
+    means: dict[str, torch.Tensor] = {}
+
+    def mean_of(name: str, axis_from_end: int) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            x = inputs[0].detach().to(torch.float64)
+            axis = x.ndim - axis_from_end
+            means[name] = x.mean(dim=[d for d in range(x.ndim) if d != axis]) if x.ndim > 1 else x
+
+        return hook
+
+    observer = Observer(model, training_only=False)
+    with ExitStack() as stack:
+        stack.enter_context(undisturbed(model))
+        stack.enter_context(torch.no_grad())
+        observer.attach()
+        stack.callback(observer.detach)
+        for consumer in (consumer for place in places for consumer in place.consumers):
+            spatial = len(getattr(consumer.module, "kernel_size", ()))
+            handle = consumer.module.register_forward_pre_hook(mean_of(consumer.name, spatial + 1))
+            stack.callback(handle.remove)
+        outputs = model(*args, **kwargs)
+    tensors = [leaf.detach().clone() for leaf in tree_leaves(outputs) if isinstance(leaf, torch.Tensor)]
+    return Look(tuple(tensors), observer.take(0), means)
+
+
+def output_change(before: Look, after: Look) -> float:
+    """max |Δ output|; a value that is the same NaN or infinity before and after has not changed."""
+    largest = 0.0
+    for old, new in zip(before.outputs, after.outputs, strict=True):
+        if old.numel():
+            same = (old == new) | (torch.isnan(old) & torch.isnan(new))
+            change = (new.to(torch.float64) - old.to(torch.float64)).abs().masked_fill(same, 0.0)
+            largest = max(largest, float(change.max()))
+    return largest
+
+
+def count_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

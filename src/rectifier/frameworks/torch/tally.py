@@ -1,0 +1,173 @@
+"""Sums over the values of one site or layer, kept on the device: O(units) numbers, and no wait for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+__all__ = ["LayerTally", "SiteTally", "to_host"]
+
+Floats = npt.NDArray[np.float64]
+
+
+def _reductions(x: torch.Tensor, axis: int) -> tuple[int, ...]:
+    return tuple(d for d in range(x.ndim) if d != axis % x.ndim)
+
+
+def per_unit(x: torch.Tensor, axis: int, dtype: torch.dtype) -> torch.Tensor:
+    """Σ over everything but the unit axis, in ``dtype``, so that no count and no sum is rounded to float32."""
+    others = _reductions(x, axis)
+    return x.sum(dim=others, dtype=dtype) if others else x.to(dtype)
+
+
+def norm_1(x: torch.Tensor, axis: int) -> torch.Tensor:
+    """Σ|x| of each unit, without a copy of x in between."""
+    others = _reductions(x, axis)
+    if not others:
+        return x.abs().to(torch.float64)
+    total: torch.Tensor = torch.linalg.vector_norm(x, ord=1, dim=others, dtype=torch.float64)
+    return total
+
+
+def square(x: torch.Tensor) -> torch.Tensor:
+    """Σx², without a copy of x in between."""
+    norm: torch.Tensor = torch.linalg.vector_norm(x, dtype=torch.float64)
+    return norm.square()
+
+
+def _may_hold_nan(x: torch.Tensor) -> bool:
+    """On a CPU one sum tells; elsewhere asking would wait for the device, so the answer is yes."""
+    return x.device.type != "cpu" or bool(torch.isnan(x.sum()))
+
+
+#: Rectifiers whose Σ|h| is Σh.
+_NEVER_NEGATIVE = frozenset({"relu", "relu6", "squared_relu", "abs", "softplus", "sigmoid", "threshold"})
+
+
+@dataclass
+class SiteTally:
+    """What one site did since the last reading. ``z`` is read before the rectifier runs: it may run in place."""
+
+    rectifier: str
+    parameters: dict[str, Any]
+    layer: str | None
+    norm: str | None
+    upstream: str | None
+    axis: int
+    units: int
+    device: torch.device
+    examples: int = 0
+    gradient_values: int = 0
+    on_input: bool = True
+    """False where its layer was not, or not each time, called on the model's input."""
+    sums: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        def zeros(size: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+            return torch.zeros(size, dtype=dtype, device=self.device)
+
+        self.examples = self.gradient_values = 0
+        self.sums = {
+            "fired": zeros(self.units, torch.int64),
+            "nan": zeros(self.units, torch.int64),
+            "sum_h": zeros(self.units),
+            "sum_abs_h": zeros(self.units),
+            "min_z": zeros(self.units) + math.inf,
+            "max_z": zeros(self.units) - math.inf,
+            "gradient_abs": zeros(self.units),
+            "square_h": zeros(1),
+            "square_gradient": zeros(1),
+        }
+
+    def see_input(self, z: torch.Tensor) -> None:
+        others = _reductions(z, self.axis)
+        self.examples += z.numel() // self.units
+        self.sums["fired"] += per_unit(z > 0, self.axis, torch.int64)
+        low = high = z
+        if _may_hold_nan(z):
+            nan = torch.isnan(z)
+            self.sums["nan"] += per_unit(nan, self.axis, torch.int64)
+            low, high = z.masked_fill(nan, math.inf), z.masked_fill(nan, -math.inf)
+        low, high = (low.amin(dim=others), high.amax(dim=others)) if others else (low, high)
+        self.sums["min_z"] = torch.minimum(self.sums["min_z"], low.to(torch.float64))
+        self.sums["max_z"] = torch.maximum(self.sums["max_z"], high.to(torch.float64))
+
+    def see_output(self, h: torch.Tensor) -> None:
+        if _may_hold_nan(h):
+            h = h.masked_fill(torch.isnan(h), 0)
+        total = per_unit(h, self.axis, torch.float64)
+        self.sums["sum_h"] += total
+        self.sums["sum_abs_h"] += total if self.rectifier in _NEVER_NEGATIVE else norm_1(h, self.axis)
+        self.sums["square_h"] += square(h)
+
+    def see_gradient_of_input(self, gradient: torch.Tensor) -> None:
+        self.gradient_values += gradient.numel() // self.units
+        self.sums["gradient_abs"] += norm_1(gradient, self.axis)
+
+    def see_gradient_of_output(self, gradient: torch.Tensor) -> None:
+        self.sums["square_gradient"] += square(gradient)
+
+
+@dataclass
+class LayerTally:
+    """Scales of one layer with weights since the last reading."""
+
+    layer: str
+    units: int
+    first: bool
+    upstream: str | None
+    device: torch.device
+    values: int = 0
+    samples: int = 0
+    gradient_values: int = 0
+    input_values: int = 0
+    sums: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.values = self.samples = self.gradient_values = self.input_values = 0
+        names = ("square", "square_gradient", "input", "input_square")
+        self.sums = {name: torch.zeros(1, dtype=torch.float64, device=self.device) for name in names}
+
+    def see(self, x: torch.Tensor, z: torch.Tensor) -> None:
+        self.values += z.numel()
+        self.samples += z.shape[0] if z.ndim > 1 else 1
+        self.sums["square"] += square(z)
+        self.input_values += x.numel()
+        self.sums["input"] += x.sum(dtype=torch.float64)
+        self.sums["input_square"] += square(x)
+
+    def see_gradient(self, gradient: torch.Tensor) -> None:
+        self.gradient_values += gradient.numel()
+        self.sums["square_gradient"] += square(gradient)
+
+
+def to_host(tallies: Iterable[dict[str, torch.Tensor]]) -> list[dict[str, Floats]]:
+    """All the sums as float64 arrays, one transfer a device (counts are exact up to 2⁵³)."""
+    groups = list(tallies)
+    flat: dict[torch.device, list[torch.Tensor]] = {}
+    for group in groups:
+        for tensor in group.values():
+            flat.setdefault(tensor.device, []).append(tensor.to(torch.float64).reshape(-1))
+    host = {device: torch.cat(parts).cpu().numpy() for device, parts in flat.items()}
+    position = dict.fromkeys(host, 0)
+    read: list[dict[str, Floats]] = []
+    for group in groups:
+        row: dict[str, Floats] = {}
+        for name, tensor in group.items():
+            start = position[tensor.device]
+            position[tensor.device] = start + tensor.numel()
+            row[name] = host[tensor.device][start : start + tensor.numel()].copy()
+        read.append(row)
+    return read
