@@ -229,7 +229,10 @@ _SQUARED_RELU = Row(
     derivative="2·max(0, z)",
     range="[0, ∞)",
     negative_part="none",
-    conventions={"PyTorch": "no function of its own; relu(x).square()", "JAX": "no function of its own (jax.nn.squareplus is another one)"},
+    conventions={
+        "PyTorch": "no function of its own; relu(x).square()",
+        "JAX": "no function of its own (jax.nn.squareplus is another one)",
+    },
     strengths=("no kink: the derivative is continuous", "sparser and often better in transformers' feed-forward units"),
     faults=("grows as a square: explodes sooner", "float16 overflows beyond 255", "units can die as with ReLU"),
     citation="So et al. 2021, Primer: Searching for Efficient Transformers for Language Modeling, "

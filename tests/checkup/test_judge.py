@@ -12,7 +12,7 @@ import pytest
 
 import rectifier
 from rectifier.checkup import LayerVitals, Record, SiteVitals, Snapshot, Thresholds, judge
-from rectifier.checkup.judge import upper_rate
+from rectifier.checkup._judge import upper_rate
 
 
 def site(fired: list[int], *, examples: int = 1000, **changes: Any) -> SiteVitals:

@@ -102,7 +102,9 @@ def test_deaths_are_timed_and_their_step_is_named() -> None:
     (finding,) = (f for f in watching.record.of("dead", "silent") if 3 in f.units)
     assert finding.since == {3: 6}
     assert finding.measures["step"] == 6
-    assert finding.cause.startswith("too large a step: last fired before step 6, and between steps 5 and 6 one step ")
+    assert finding.cause.startswith(
+        "too large a step: they last fired before step 6, when one step moved the weights of layer 0 by "
+    )
 
 
 def test_initialisation_is_told_from_the_first_snapshot() -> None:

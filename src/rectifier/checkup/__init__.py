@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .check import check
+from ._check import check
+from ._heal import heal
+from ._judge import Thresholds, judge
+from ._prune import prune
+from ._watch import Watching, watch
 from .errors import ObservationError
-from .heal import heal
-from .judge import Thresholds, judge
-from .prune import prune
 from .records import FAULTS, Finding, LayerVitals, Receipt, Record, SiteVitals, Snapshot
-from .watch import Watching, watch
 
 __all__ = [
     "FAULTS",

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from .records import LayerVitals, SiteVitals, Snapshot
 
 if TYPE_CHECKING:
-    from .judge import Thresholds
+    from ._judge import Thresholds
 
 __all__ = ["Cause", "Causes", "group", "percent"]
 
@@ -114,14 +114,14 @@ class Causes:
             return None
         by_step = step_ratio >= self._limits.large_update
         how = (
-            f"one step moved the weights of {site.layer} by {percent(step_ratio)} of their norm"
+            f"one step moved the weights of layer {site.layer} by {{update_ratio}} times their norm"
             if by_step
-            else "its own weights moved by {moved} times their norm"
+            else "between two looks their own weights moved by {moved} times their norm"
         )
         return Cause(
-            f"step {after.step}",
-            f"too large a step: last fired before step {after.step}, and between steps {before.step} and {after.step} "
-            f"{how} ({percent(self._limits.large_update)} a step is too much, 0.1 % is usual)",
+            "step" if by_step else "own step",
+            f"too large a step: they last fired before step {{step}}, when {how} "
+            f"({self._limits.large_update:g} a step is too much, 0.001 is usual)",
             f"lower the step size (or warm it up, or clip gradients), then {RECYCLE}",
             {"step": after.step, "update_ratio": step_ratio, "moved": moved},
         )
@@ -164,7 +164,7 @@ class Causes:
             return Cause(
                 "bias",
                 "bias drift: bias {bias}, while its weights reach at most {reach} on what was seen" + when,
-                f"{RECYCLE}; take weight decay off or the step size down for biases",
+                f"{RECYCLE}; a smaller step size for the biases keeps them from drifting again",
                 {"bias": bias, "reach": reach},
             )
         if layer is not None and layer.first:

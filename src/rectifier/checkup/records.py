@@ -1,6 +1,6 @@
 """Records: what the check-up saw and what it concluded, as frozen dataclasses of plain NumPy arrays.
 
-Nothing here knows a framework. An observer (one per framework) makes :class:`Snapshot` objects, :mod:`.judge` turns
+Nothing here knows a framework. An observer (one per framework) makes :class:`Snapshot` objects, :func:`judge` turns
 them into :class:`Finding` objects, a :class:`Record` holds both, and every report is made from a record alone.
 A record is written as one JSON document (:meth:`Record.to_json`) and read back (:meth:`Record.from_json`).
 """

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from .records import Finding, Kind, LayerVitals, SiteVitals, Snapshot
 
 if TYPE_CHECKING:
-    from .judge import Thresholds
+    from ._judge import Thresholds
 
 __all__ = ["judge_scales"]
 
@@ -26,7 +26,9 @@ _DEPTH = 3
 def judge_scales(snapshots: Sequence[Snapshot], limits: Thresholds) -> list[Finding]:
     """Findings about gradients (by layer) and activations (by site) of the last snapshot."""
     last = snapshots[-1]
-    return [*_gradients(last.layers, limits), *_activations(last.sites, limits)]
+    # NaN has its own finding, and makes every gradient NaN: that is no explosion.
+    gradients = [] if any(site.nan.any() for site in last.sites) else _gradients(last.layers, limits)
+    return [*gradients, *_activations(last.sites, limits)]
 
 
 def _gradients(layers: Sequence[LayerVitals], limits: Thresholds) -> list[Finding]:
@@ -40,7 +42,6 @@ def _gradients(layers: Sequence[LayerVitals], limits: Thresholds) -> list[Findin
 
 
 def _activations(sites: Sequence[SiteVitals], limits: Thresholds) -> list[Finding]:
-    # NaN has its own finding.
     return _ends("activation", [(site.site, site.rms_h) for site in sites if not site.nan.any()], limits)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import RectifierError, RectifierTypeError, RectifierValueError
+from ._judge import Thresholds, judge
 from .adapters import adapter_for, versions
 from .errors import ObservationError
-from .judge import Thresholds, judge
 from .proof import FirstLayer, describe, parse_box, prove
 from .records import Record, Snapshot
 

@@ -186,7 +186,7 @@ class _Site:
                     site=site.site,
                     units=tuple(members),
                     total=site.units,
-                    evidence=f"proved: {proof}; {evidence}" if proof else evidence,
+                    evidence=evidence,
                     cause=cause.cause,
                     remedy=cause.remedy,
                     measures={"examples": n, "max_z": most, "rate_bound": rate, **cause.measures},

@@ -7,10 +7,10 @@ from typing import Any, Literal
 from weakref import WeakSet
 
 from ..errors import RectifierValueError
+from ._check import check_common
+from ._judge import Thresholds, judge
 from .adapters import adapter_for, versions
-from .check import check_common
 from .history import CAPACITY, halve, merge
-from .judge import Thresholds, judge
 from .proof import describe, prove
 from .records import Record, Snapshot
 

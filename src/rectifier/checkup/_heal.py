@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from ..errors import RectifierTypeError, RectifierValueError
+from ._check import check_common
 from .adapters import adapter_for
-from .check import check_common
 from .plan import chosen, units_of
 from .records import Finding, Receipt, Record
 
