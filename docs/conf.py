@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import rectifier
 
@@ -19,6 +21,7 @@ myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False
 nitpicky = False
 
 
@@ -73,6 +76,36 @@ def generate() -> None:
         text = function_page(name)
         if not page.exists() or page.read_text(encoding="utf-8") != text:
             page.write_text(text, encoding="utf-8")
+
+
+def as_rst(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Docstrings here are plain text: a parameter is a line ``name: …``, |z| is an absolute value.
+
+    For reStructuredText each parameter becomes an item of a list, and bars and trailing underscores are escaped.
+    """
+    told: list[str] = []
+    example = item = False
+    for line in lines:
+        text = line.strip()
+        example = text.startswith(">>>") or (example and bool(text))
+        if example:
+            told.append(line)
+            item = False
+            continue
+        text = re.sub(r"(?<=\w)_(?!\w)", r"\\_", text.replace("|", r"\|").replace("*", r"\*"))
+        parameter = re.match(r"(\w+(?:\\_)?(?:, \w+)*): (.*)", text)
+        if parameter:
+            told += [] if item else [""]
+            told.append(f"- **{parameter[1]}**: {parameter[2]}")
+            item = True
+        else:
+            told.append(f"  {text}" if item and text else text)
+            item = item and bool(text)
+    lines[:] = told
+
+
+def setup(app: Any) -> None:
+    app.connect("autodoc-process-docstring", as_rst)
 
 
 generate()

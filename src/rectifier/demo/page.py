@@ -32,13 +32,16 @@ def render(result: DemoResult) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     return render_page(
         "Rectified units on real digits: how they die, and what helps",
-        "\n".join([headline(result), *(f"{title}. {text}" for title, text in paragraphs(result))]),
+        headline(result),
         sections(result),
         facts=(
             Fact(f"{death.silent_units} of {death.hidden_units}", "hidden units silent", "bad"),
             Fact(share(death.accuracy[-1]), f"test accuracy with step {death.step:g}", "warn"),
             Fact(share(death.accuracy_small[-1]), f"with step {death.small_step:g}", "good"),
-            Fact(points(best.gain, best.gain_error), f"best remedy at the same step: {best.remedy}"),
+            Fact(
+                points(best.gain, best.gain_error).removesuffix(" points"),
+                f"points of accuracy by the best remedy at the same step: {best.remedy}",
+            ),
             Fact(
                 f"{count(result.cut.parameters)} → {count(result.cut.silent_cut.parameters)}",
                 "parameters after the cut",
@@ -51,12 +54,17 @@ def render(result: DemoResult) -> str:
 def sections(result: DemoResult) -> tuple[Section, ...]:
     """One section an act, one on a single dead unit, and last the check-up's own findings."""
     findings = html.sections(result.death.watched)[0]
+    told = dict(paragraphs(result))
+
+    def act(section: Section, title: str) -> Section:
+        return dataclasses.replace(section, paragraphs=(told[title], *section.paragraphs))
+
     return (
-        _depth(result.depth),
-        _death(result.death),
+        act(_depth(result.depth), "Depth"),
+        act(_death(result.death), "Death"),
         *([_chain(result.death.chain)] if result.death.chain else []),
-        _cure(result.cure),
-        _cut(result.cut),
+        act(_cure(result.cure), "Cure"),
+        act(_cut(result.cut), "Cut"),
         dataclasses.replace(findings, title="What the check-up found while the network of act 2 trained"),
     )
 
