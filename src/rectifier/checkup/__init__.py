@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from ._check import check
 from ._heal import heal
-from ._judge import Thresholds, judge
+from ._judge import judge
 from ._prune import prune
 from ._watch import Watching, watch
 from .errors import ObservationError
 from .records import FAULTS, Finding, LayerVitals, Receipt, Record, SiteVitals, Snapshot
+from .thresholds import Thresholds
 
 __all__ = [
     "FAULTS",

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import RectifierError, RectifierTypeError, RectifierValueError
-from ._judge import Thresholds, judge
+from ._judge import judge
 from .adapters import adapter_for, versions
 from .errors import ObservationError
 from .proof import FirstLayer, describe, parse_box, prove
 from .records import Record, Snapshot
+from .thresholds import Thresholds
 
 __all__ = ["check"]
 

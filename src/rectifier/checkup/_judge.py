@@ -8,64 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from .._family import family
-from ..errors import RectifierValueError
 from .causes import Causes, group, percent
 from .records import Finding, SiteVitals, Snapshot
 from .scales import judge_scales
+from .thresholds import Thresholds
 
-__all__ = ["Thresholds", "judge", "upper_rate"]
+__all__ = ["judge", "upper_rate"]
 
 Bools = npt.NDArray[np.bool_]
 
 #: Functions that are the identity (or a straight line) where they fire: open at every example means linear.
 _STRAIGHT = frozenset({"relu", "leaky_relu", "prelu", "abs", "relu6", "elu", "celu", "selu"})
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """The numbers a verdict depends on.
-
-    >>> Thresholds(rare=0.001).rare
-    0.001
-    """
-
-    rare: float = 0.01
-    """A unit that fired, but at no more than this share of the examples, is rare."""
-    dormant: float = 0.025
-    """τ: a unit whose mean \\|h\\| is at most τ times the mean of its site's units is dormant (Sokar et al. 2023, The
-    Dormant Neuron Phenomenon, arXiv:2302.12902)."""
-    confidence: float = 0.95
-    """Of the one-sided upper bound of a firing rate."""
-    scale_ratio: float = 1e-3
-    """A gradient or activation norm that falls by this factor from one end of the network to the other, or grows by
-    its inverse, vanishes or explodes: three decimal digits of the signal, where depth alone should cost none."""
-    large_update: float = 0.1
-    """A step that moves weights by this share of their norm is too large (healthy training moves them by about 1e-3 a
-    step; Karpathy, CS231n notes, "Ratio of weights:updates")."""
-    shifted_input: float = 0.8
-    """\\|mean\\| ÷ root mean square of the inputs from which they count as not centred."""
-    input_scale: float = 10.0
-    """Root mean square of the inputs from which they count as not scaled."""
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
-                raise RectifierValueError(
-                    f"Thresholds: `{field.name}` must be a finite number, 0 or more; got {value!r}. "
-                    f"Pass a number such as {field.default}."
-                )
-        for name in ("rare", "confidence", "scale_ratio"):
-            if getattr(self, name) > 1:
-                raise RectifierValueError(
-                    f"Thresholds: `{name}` must be a share in [0, 1]; got {getattr(self, name)!r}. 5 % is written 0.05."
-                )
 
 
 def upper_rate(fired: int, examples: int, *, confidence: float = 0.95) -> float:

@@ -8,11 +8,12 @@ from weakref import WeakSet
 
 from ..errors import RectifierValueError
 from ._check import check_common
-from ._judge import Thresholds, judge
+from ._judge import judge
 from .adapters import adapter_for, versions
 from .history import CAPACITY, halve, merge
 from .proof import describe, prove
 from .records import Record, Snapshot
+from .thresholds import Thresholds
 
 __all__ = ["Watching", "watch"]
 

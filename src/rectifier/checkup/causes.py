@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from .records import LayerVitals, SiteVitals, Snapshot
-
-if TYPE_CHECKING:
-    from ._judge import Thresholds
+from .thresholds import Thresholds
 
 __all__ = ["Cause", "Causes", "group", "percent"]
 

@@ -11,12 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from .records import Finding, Kind, LayerVitals, SiteVitals, Snapshot
-
-if TYPE_CHECKING:
-    from ._judge import Thresholds
+from .thresholds import Thresholds
 
 __all__ = ["judge_scales"]
 
