@@ -105,6 +105,33 @@ def test_out_where_strides_and_byte_order() -> None:
     np.testing.assert_array_equal(narrow, rectifier.elu(x).astype(np.float32))
 
 
+def test_out_may_be_larger_than_the_result() -> None:
+    out = np.full((2, 3), 7.0)
+    rectifier.relu(np.array([-1.0, 2.0, 3.0]), out=out, where=[[True], [False]])
+    assert out.tolist() == [[0, 2, 3], [7, 7, 7]]
+    assert rectifier.relu(np.array([-1.0]), out=(None,)).tolist() == [0]
+
+
+def test_big_endian_integers_take_an_integer_out() -> None:
+    out = np.empty(3, np.int32)
+    rectifier.relu6(np.array([-1, 5, 9], ">i4"), out=out)
+    assert out.tolist() == [0, 5, 6]
+
+
+def test_a_zero_slope_keeps_its_sign_whatever_was_called_before() -> None:
+    x = np.array([-1.0])
+    for slope in (0.0, -0.0, 0.0):
+        assert np.signbit(rectifier.leaky_relu(x, negative_slope=slope))[0] == (not np.signbit(slope))
+
+
+def test_whole_parameters_stay_exact() -> None:
+    big = 2**53 + 1
+    assert rectifier.relu6(np.array([2**60]), ceiling=big).tolist() == [big]
+    assert rectifier.relu6(np.array([2**60]), ceiling=np.array([big])).tolist() == [big]
+    assert rectifier.relu6(np.array([100], np.uint8), ceiling=10**30).tolist() == [100]
+    assert rectifier.leaky_relu(np.array([-1.0]), negative_slope=10**30).tolist() == [-1e30]
+
+
 def test_lists_and_python_numbers() -> None:
     assert rectifier.relu([-1.0, 2.0]).tolist() == [0.0, 2.0]
     assert rectifier.relu(-3) == 0 and rectifier.relu(3).dtype == np.int64
@@ -117,6 +144,30 @@ def test_dask_arrays_stay_lazy_and_agree() -> None:
     lazy = rectifier.elu(da.from_array(x, chunks=300), alpha=0.7)
     assert isinstance(lazy, da.Array) and lazy.dtype == np.float32
     np.testing.assert_array_equal(lazy.compute(), rectifier.elu(x, alpha=0.7))
+
+
+def test_dask_arrays_of_unknown_shape_and_lazy_parameters() -> None:
+    da = pytest.importorskip("dask.array")
+    x = np.linspace(-4, 4, 300).reshape(100, 3)
+    lazy = da.from_array(x, chunks=(30, 3))
+    chosen = lazy[lazy[:, 0] > -2]
+    slopes = np.array([0.1, 0.2, 0.3])
+    np.testing.assert_array_equal(
+        rectifier.leaky_relu(chosen, negative_slope=slopes).compute(),
+        rectifier.leaky_relu(x[x[:, 0] > -2], negative_slope=slopes),
+    )
+    looked_at: list[int] = []
+
+    def look(block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        looked_at.append(block.size)
+        return block
+
+    parameter = da.from_array(slopes, chunks=3).map_blocks(look, dtype=np.float64, meta=slopes[:0])
+    inverse = rectifier.leaky_relu.inverse(lazy, negative_slope=parameter)
+    kept = rectifier.relu6(lazy.astype(int), ceiling=10 * parameter)
+    assert not looked_at
+    np.testing.assert_array_equal(inverse.compute(), rectifier.leaky_relu.inverse(x, negative_slope=slopes))
+    np.testing.assert_array_equal(kept.compute(), rectifier.relu6(x.astype(int), ceiling=10 * slopes))
 
 
 @pytest.mark.parametrize("name", [row.name for row in rectifier.family.values() if row.inverse])
@@ -182,13 +233,13 @@ REFUSALS: list[tuple[Any, type[Exception], str]] = [
         lambda: rectifier.elu(np.ones(2, object)),
         RectifierTypeError,
         "elu: `x` must hold float16, bfloat16, float32, float64, integers or bool; got object. "
-        "Convert it with x.astype(numpy.float32).",
+        "Make an array of numbers first, such as numpy.array([1.0, 2.0]).",
     ),
     (
         lambda: rectifier.abs(["one"]),
         RectifierTypeError,
         "abs: `x` must hold float16, bfloat16, float32, float64, integers or bool; got <U3. "
-        "Convert it with x.astype(numpy.float32).",
+        "Make an array of numbers first, such as numpy.array([1.0, 2.0]).",
     ),
     (
         lambda: rectifier.relu([[1.0], [1.0, 2.0]]),
@@ -199,7 +250,8 @@ REFUSALS: list[tuple[Any, type[Exception], str]] = [
     (
         lambda: rectifier.relu(np.ones(3), out=np.empty(4)),
         RectifierValueError,
-        "relu: `out` must have the shape of the result, (3,); got (4,). Pass numpy.empty((3,), x.dtype).",
+        "relu: `out` must have the shape of the result, (3,), or one that it broadcasts to; got (4,). "
+        "Pass numpy.empty((3,), numpy.float64).",
     ),
     (
         lambda: rectifier.relu(np.ones(3), out=np.empty(3, np.int64)),
@@ -209,12 +261,12 @@ REFUSALS: list[tuple[Any, type[Exception], str]] = [
     (
         lambda: rectifier.relu(np.ones(3), out=[0.0, 0.0, 0.0]),
         RectifierTypeError,
-        "relu: `out` must be an array; got list. Pass numpy.empty_like(x).",
+        "relu: `out` must be an array; got list. Pass numpy.empty((3,), numpy.float64).",
     ),
     (
         lambda: rectifier.relu(np.ones(3), out=np.broadcast_to(0.0, 3)),
         RectifierValueError,
-        "relu: `out` must be writeable; got a read-only array. Pass numpy.empty_like(x).",
+        "relu: `out` must be writeable; got a read-only array. Pass numpy.empty((3,), numpy.float64).",
     ),
     (
         lambda: rectifier.leaky_relu(np.ones(3), negative_slope=np.nan),
@@ -271,7 +323,7 @@ REFUSALS: list[tuple[Any, type[Exception], str]] = [
     (
         lambda: rectifier.relu(np.ones(3), at_zero=0.5),
         RectifierTypeError,
-        "relu: `at_zero` is not a parameter of it; got at_zero=0.5. It has no parameters.",
+        "relu: `at_zero` is not a parameter of it; got at_zero=0.5. relu.derivative and rectifier.torch.relu take it.",
     ),
     (
         lambda: rectifier.elu(np.ones(3), slope=0.5),
@@ -292,8 +344,47 @@ REFUSALS: list[tuple[Any, type[Exception], str]] = [
     (
         lambda: rectifier.leaky_relu.inverse(np.ones(3), negative_slope=-1),
         RectifierValueError,
-        "leaky_relu.inverse: `negative_slope` must be greater than 0 for a function that is one to one; got -1. "
+        "leaky_relu.inverse: `negative_slope` must be finite and greater than 0 for a function that is one to one; "
+        "got -1. "
         "Pass a number such as 0.01.",
+    ),
+    (
+        lambda: rectifier.leaky_relu.inverse(np.float32(1), negative_slope=1e-50),
+        RectifierValueError,
+        "leaky_relu.inverse: `negative_slope` must be finite and greater than 0 for a function that is one to one "
+        "in float32; got 1e-50. Pass a number such as 0.01.",
+    ),
+    (
+        lambda: rectifier.leaky_relu(np.ones(3), 0.2),
+        RectifierTypeError,
+        "leaky_relu: `negative_slope` must be given by its name; got 1 more after x. "
+        "Write leaky_relu(x, negative_slope=…).",
+    ),
+    (
+        lambda: rectifier.leaky_relu(np.ones(3), negative_slope=10**400),
+        RectifierValueError,
+        "leaky_relu: `negative_slope` must be finite; got inf. Pass a number such as 0.01.",
+    ),
+    (
+        lambda: rectifier.elu(np.ones(3), alpha=None),
+        RectifierTypeError,
+        "elu: `alpha` must be a number or an array of numbers; got None. Pass a number such as 1.0.",
+    ),
+    (
+        lambda: rectifier.elu(np.ones(3), where=np.ones(4, bool), out=np.ones(3)),
+        RectifierValueError,
+        "elu: `where` must broadcast with the result of shape (3,); got shape (4,). Pass a mask of x's shape.",
+    ),
+    (
+        lambda: rectifier.selu(np.arange(3), out=np.empty(3, int)),
+        RectifierTypeError,
+        "selu: `out` must be of a dtype that float64 casts to within its kind; got int64. Pass an array of float64.",
+    ),
+    (
+        lambda: rectifier.gain("relu6", ceiling=1e-200),
+        RectifierValueError,
+        "gain: `ceiling` must leave a second moment that float64 can hold; got {'ceiling': 1e-200}, and with it 0. "
+        "Pass a value nearer to 1.",
     ),
     (
         lambda: rectifier.gain("gelu"),
@@ -332,6 +423,18 @@ def test_arrays_of_frameworks_without_operations_are_refused() -> None:
         "relu: `x` must be a NumPy array, an array that speaks __array_ufunc__ or a PyTorch tensor; "
         "got jaxlib._jax.ArrayImpl. Convert it with numpy.asarray(x)."
     )
+
+
+def test_functions_for_comparison_are_for_numpy_only() -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(RectifierTypeError) as caught:
+        rectifier.sigmoid(torch.ones(2))
+    assert str(caught.value) == (
+        "sigmoid: `x` must be a NumPy array, as this function is here to compare with; got Tensor. "
+        "Call the framework's own, or pass x.detach().numpy()."
+    )
+    with pytest.raises(RectifierTypeError, match=r"leaky_relu: `negative_slope` must be a number or an array"):
+        rectifier.leaky_relu(np.ones(2), negative_slope=torch.ones(2, requires_grad=True))
 
 
 def test_objects_pickle_and_describe_themselves() -> None:

@@ -21,7 +21,8 @@ SELU_SCALE = 1.0507009873554805
 SELU_ALPHA = 1.6732632423543772
 
 
-@dataclass(frozen=True)
+# Domain and Parameter are told apart by identity: their hash, asked for at every call with a number, is then cheap.
+@dataclass(frozen=True, eq=False)
 class Domain:
     """The values a parameter may take."""
 
@@ -33,11 +34,12 @@ class Domain:
 
 FINITE = Domain("must be finite", "0.01", np.isfinite)
 POSITIVE = Domain("must be finite and greater than 0", "1.0", lambda v: np.isfinite(v) & (v > 0))
+POSITIVE_SLOPE = Domain("must be finite and greater than 0 for a function that is one to one", "0.01", POSITIVE.holds)
 CEILING = Domain(POSITIVE.rule, "6.0", POSITIVE.holds)
 SHARE = Domain("must lie in [0, 1]", "0.5", lambda v: (v >= 0) & (v <= 1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Parameter:
     name: str
     default: float | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from . import _native
-from ._family import Row, family
+from ._family import POSITIVE_SLOPE, Row, family
 from ._gate import Gate
-from .errors import RectifierTypeError, RectifierValueError
+from .errors import RectifierTypeError
 from .frameworks import numpy as numpy_ops
 from .frameworks import ops_of
 
@@ -41,6 +42,7 @@ class Rectifier:
         self._derivative_ufunc: np.ufunc = getattr(_native, f"{kernel}_derivative")
         self._inverse_ufunc: np.ufunc | None = getattr(_native, f"{kernel}_inverse") if row.inverse else None
         self._value_defaults = {p.name: p.default for p in row.parameters if p.of == "value"}
+        self._inverse_row = _one_to_one(row)
         # The slope of abs, the ceiling of relu6 … shape the derivative as well as the value.
         self._derivative_defaults = {p.name: p.default for p in row.parameters}
         # dtype → the default parameters as the ufunc takes them: the common call goes straight to the ufunc.
@@ -48,7 +50,13 @@ class Rectifier:
         self.__doc__ = _docstring(row)
         self.__signature__ = _signature(self._value_defaults)
 
-    def __call__(self, x: Any, /, *, out: Any = None, where: Any = True, **parameters: Any) -> Any:
+    def __call__(self, x: Any, /, *positional: Any, out: Any = None, where: Any = True, **parameters: Any) -> Any:
+        if positional:
+            name = next(iter(self._value_defaults), "out")
+            raise RectifierTypeError(
+                f"{self.name}: `{name}` must be given by its name; got {len(positional)} more after x. "
+                f"Write {self.name}(x, {name}=…)."
+            )
         if type(x) is np.ndarray:
             if not parameters and out is None and where is True:
                 ready = self._ready.get(x.dtype)
@@ -96,13 +104,7 @@ class Rectifier:
             )
         self._refuse_other_frameworks(function, h)
         given = self._complete(function, self._value_defaults, parameters)
-        slope = given.get("negative_slope", 1.0)
-        if numpy_ops.is_numeric(slope) and not np.all(np.asarray(slope) > 0):
-            raise RectifierValueError(
-                f"{function}: `negative_slope` must be greater than 0 for a function that is one to one; "
-                f"got {np.min(slope)}. Pass a number such as 0.01."
-            )
-        return numpy_ops.call(self.row, function, self._inverse_ufunc, h, given, out=out, where=where)
+        return numpy_ops.call(self._inverse_row, function, self._inverse_ufunc, h, given, out=out, where=where)
 
     def gate(self, x: Any, /) -> Gate:
         """Which values are open (z > 0, or NaN), one bit each. x: a NumPy array of any shape."""
@@ -123,17 +125,31 @@ class Rectifier:
     ) -> dict[str, Any]:
         """The parameters in their order, with defaults filled in."""
         if not given.keys() <= defaults.keys():
-            raise numpy_ops.unknown_parameter(function, given, tuple(defaults))
+            raise self._unknown(function, given, tuple(defaults))
         complete = {**defaults, **given}
-        for name, value in complete.items():
-            if value is None:
+        for name, default in defaults.items():
+            if default is None and name not in given:
                 raise RectifierTypeError(
                     f"{function}: `{name}` must be given; got none. "
                     f"Pass a number such as {self.row.parameter(name).domain.example}, or an array of them."
                 )
         return complete
 
+    def _unknown(self, function: str, given: Mapping[str, Any], known: tuple[str, ...]) -> RectifierTypeError:
+        name = next(name for name in given if name not in known)
+        if any(p.name == name and p.of == "derivative" for p in self.row.parameters):
+            return RectifierTypeError(
+                f"{function}: `{name}` is not a parameter of it; got {name}={given[name]!r}. "
+                f"{self.name}.derivative and rectifier.torch.{self.name} take it."
+            )
+        return numpy_ops.unknown_parameter(function, given, known)
+
     def _in_framework(self, ops: Any, x: Any, out: Any, where: Any, parameters: Mapping[str, Any]) -> Any:
+        if self.row.comparison:
+            raise RectifierTypeError(
+                f"{self.name}: `x` must be a NumPy array, as this function is here to compare with; "
+                f"got {type(x).__qualname__}. Call the framework's own, or pass x.detach().numpy()."
+            )
         if out is not None or where is not True:
             raise RectifierTypeError(
                 f"{self.name}: `out` and `where` must be left out for a {type(x).__qualname__}; they are NumPy's. "
@@ -170,6 +186,16 @@ class PRelu(Rectifier):
         return numpy_ops.call(self.row, function, _native.leaky_relu_slope_derivative, x, {}, out=out, where=where)
 
 
+def _one_to_one(row: Row) -> Row:
+    """The row with the domains that an inverse asks for: a slope of 0 or below maps two inputs to one output."""
+    return dataclasses.replace(
+        row,
+        parameters=tuple(
+            dataclasses.replace(p, domain=POSITIVE_SLOPE) if p.name == "negative_slope" else p for p in row.parameters
+        ),
+    )
+
+
 def _by_name(name: str) -> Rectifier:
     return FUNCTIONS[name]
 
@@ -196,12 +222,13 @@ def _docstring(row: Row) -> str:
         + (" (derivative only)" if p.of == "derivative" else "")
         for p in row.parameters
     )
-    arrays = "a NumPy array of any shape" if row.comparison else "an array of any framework and shape"
+    arrays = "a NumPy array" if row.comparison else "a NumPy array, one that speaks __array_ufunc__ or a PyTorch tensor"
+    integers = "integer" if row.integers else "integer (promotes as in np.exp)"
     return f"""{row.title}: f(z) = {row.formula}.
 
 Derivative: {row.derivative}. Convention at kinks: {kinks}. Range: {row.range}.
 
-x: {arrays}, float16, bfloat16, float32, float64{", integer" if row.integers else ", integer (promotes as in np.exp)"}
+x: {arrays}, of any shape; float16, bfloat16, float32, float64, {integers}
 {parameters}
 out, where: as in a NumPy ufunc
 

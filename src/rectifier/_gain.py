@@ -32,7 +32,7 @@ def gain(name: str, **parameters: float) -> float:
     >>> round(rectifier.gain("relu") ** 2, 12)
     2.0
     """
-    if name not in family:
+    if not isinstance(name, str) or name not in family:
         raise RectifierValueError(
             f"gain: `name` must be one of {', '.join(family)}; got {name!r}. See rectifier.family."
         )
@@ -44,7 +44,13 @@ def gain(name: str, **parameters: float) -> float:
             )
     if name == "prelu":
         parameters = {"negative_slope": 0.25, **parameters}
-    second_moment = sum(_integral(name, low, high, parameters) for low, high in _pieces(parameters))
+    with np.errstate(over="ignore", under="ignore"):
+        second_moment = sum(_integral(name, low, high, parameters) for low, high in _pieces(parameters))
+    if not 0.0 < second_moment < math.inf:
+        raise RectifierValueError(
+            f"gain: `{next(iter(parameters), name)}` must leave a second moment that float64 can hold; "
+            f"got {parameters}, and with it {second_moment:g}. Pass a value nearer to 1."
+        )
     return 1.0 / math.sqrt(second_moment)
 
 

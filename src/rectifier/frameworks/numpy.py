@@ -7,6 +7,7 @@ called, so the result is the exact real function of those, rounded once.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from .._family import Parameter, Row
 from ..errors import RectifierTypeError, RectifierValueError
 
-__all__ = ["FLOATS", "call", "input_array", "is_numeric", "parameter_value", "unknown_parameter"]
+__all__ = ["FLOATS", "call", "input_array", "parameter_value", "unknown_parameter"]
 
 #: The floating dtypes that the ufuncs take.
 FLOATS: set[np.dtype[Any]] = {np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)}
@@ -43,12 +44,12 @@ def call(
     if keep_integers and x.dtype.kind in "iu":
         operands = _integer_operands(row, function, x, parameters)
         if operands is not None:
-            return _apply(function, ufunc, operands, out, where)
+            return _apply(function, ufunc, operands, out, where, x.dtype.newbyteorder("="))
     dtype = _computed_in(x.dtype)
     values = [parameter_value(function, row.parameter(name), value, dtype) for name, value in parameters.items()]
     for name, value in zip(parameters, values, strict=True):
         _check_broadcast(function, name, value, x)
-    return _apply(function, ufunc, [x, *values], out, where)
+    return _apply(function, ufunc, [x, *values], out, where, dtype)
 
 
 def input_array(function: str, x: Any) -> Any:
@@ -78,6 +79,8 @@ def _dtype_cure(dtype: Any) -> str:
         return "Convert it with x.astype(numpy.float64)."
     if getattr(dtype, "kind", "") == "c":
         return "Apply it to x.real and x.imag, or to numpy.abs(x)."
+    if getattr(dtype, "kind", "") in "OSUV":
+        return "Make an array of numbers first, such as numpy.array([1.0, 2.0])."
     return "Convert it with x.astype(numpy.float32)."
 
 
@@ -90,17 +93,33 @@ def _computed_in(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def parameter_value(function: str, parameter: Parameter, value: Any, dtype: np.dtype[Any]) -> Any:
     """A parameter for arrays of ``dtype``: float64 for float64, float32 otherwise; checked against its domain."""
-    if type(value) is float:
+    # Not 0: the cache would take 0.0 and −0.0 for one.
+    if type(value) is float and value != 0.0:
         return _number(function, parameter, value, dtype == np.float64)
     wide = np.float64 if dtype == np.float64 else np.float32
-    if isinstance(value, (bool, np.bool_)) or not is_numeric(value):
+    if type(value) is int and not -(2**63) <= value < 2**64:  # beyond NumPy's integers
+        value = _float(value)
+    if isinstance(value, (bool, np.bool_)) or not _is_numeric(value):
         raise RectifierTypeError(
             f"{function}: `{parameter.name}` must be a number or an array of numbers; got {value!r}. "
             f"Pass a number such as {parameter.domain.example}."
         )
-    if hasattr(value, "__array_ufunc__") and not isinstance(value, (np.ndarray, np.generic)):
-        return value.astype(wide)  # a lazy array: its values cannot be looked at now
+    if _is_lazy(value):
+        return value.astype(wide)  # its values cannot be looked at now
     return _checked(function, parameter, value, wide)
+
+
+def _float(value: int) -> float:
+    """A whole number of any size; infinity beyond float64."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _is_lazy(value: Any) -> bool:
+    """Is it an array of another library, such as Dask, whose values may not be there yet?"""
+    return hasattr(value, "__array_ufunc__") and not isinstance(value, (np.ndarray, np.generic))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -123,13 +142,13 @@ def _checked(function: str, parameter: Parameter, value: Any, wide: type[np.floa
     return converted if converted.ndim else converted[()]
 
 
-def is_numeric(value: Any) -> bool:
+def _is_numeric(value: Any) -> bool:
     if hasattr(value, "__array_ufunc__") and hasattr(value, "dtype"):
         dtype = value.dtype
     else:
         try:
             dtype = np.asarray(value).dtype
-        except ValueError:
+        except (ValueError, TypeError, RuntimeError):  # ragged lists; tensors that NumPy cannot read
             return False
     return bool(dtype.kind in "iuf" or dtype in FLOATS)
 
@@ -140,7 +159,8 @@ def _holds_wider(parameter: Parameter, value: Any) -> bool:
 
 def _check_broadcast(function: str, name: str, value: Any, x: Any) -> None:
     shape = np.shape(value)
-    if not shape or not hasattr(x, "shape"):
+    # A lazy array may not know its shape yet: its dimensions are NaN.
+    if not shape or not all(isinstance(length, int) for length in (*shape, *getattr(x, "shape", (None,)))):
         return
     try:
         np.broadcast_shapes(shape, x.shape)
@@ -154,44 +174,58 @@ def _check_broadcast(function: str, name: str, value: Any, x: Any) -> None:
 def _integer_operands(row: Row, function: str, x: Any, parameters: Mapping[str, Any]) -> list[Any] | None:
     """x and its parameters as x's integer dtype; None where a parameter is not whole, so that x must promote."""
     operands = [x]
+    dtype = x.dtype.newbyteorder("=")
+    limit = int(np.iinfo(dtype).max)
     for name, value in parameters.items():
+        if _is_lazy(value):
+            return None
         checked = np.asarray(parameter_value(function, row.parameter(name), value, np.dtype(np.float64)))
         if (checked != np.floor(checked)).any():
             return None
         _check_broadcast(function, name, checked, x)
-        dtype = x.dtype.newbyteorder("=")
-        limit = np.iinfo(dtype).max
-        # A bound beyond the dtype bounds nothing, and converting it would wrap. float(limit) may round up, hence >=.
-        beyond = checked >= float(limit)
-        whole = np.where(beyond, dtype.type(limit), np.where(beyond, 0.0, checked).astype(dtype))
-        operands.append(whole[()])
+        # Whole numbers stay exact. A bound beyond the dtype bounds nothing, and converting it would wrap;
+        # float(limit) may round up, hence >=.
+        if type(value) is int:
+            operands.append(dtype.type(min(value, limit)))
+            continue
+        given = np.asarray(value)
+        beyond = given >= limit if given.dtype.kind in "iu" else given >= float(limit)
+        operands.append(np.where(beyond, dtype.type(limit), np.where(beyond, 0, given).astype(dtype))[()])
     return operands
 
 
-def _apply(function: str, ufunc: np.ufunc, operands: list[Any], out: Any, where: Any) -> Any:
+def _apply(function: str, ufunc: np.ufunc, operands: list[Any], out: Any, where: Any, dtype: np.dtype[Any]) -> Any:
+    """dtype: of the result."""
     if out is None and where is True:
         return ufunc(*operands)
-    if out is not None:
-        _check_out(function, operands, out)
+    if all(isinstance(operand, (np.ndarray, np.generic)) for operand in operands):
+        _check_out(function, operands, out, where, dtype)
     return ufunc(*operands, out=out, where=where)
 
 
-def _check_out(function: str, operands: list[Any], out: Any) -> None:
+def _check_out(function: str, operands: list[Any], out: Any, where: Any, dtype: np.dtype[Any]) -> None:
+    shape = np.broadcast_shapes(*(np.shape(operand) for operand in operands))
+    try:
+        shape = np.broadcast_shapes(shape, np.shape(where))
+    except ValueError:
+        raise RectifierValueError(
+            f"{function}: `where` must broadcast with the result of shape {shape}; got shape {np.shape(where)}. "
+            "Pass a mask of x's shape."
+        ) from None
     if isinstance(out, tuple) and len(out) == 1:
         out = out[0]
+    if out is None or out is Ellipsis:
+        return
     if not isinstance(out, np.ndarray):
         if hasattr(out, "__array_ufunc__"):
             return
         raise RectifierTypeError(
-            f"{function}: `out` must be an array; got {type(out).__name__}. Pass numpy.empty_like(x)."
+            f"{function}: `out` must be an array; got {type(out).__name__}. Pass numpy.empty({shape}, numpy.{dtype})."
         )
-    x = operands[0]
-    shape = np.broadcast_shapes(*(np.shape(operand) for operand in operands))
-    dtype = x.dtype if len(operands) == 1 or operands[1].dtype == x.dtype else _computed_in(x.dtype)
-    if out.shape != shape:
+    if not _broadcasts_into(shape, out.shape):
         raise RectifierValueError(
-            f"{function}: `out` must have the shape of the result, {shape}; got {out.shape}. "
-            f"Pass numpy.empty({shape}, x.dtype)."
+            f"{function}: `out` must have the shape of the result, {shape}, or one that it broadcasts to; "
+            f"got {out.shape}. Pass numpy.empty({shape}, numpy.{dtype})."
         )
     if not np.can_cast(dtype, out.dtype, casting="same_kind"):
         raise RectifierTypeError(
@@ -200,8 +234,15 @@ def _check_out(function: str, operands: list[Any], out: Any) -> None:
         )
     if not out.flags.writeable:
         raise RectifierValueError(
-            f"{function}: `out` must be writeable; got a read-only array. Pass numpy.empty_like(x)."
+            f"{function}: `out` must be writeable; got a read-only array. Pass numpy.empty({shape}, numpy.{dtype})."
         )
+
+
+def _broadcasts_into(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    try:
+        return np.broadcast_shapes(shape, target) == target
+    except ValueError:
+        return False
 
 
 def unknown_parameter(function: str, parameters: Mapping[str, Any], known: tuple[str, ...]) -> RectifierTypeError:
