@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import rectifier.torch as rt
 from rectifier._functions import FUNCTIONS
-from rectifier.frameworks.torch import composed
+from rectifier.frameworks.torch import composed, dispatch
 from rectifier.frameworks.torch.autograd import Rectify, RectifyTransformed
 from rectifier.frameworks.torch.ops import PUBLIC
 
@@ -43,6 +43,81 @@ def test_first_and_second_derivative_against_finite_differences(name: str, way: 
     function = ways(name)[way]
     assert torch.autograd.gradcheck(function, (z,))
     assert torch.autograd.gradgradcheck(function, (z,))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_second_derivative_through_inplace(name: str) -> None:
+    z = torch.tensor(POINTS, dtype=torch.float64, requires_grad=True)
+    given = REQUIRED.get(name, {})
+    for changed in (given, {"negative_slope": -0.5}) if name == "leaky_relu" else (given,):
+        call = lambda z, g=changed: PUBLIC[name](z * 1.0, **g, inplace=True).square()  # noqa: E731
+        assert torch.autograd.gradcheck(call, (z,))
+        assert torch.autograd.gradgradcheck(call, (z,))
+    in_place, plain = (
+        torch.autograd.functional.hessian(lambda z, i=i: (PUBLIC[name](z * 1.0, **given, inplace=i) ** 2).sum(), z)
+        for i in (True, False)
+    )
+    assert torch.equal(in_place, plain)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_gradient_in_16_bits_is_rounded_once(name: str, dtype: torch.dtype) -> None:
+    z = torch.arange(-(2**15), 2**15).to(torch.int16).view(dtype)  # every value
+    z = z[z.isfinite()]
+    derivative = torch.from_numpy(FUNCTIONS[name].derivative(z.double().numpy(), **REQUIRED.get(name, {})))
+    for top in (1.0, 0.7, 65000.0):
+        dh = torch.full_like(z, top)
+        product = derivative * dh.double()
+        exact = product.to(dtype)
+        for create_graph in (False, True):
+            leaf = z.clone().requires_grad_()
+            (dz,) = torch.autograd.grad(
+                PUBLIC[name](leaf, **REQUIRED.get(name, {})), leaf, dh, create_graph=create_graph
+            )
+            # Rounded once, but for ties that float32 cannot tell apart; float32 ends near 1e−37 and 3e38.
+            near = (dz.view(torch.int16).int() - exact.view(torch.int16).int()).abs() <= 1
+            assert (near | (product.abs() < 1e-36) | (derivative.abs() > 3e38)).all()
+
+
+def test_gradient_in_16_bits_that_neither_factor_shows() -> None:
+    z = torch.tensor([-19.0], dtype=torch.float16, requires_grad=True)
+    rt.elu(z).backward(torch.tensor([65000.0], dtype=torch.float16))
+    assert z.grad is not None
+    assert z.grad.item() == pytest.approx(math.exp(-19) * 64992, rel=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("relu", {}),
+        ("relu", {"at_zero": 0.5}),
+        ("leaky_relu", {}),
+        ("leaky_relu", {"negative_slope": 0.0}),
+        ("leaky_relu", {"negative_slope": -0.3}),
+        ("relu6", {}),
+        ("relu6", {"ceiling": 2.7}),
+    ],
+)
+def test_pytorchs_operator_has_the_bits_and_conventions_of_the_kernels(
+    name: str, given: dict[str, float], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = [-3.0, -0.0, 0.0, 1e-6, -1e-6, 2.7, 6.0, 7.0, -9.0]
+    for values in (plain, [*plain, math.inf], [*plain, -math.inf], [*plain, math.inf, -math.inf], [*plain, math.nan]):
+        z = torch.tensor(values, dtype=dtype, requires_grad=True)
+        for top in (0.3, math.inf):
+            results = []
+            for few, create_graph in ((1 << 20, False), (0, False), (0, True)):
+                monkeypatch.setattr(dispatch, "_FEW", few)
+                h = PUBLIC[name](z, **given)
+                (dz,) = torch.autograd.grad(h, z, torch.full_like(h, top), create_graph=create_graph)
+                results.append((h, dz, PUBLIC[name](z.detach(), **given)))
+            for other in results[1:]:
+                for one, same in zip(results[0], other, strict=True):
+                    torch.testing.assert_close(one, same, rtol=0, atol=0, equal_nan=True)
+                    number = ~one.isnan()
+                    assert torch.equal(torch.signbit(one)[number], torch.signbit(same)[number])
 
 
 @pytest.mark.parametrize("name", ["leaky_relu", "prelu"])

@@ -158,3 +158,6 @@ def test_learned_slope_that_diverged_shows_as_nan() -> None:
     with torch.no_grad():
         layer.weight.fill_(math.nan)
     assert layer(X)[0].isnan()
+    with torch.no_grad():
+        assert layer(X)[0].isnan()
+    assert layer.requires_grad_(False)(X)[0].isnan()

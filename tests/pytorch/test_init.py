@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 import rectifier
 import rectifier.torch as rt
-from rectifier import RectifierValueError
+from rectifier import RectifierTypeError, RectifierValueError
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -168,7 +169,13 @@ class Untraceable(nn.Module):
 
 def test_what_cannot_be_traced_is_read_in_module_order() -> None:
     model = Untraceable(nn.Linear(4, 4), nn.BatchNorm1d(4), rt.LeakyReLU(), nn.Linear(4, 4))
-    assert follows(model) == {"layers.0": "leaky_relu", "layers.3": None}
+    with pytest.warns(UserWarning) as warned:
+        assert follows(model) == {"layers.0": "leaky_relu", "layers.3": None}
+    assert [str(warning.message) for warning in warned] == [
+        "init_: tracing the model failed (TraceError: symbolically traced variables cannot be used as inputs to "
+        "control flow), so the order of its modules told which rectifier follows which layer; calls such as F.relu are "
+        "not seen there. Look at the entries returned."
+    ]
 
 
 def test_per_channel_slopes_share_the_gain_of_their_mean_square() -> None:
@@ -179,12 +186,97 @@ def test_per_channel_slopes_share_the_gain_of_their_mean_square() -> None:
     assert entry.gain == pytest.approx(math.sqrt(2 / 1.5))
 
 
+class Writes(nn.Module):
+    """Its forward writes to the module, and draws numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+        self.register_buffer("count", torch.zeros(()))
+        self.seen: list[Any] = []
+        self.last: Any = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x + torch.rand(4)
+        self.count += 1
+        self.last = self.inner(x)
+        self.seen.append(self.last)
+        return self.last  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_tracing_leaves_no_trace(used: bool) -> None:
+    model = Writes()
+    hooked: list[Any] = []
+    model.inner.register_forward_hook(lambda module, args, output: hooked.append(output))
+    if used:  # then it holds an activation, which cannot be copied
+        model(torch.ones(2, 4))
+    before = (model.last, list(model.seen), list(hooked), float(model.count), torch.get_rng_state())
+    assert follows(model) == {"inner.0": "relu"}
+    assert model.last is before[0]
+    assert [id(h) for h in model.seen] == [id(h) for h in before[1]]
+    assert [id(h) for h in hooked] == [id(h) for h in before[2]]
+    assert float(model.count) == before[3]
+    assert torch.equal(torch.get_rng_state(), before[4])
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", nn.LeakyReLU(0.2), F.elu])
+@pytest.mark.parametrize("layer", [nn.TransformerEncoderLayer, nn.TransformerDecoderLayer])
+@pytest.mark.parametrize("traceable", [True, False])
+def test_transformer_layers(layer: Any, activation: Any, traceable: bool) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.block, self.head = layer(8, 2, 16, activation=activation), nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if not traceable and x.sum() > 0:
+                x = -x
+            return self.head(self.block(x, x))  # type: ignore[no-any-return]
+
+    model = Model()
+    projection = model.block.self_attn.in_proj_weight.clone()
+    if traceable:
+        found = follows(model)
+    else:
+        with pytest.warns(UserWarning, match="tracing the model failed"):
+            found = follows(model)
+    row = {"relu": "relu", "gelu": None, F.elu: "elu"}.get(activation, "leaky_relu")
+    assert (
+        {name: row for name, row in found.items() if row} == {"head.0": "relu", "block.linear1": row}
+        if row
+        else {"head.0": "relu"}
+    )
+    assert torch.equal(model.block.self_attn.in_proj_weight, projection)
+
+
+def test_a_transformer_layer_itself() -> None:
+    found = follows(nn.TransformerEncoderLayer(8, 2, 16))
+    assert found == {"self_attn.out_proj": None, "linear1": "relu", "linear2": None}
+
+
+def parametrised(how: Callable[[nn.Linear], Any]) -> nn.Module:
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+    how(model[2])  # type: ignore[arg-type]
+    return model
+
+
+def meta_prelu() -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2), nn.PReLU(device="meta"))
+
+
+def computed(layer: str) -> str:
+    return (
+        f"init_: `model` must have parameters as weights; got layer {layer!r}, whose weight is computed from others "
+        "(weight_norm, spectral_norm, prune or another parametrisation). Call init_ before it is parametrised."
+    )
+
+
 BAD: list[tuple[Callable[[], nn.Module], dict[str, Any], str]] = [
     (
         lambda: nn.Sequential(nn.ReLU()),
         {},
-        "init_: `model` must have a Linear or Conv layer; got Sequential without one. "
-        "Pass the whole model, after lazy layers have seen a batch.",
+        "init_: `model` must have a Linear or Conv layer; got Sequential without one. Pass the whole model.",
     ),
     (
         lambda: nn.Sequential(nn.Linear(2, 2), nn.GELU()),
@@ -199,6 +291,43 @@ BAD: list[tuple[Callable[[], nn.Module], dict[str, Any], str]] = [
         "the order of its modules tells (tracing it failed: TraceError: symbolically traced variables cannot be used "
         "as inputs to control flow). Make its rectifiers modules, in the order in which they are called.",
     ),
+    *(
+        (lambda how=how: parametrised(how), {}, computed("2"))
+        for how in (
+            torch.nn.utils.parametrizations.weight_norm,
+            torch.nn.utils.parametrizations.spectral_norm,
+            torch.nn.utils.spectral_norm,
+            lambda layer: prune.l1_unstructured(layer, "weight", 1),  # type: ignore[no-untyped-call]
+        )
+    ),
+    (
+        lambda: parametrised(lambda layer: prune.l1_unstructured(layer, "bias", 1)),
+        {},
+        computed("2").replace("whose weight", "whose bias"),
+    ),
+    (
+        lambda: nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.LazyLinear(3), nn.ReLU(), nn.LazyConv1d(3, 1)),
+        {},
+        "init_: `model` must have no lazy layer without weights; got '2', '4'. Run the model on one batch first.",
+    ),
+    (
+        lambda: nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2, device="meta")),
+        {},
+        "init_: `model` must have its weights in memory; got layer '2' on the device meta. "
+        "Call model.to_empty(device='cpu') first.",
+    ),
+    (
+        meta_prelu,
+        {},
+        "init_: `model` must have its weights in memory; got the prelu after layer '2' on the device meta. "
+        "Call model.to_empty(device='cpu') first.",
+    ),
+    (
+        lambda: nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2), nn.ELU(-1.0)),
+        {},
+        "init_: `model` must have rectifiers with parameters inside their domain; got elu(alpha=-1) after layer '2'. "
+        "Give it others, or draw the weights of that layer apart.",
+    ),
     (
         lambda: nn.Sequential(nn.Linear(2, 2), nn.ReLU()),
         {"mode": "fan_avg"},
@@ -210,8 +339,19 @@ BAD: list[tuple[Callable[[], nn.Module], dict[str, Any], str]] = [
 @pytest.mark.parametrize(("model", "given", "message"), BAD)
 def test_refusals(model: Callable[[], nn.Module], given: dict[str, Any], message: str) -> None:
     made = model()
-    before = {name: value.clone() for name, value in made.state_dict().items()}
+    before = {name: value.clone() for name, value in made.state_dict().items() if not skipped(value)}
     with pytest.raises(RectifierValueError) as refused:
         rt.init_(made, **given)
     assert str(refused.value) == message
-    assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
+    now = made.state_dict()
+    assert all(torch.equal(value, before[name]) for name, value in now.items() if not skipped(value))
+
+
+def skipped(value: torch.Tensor) -> bool:
+    return nn.parameter.is_lazy(value) or value.is_meta
+
+
+def test_refuses_what_is_no_module() -> None:
+    with pytest.raises(RectifierTypeError) as refused:
+        rt.init_(3)  # type: ignore[arg-type]
+    assert refused.value.args == ("init_: `model` must be a torch.nn.Module; got int. Pass the whole model.",)

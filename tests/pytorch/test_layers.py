@@ -132,6 +132,14 @@ def test_inplace_is_refused_where_pytorch_refuses_it_and_nothing_is_written() ->
         rt.relu(torch.tensor([-1.0]).expand(3), inplace=True)
 
 
+def test_inplace_is_refused_on_an_inference_tensor_as_pytorch_does() -> None:
+    with torch.inference_mode():
+        x = torch.tensor([-1.0, 2.0])
+        assert rt.elu(x.clone(), inplace=True)[1] == 2
+    with pytest.raises(RuntimeError, match="Inplace update to inference tensor outside InferenceMode"):
+        rt.relu(x, inplace=True)
+
+
 def test_inplace_change_of_a_kept_tensor_is_noticed() -> None:
     z = torch.tensor([-1.0, 2.0], requires_grad=True) * 1.0
     square = z.square()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pickle
 import shutil
 import subprocess
 import sys
@@ -102,6 +103,54 @@ def test_exports_and_traces_to_operators() -> None:
     traced = torch.jit.trace(model, (x,))  # type: ignore[no-untyped-call]
     other = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(traced(other), model(other))
+
+
+@quiet
+def test_compiles_for_any_parameter() -> None:
+    z = torch.linspace(-3, 7, 11)
+    for backend in ("eager", "aot_eager"):
+        torch._dynamo.reset()
+        compiled = torch.compile(lambda z, a: rt.elu(z, alpha=a), fullgraph=True, backend=backend)
+        for alpha in (1.0, 2.0, 0.5, 3):  # from the second one on it is a symbol
+            torch.testing.assert_close(compiled(z, alpha), rt.elu(z, alpha=alpha))
+    model = nn.Sequential(rt.LeakyReLU(0.1), rt.LeakyReLU(0.3), rt.ELU(1.0), rt.ELU(2.0), rt.ReLU6(ceiling=3.0))
+    torch.testing.assert_close(torch.compile(model, fullgraph=True, backend="eager")(z), model(z))
+    for given in (np.float32(0.5), np.linspace(0, 1, 11), [0.5] * 11, torch.linspace(0, 1, 11)):
+        torch._dynamo.reset()
+        compiled = torch.compile(lambda z, s: rt.leaky_relu(z, negative_slope=s), fullgraph=True, backend="eager")
+        torch.testing.assert_close(compiled(z, given), rt.leaky_relu(z, negative_slope=given))  # type: ignore[arg-type]
+
+
+@quiet
+def test_the_functions_for_every_framework_compile_and_trace() -> None:
+    def call(z: torch.Tensor) -> torch.Tensor:
+        return rectifier.elu(z, alpha=2.0) + rectifier.relu(z)  # type: ignore[no-any-return]
+
+    class Model(nn.Module):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return call(z)
+
+    z = torch.linspace(-3, 7, 11)
+    torch._dynamo.reset()
+    torch.testing.assert_close(torch.compile(call, fullgraph=True, backend="aot_eager")(z), call(z))
+    traced = torch.fx.symbolic_trace(Model())
+    assert torch.equal(traced(z), call(z))
+    assert {node.target for node in traced.graph.nodes} >= {rt.elu, rt.relu}
+
+
+@quiet
+@pytest.mark.filterwarnings("error::torch.jit.TracerWarning")
+def test_prelu_leaves_sizes_open() -> None:
+    model = nn.Sequential(rt.PReLU(4), rt.ELU(), rt.PReLU())
+    x, other = torch.randn(3, 4, 5), torch.randn(7, 4, 2)
+    sizes = {0: torch.export.Dim("batch"), 2: torch.export.Dim("length")}
+    exported = torch.export.export(model, (x,), dynamic_shapes=({0: sizes[0], 2: sizes[2]},))
+    for graph in (exported.module(), torch.fx.symbolic_trace(model), torch.jit.trace(model, (x,))):  # type: ignore[no-untyped-call]
+        torch.testing.assert_close(graph(other), model(other))
+    traced = torch.fx.symbolic_trace(model)
+    assert torch.equal(pickle.loads(pickle.dumps(traced))(other), model(other))
+    with pytest.raises(rectifier.RectifierValueError, match="num_parameters"):
+        traced(torch.randn(3, 5))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -144,6 +144,50 @@ def test_integers_beyond_float32_keep_their_digits() -> None:
     assert rt.relu6(x, ceiling=1e300).tolist() == [2**24 + 1, 2**53 + 1, 0]
 
 
+def test_integers_under_a_ceiling_that_is_a_tensor() -> None:
+    x = torch.tensor([1, 5, 9])
+    for ceiling, expected in ((torch.tensor(4), [1, 4, 4]), (torch.tensor([4.0, 2.0, 3.0]), [1, 2, 3])):
+        h = rt.relu6(x, ceiling=ceiling)
+        assert h.dtype is torch.int64
+        assert h.tolist() == expected
+    assert torch.equal(rt.relu6(x, ceiling=torch.tensor(2.5)), torch.tensor([1.0, 2.5, 2.5]))
+
+
+def test_unsigned_integers_composed_of_operators() -> None:
+    x = torch.tensor([0, 1, 7, 2**63 - 1, 2**63, 2**63 + 5, 2**64 - 1], dtype=torch.uint64)
+    for ceiling in (6.0, 2.0**63, 2.0**63 + 4096, 2.0**70):
+        assert torch.equal(
+            composed.value("relu6", x, ceiling), torch.from_numpy(rectifier.relu6(x.numpy(), ceiling=ceiling))
+        )
+    for dtype in (torch.uint16, torch.uint32, torch.uint64):
+        x = torch.tensor([0, 1, 7]).to(dtype)
+        for function, expected in ((rt.relu, [0, 1, 7]), (rt.abs, [0, 1, 7]), (rt.relu6, [0, 1, 6])):
+            h = torch.vmap(function)(x)
+            assert h.dtype is dtype
+            assert h.tolist() == expected
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.int32], ids=str)
+def test_storage_can_still_be_resized(dtype: torch.dtype) -> None:
+    x = torch.tensor([-1.0, 0.0, 2.0, 8.0]).to(dtype)
+    for function in (rt.relu, rt.relu6, rt.abs) if dtype is torch.int32 else (rt.relu, rt.elu, rt.relu6):
+        assert function(x).resize_(8).shape == (8,)
+    if dtype.is_floating_point:
+        rt.elu(x[::2], inplace=True)
+        slope = torch.ones(4, dtype=dtype)
+        rt.leaky_relu(x, negative_slope=slope)
+        slope.untyped_storage().resize_(0)
+    x.untyped_storage().resize_(0)
+    assert x.untyped_storage().size() == 0
+
+
+def test_composed_celu_at_a_huge_alpha_is_the_identity() -> None:
+    for dtype, alpha in ((torch.float32, 3e38), (torch.float64, 1e308)):
+        x = torch.tensor([-1e-30, -1e-3, -0.0, -7.0, 2.0], dtype=dtype)
+        assert torch.equal(composed.value("celu", x, alpha), x)
+        assert torch.equal(rt.celu(x, alpha=alpha), x)
+
+
 def test_what_cannot_stay_integer_promotes_to_the_default_dtype() -> None:
     whole = torch.tensor([-2, 0, 7])
     assert torch.equal(rt.relu6(whole, ceiling=2.5), torch.tensor([0.0, 0.0, 2.5]))

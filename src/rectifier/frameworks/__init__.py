@@ -5,7 +5,6 @@ A framework is found by its array, in ``sys.modules``: none is ever imported for
 
 from __future__ import annotations
 
-import importlib
 import sys
 from types import ModuleType
 from typing import Any
@@ -24,8 +23,11 @@ def ops_of(function: str, x: Any) -> ModuleType | None:
     Raises RectifierTypeError for an array of a framework that has no operations here.
     """
     torch = sys.modules.get("torch")
-    if torch is not None and isinstance(x, torch.Tensor):
-        return importlib.import_module("rectifier.frameworks.torch.ops")
+    # Tensors, and what stands for one by PyTorch's protocol: the proxies of torch.fx, for one.
+    if torch is not None and (isinstance(x, torch.Tensor) or hasattr(type(x), "__torch_function__")):
+        from .torch import ops
+
+        return ops
     if type(x).__module__.partition(".")[0] in _WITHOUT_OPS:
         raise RectifierTypeError(
             f"{function}: `x` must be a NumPy array, an array that speaks __array_ufunc__ or a PyTorch tensor; "

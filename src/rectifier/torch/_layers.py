@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import nn
+from torch.overrides import handle_torch_function, has_torch_function
 
 from .._family import family
 from ..errors import RectifierValueError
@@ -90,18 +91,23 @@ class PReLU(nn.PReLU):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        slope: Tensor = self.weight
-        if self.num_parameters == 1:
-            slope = slope.reshape(())
-        elif input.ndim < 2 or input.shape[1] != self.num_parameters:
-            raise RectifierValueError(
-                f"PReLU: `num_parameters` must be 1 or the number of channels (axis 1) of the input; got "
-                f"{self.num_parameters} for an input of shape {tuple(input.shape)}. "
-                "Make the layer with the channels of its input."
-            )
-        elif input.ndim > 2:
-            slope = slope.reshape(-1, *[1] * (input.ndim - 2))
-        return apply("prelu", input, negative_slope=slope)
+        return apply("prelu", input, negative_slope=along_channels(self.weight, input, self.num_parameters))
+
+
+def along_channels(weight: Tensor, input: Tensor, channels: int) -> Tensor:
+    """PReLU's weight, shaped so that it broadcasts along axis 1 of the input. One node in a graph of torch.fx."""
+    if not torch.compiler.is_compiling() and has_torch_function((weight, input)):
+        return handle_torch_function(along_channels, (weight, input), weight, input, channels)
+    if channels == 1:
+        return weight.reshape(())
+    traced = not torch.compiler.is_compiling() and torch._C._is_tracing()  # then a look at a size would be frozen
+    if not traced and (input.ndim < 2 or input.shape[1] != channels):
+        raise RectifierValueError(
+            f"PReLU: `num_parameters` must be 1 or the number of channels (axis 1) of the input; got "
+            f"{channels} for an input of shape {tuple(input.shape)}. "
+            "Make the layer with the channels of its input."
+        )
+    return weight.reshape(-1, *[1] * (input.ndim - 2)) if input.ndim > 2 else weight
 
 
 class Abs(nn.Module):

@@ -8,13 +8,14 @@ where that says the same) and asks for f′ of it. A backward from a bit plane r
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from . import composed, kernels
 
-__all__ = ["Rectify", "RectifyTransformed"]
+__all__ = ["Rectify", "RectifyTransformed", "output_suffices"]
 
 Tensor = torch.Tensor
 Gradients = tuple[Tensor | None, Tensor | None, None, None, None]
@@ -29,14 +30,14 @@ class Rectify(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, parameter: float | Tensor, name: str, native: bool, inplace: bool) -> Tensor:
-        if inplace:  # and then native: ``dispatch`` sees to it
-            z_kept = None if _output_suffices(name, parameter) else z.clone()
+        if inplace:  # and then native, and the output suffices: ``dispatch`` sees to it
+            z_kept = None
             h = kernels.value(name, z, parameter, out=z)
             ctx.mark_dirty(z)
         else:
             # PyTorch keeps the output of relu too: the next layer keeps it anyway. It keeps the input of the others,
             # and code that changes their output in place (h += residual) relies on that.
-            z_kept = None if name == "relu" and _output_suffices(name, parameter) else z
+            z_kept = None if name == "relu" and output_suffices(name, parameter) else z
             h = kernels.value(name, z, parameter) if native else composed.value(name, z, parameter)
         tensors = (parameter,) if isinstance(parameter, Tensor) else ()
         ctx.save_for_backward(h if z_kept is None else z_kept, *tensors)
@@ -101,15 +102,31 @@ def _input_gradient(name: str, kept: Tensor, parameter: float | Tensor, dh: Tens
     # Grad mode is on in a backward pass only when it is itself to be differentiated.
     if not native or torch.is_grad_enabled() or not (kernels.reach(kept) and kernels.reach(dh)):
         return composed.input_gradient(name, kept, parameter, dh)
-    dz = kernels.derivative(name, kept, parameter).mul_(dh)
+    if name in _THEIRS and type(parameter) is float and not (name == "relu" and parameter):
+        # The sum is NaN where a value is: what they make of that is not ours.
+        if not math.isnan(kept.sum()):
+            return _THEIRS[name](dh, kept, parameter)
+        return composed.input_gradient(name, kept, parameter, dh)
+    # 16 bits hold neither f′ in the tails nor the steps of its product with dh: rounded once, at the end. f′ of abs is
+    # a sign.
+    wide = kept.float() if kept.dtype.itemsize == 2 and name != "abs" else kept
+    dz = kernels.derivative(name, wide, parameter).mul_(dh)
     # A sum is cheap, and finite unless a value is not: only then can an infinite gradient have met a derivative of 0,
     # and the slow way round is taken.
-    if name in composed.BLOCKING and not math.isfinite(dz.sum()):
+    if name in composed.BLOCKING and not math.isfinite(dz.sum(dtype=torch.float64)):
         return composed.input_gradient(name, kept, parameter, dh)
-    return dz
+    return dz.to(kept.dtype)
 
 
-def _output_suffices(name: str, parameter: float | Tensor) -> bool:
+#: PyTorch's own f′(z)·dh, in one pass, where it has our conventions at the kinks (but not at NaN) and rounds once.
+_THEIRS: Mapping[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "relu": lambda dh, z, _: torch.ops.aten.threshold_backward.default(dh, z, 0.0),
+    "leaky_relu": lambda dh, z, slope: torch.ops.aten.leaky_relu_backward.default(dh, z, slope, False),
+    "relu6": lambda dh, z, ceiling: torch.ops.aten.hardtanh_backward.default(dh, z, 0.0, ceiling),
+}
+
+
+def output_suffices(name: str, parameter: float | Tensor) -> bool:
     """Whether f′(f(z)) = f′(z) for every z, so that the output can be kept in place of the input."""
     match name:
         case "relu":

@@ -79,11 +79,15 @@ def _nan_kept(z: Tensor, slope: Tensor) -> Tensor:
     return torch.where(torch.isnan(z), z, slope)
 
 
+#: PyTorch has few operators for these; they have no negative values.
+_UNSIGNED = frozenset({torch.uint16, torch.uint32, torch.uint64})
+
+
 # Values --------------------------------------------------------------------------------------------------------------
 
 
 def _relu(z: Tensor, _: Parameter) -> Tensor:
-    return torch.relu(z)
+    return z.clone() if z.dtype in _UNSIGNED else torch.relu(z)
 
 
 def _leaky_relu(z: Tensor, slope: Parameter) -> Tensor:
@@ -97,15 +101,28 @@ def _leaky_relu(z: Tensor, slope: Parameter) -> Tensor:
 
 
 def _abs(z: Tensor, _: Parameter) -> Tensor:
-    return torch.abs(z)
+    return z.clone() if z.dtype in _UNSIGNED else torch.abs(z)
 
 
 def _relu6(z: Tensor, ceiling: Parameter) -> Tensor:
     if not z.is_floating_point() and not isinstance(ceiling, Tensor):
         limit = torch.iinfo(z.dtype).max
         ceiling = limit if ceiling >= limit else int(ceiling)
+        if z.dtype in _UNSIGNED:
+            return _clamp_unsigned(z, ceiling)
     # torch.clamp may lose the sign of −0.0.
     return torch.where(z > ceiling, ceiling, torch.where(z < 0, 0, z)).to(z.dtype)
+
+
+def _clamp_unsigned(z: Tensor, ceiling: int) -> Tensor:
+    # In int64, whose operators exist: what wraps to a negative number lies above every ceiling that does not.
+    signed = z.to(torch.int64)
+    if ceiling > torch.iinfo(torch.int64).max:
+        ceiling -= 2**64
+        above = (signed < 0) & (signed > ceiling)
+    else:
+        above = (signed < 0) | (signed > ceiling)
+    return torch.where(above, ceiling, signed).to(z.dtype)
 
 
 def _squared_relu(z: Tensor, _: Parameter) -> Tensor:
@@ -117,7 +134,10 @@ def _elu(z: Tensor, alpha: Parameter) -> Tensor:
 
 
 def _celu(z: Tensor, alpha: Parameter) -> Tensor:
-    return torch.where(z > 0, z, alpha * _expm1(_nonpositive(z) / alpha))
+    y = _nonpositive(z) / alpha
+    # Next to 0 it is z to the last digit, and y may have lost all of its own to underflow.
+    is_line = (z > 0) | (torch.abs(y) < torch.finfo(z.dtype).eps / 4)
+    return torch.where(is_line, z, alpha * _expm1(y))
 
 
 def _selu(z: Tensor, _: Parameter) -> Tensor:

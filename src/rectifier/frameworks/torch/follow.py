@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from dataclasses import dataclass
 from typing import Any
@@ -101,12 +102,47 @@ class Followers:
 
 def followers(model: nn.Module) -> Followers:
     """The rectifier that follows each Linear and Conv layer of ``model``, ours or PyTorch's."""
-    tracer = _Tracer()
+    untraced = None
     try:
-        graph = tracer.trace(model)
+        twin = _twin(model)
+        with torch.random.fork_rng(devices=[]):  # a forward that draws numbers draws them now
+            graph = _Tracer().trace(twin)
+        found = _by_graph(twin, graph)
     except Exception as error:  # the user's forward meets proxies: anything may come
-        return Followers(_by_order(model), f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
-    return Followers(_by_graph(model, graph), None)
+        untraced = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        found = _by_order(model)
+    known = _in_transformers(model)
+    found = {name: site for name, site in found.items() if name not in known}
+    found |= {name: site for name, site in known.items() if site is not None}
+    layers = {name for name, module in model.named_modules() if isinstance(module, LAYERS)}
+    return Followers(found, None if layers <= known.keys() else untraced)
+
+
+def _twin(model: nn.Module) -> nn.Module:
+    """A copy that shares the parameters: tracing runs the user's forward, which may write to its module."""
+    memo: dict[int, Any] = {id(parameter): parameter for parameter in model.parameters()}
+    for module in model.modules():
+        for value in vars(module).values():
+            if isinstance(value, torch.Tensor) and not value.is_leaf:  # a kept activation, which cannot be copied
+                memo[id(value)] = value.detach()
+    twin = copy.deepcopy(model, memo)
+    for module in twin.modules():  # hooks are the user's functions, which a copy does not copy
+        module._forward_hooks.clear()
+        module._forward_pre_hooks.clear()
+    return twin
+
+
+def _in_transformers(model: nn.Module) -> dict[str, Site | None]:
+    """The layers in PyTorch's transformer layers: leaves of a traced graph, with modules not in the order of calls."""
+    known: dict[str, Site | None] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
+            prefix = f"{name}." if name else ""
+            known |= {prefix + inner: None for inner, layer in module.named_modules() if isinstance(layer, LAYERS)}
+            act: Any = module.activation
+            site = identify(act) if isinstance(act, nn.Module) else identify_call(act, (None,), {})
+            known[f"{prefix}linear1"] = site
+    return known
 
 
 class _Tracer(fx.Tracer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.autograd import forward_ad
 from ... import _native
 from ..._family import family
 
-__all__ = ["derivative", "reach", "value"]
+__all__ = ["array", "derivative", "reach", "value"]
 
 Tensor = torch.Tensor
 
@@ -23,11 +24,23 @@ _DERIVATIVE = {name: getattr(_native, f"{ufunc}_derivative") for name, ufunc in 
 _VALUE_OPERAND = {row.name for row in _ROWS if row.parameters and row.parameters[0].of == "value"}
 _DERIVATIVE_OPERAND = {row.name for row in _ROWS if row.parameters}
 
-_DTYPES = {torch.float16, torch.float32, torch.float64}
+_DTYPES: dict[torch.dtype, np.dtype[Any]] = {
+    torch.float16: np.dtype(np.float16),
+    torch.float32: np.dtype(np.float32),
+    torch.float64: np.dtype(np.float64),
+    torch.int8: np.dtype(np.int8),
+    torch.int16: np.dtype(np.int16),
+    torch.int32: np.dtype(np.int32),
+    torch.int64: np.dtype(np.int64),
+    torch.uint8: np.dtype(np.uint8),
+    torch.uint16: np.dtype(np.uint16),
+    torch.uint32: np.dtype(np.uint32),
+    torch.uint64: np.dtype(np.uint64),
+}
 try:
     import ml_dtypes
 
-    _DTYPES.add(torch.bfloat16)
+    _DTYPES[torch.bfloat16] = np.dtype(ml_dtypes.bfloat16)
 except ImportError:  # NumPy has no bfloat16 then: the composition of operators takes it
     pass
 
@@ -66,25 +79,35 @@ def derivative(name: str, z: Tensor, parameter: float | Tensor) -> Tensor:
     return _call(_DERIVATIVE[name], z, operands, None)
 
 
+def array(x: Tensor) -> Any:
+    """The tensor's memory as a NumPy array, for as long as the tensor is held.
+
+    Not ``Tensor.numpy()``: that forbids for good that the tensor's storage is resized, which is how sharded training
+    frees its memory.
+    """
+    dtype = _DTYPES[x.dtype]
+    if x.is_contiguous():
+        return np.ndarray(tuple(x.shape), dtype, _memory(x, x.numel() * dtype.itemsize))
+    strides = x.stride()
+    last = sum((n - 1) * stride for n, stride in zip(x.shape, strides, strict=True))
+    memory = _memory(x, (last + 1) * dtype.itemsize if x.numel() else 0)
+    return np.ndarray(tuple(x.shape), dtype, memory, 0, [stride * dtype.itemsize for stride in strides])
+
+
+def _memory(x: Tensor, size: int) -> Any:
+    return (ctypes.c_char * size).from_address(x.data_ptr())
+
+
+# An overflow to infinity is no warning in PyTorch.
+@np.errstate(all="ignore")
 def _call(ufunc: np.ufunc, z: Tensor, operands: list[Any], out: Tensor | None) -> Tensor:
     # PyTorch's memory rather than NumPy's, for its alignment and its allocator.
     result = torch.empty_like(z) if out is None else out
-    # An overflow to infinity is no warning in PyTorch.
-    with np.errstate(all="ignore"):
-        ufunc(_array(z), *operands, out=_array(result))
+    ufunc(array(z), *operands, out=array(result))
     return result
-
-
-def _array(x: Tensor) -> Any:
-    """The tensor's memory as a NumPy array."""
-    x = x.detach()
-    if x.dtype is torch.bfloat16:
-        return x.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-    return x.numpy()
 
 
 def _parameter(z: Tensor, parameter: float | Tensor) -> Any:
     if isinstance(parameter, Tensor):
-        # A copy: a tensor that NumPy has looked at cannot be resized any more, and sharded training resizes weights.
-        return parameter.detach().clone().numpy()
+        return array(parameter)
     return np.float64(parameter) if z.dtype is torch.float64 else np.float32(parameter)
