@@ -225,7 +225,12 @@ def test_nan_is_counted_apart(mlp: Any) -> None:
         ("nan", "the model's input holds NaN"),
         ("nan", "NaN comes in from upstream: 1 is the first site to see one"),
     ]
-    assert record.of("dead", "silent", "always_open") == ()
+    # and hides nothing: the other examples say what they say without it
+    kinds = ("dead", "silent", "rare", "always_open", "dormant")
+    clean = rectifier.check(mlp.model, [mlp.inputs[7:]])
+    assert [(f.kind, f.site, f.units) for f in record.of(*kinds)] == [
+        (f.kind, f.site, f.units) for f in clean.of(*kinds)
+    ]
 
 
 def test_what_cannot_be_seen_is_told_and_never_zero() -> None:
@@ -295,7 +300,7 @@ def test_loader_that_raises_keeps_the_record(mlp: Any) -> None:
         rectifier.check(mlp.model, loader())
     assert str(caught.value) == (
         "check: the iterable `batches` raised OSError at batch 1: disk gone. "
-        "What was seen before it (1 batches) is kept in `.record`."
+        "What was seen before it (1 batch) is kept in `.record`."
     )
     assert caught.value.record.last.sites[0].examples == 1000
 

@@ -74,11 +74,11 @@ def test_recycled_slices_by_hand() -> None:
     x = torch.randn(256, 16)
     model = nn.Sequential(nn.Linear(16, 400), nn.BatchNorm1d(400), nn.ReLU(), nn.Linear(400, 2))
     optimizer = stepped(model, x, torch.optim.Adam, lr=1e-4)
-    units = list(range(200))
+    units, still = list(range(200)), torch.zeros(2, 16)
     with torch.no_grad():
         model[1].bias[units] = -99.0
     old = bits(model, optimizer)
-    (receipt,) = rectifier.heal(model, [finding("2", *units, total=400)], optimizer, seed=3)
+    (receipt,) = rectifier.heal(model, [finding("2", *units, total=400)], optimizer, probe=still, seed=3)
     weight = model[0].weight[units]
     assert weight.std().item() == pytest.approx(math.sqrt(2 / 16), rel=0.05)
     assert torch.equal(model[0].weight[200:], old[0]["0.weight"][200:])
@@ -90,21 +90,21 @@ def test_recycled_slices_by_hand() -> None:
     assert not moments["exp_avg"][units].any() and moments["exp_avg"][200:].any()
     assert not optimizer.state[model[3].weight]["exp_avg_sq"][:, units].any()
     assert float(moments["step"]) == 2.0
-    assert receipt.output_change is None
+    assert receipt.output_change == 0.0
     assert receipt.change == (
-        "200 units of 0 drawn anew (normal, deviation 0.3536), bias 0, 1 reset for them; their weights in 3 set to 0, "
-        "where they gave 0; 10 slices of optimizer state reset"
+        "200 units of layer 0 drawn anew (normal, deviation 0.3536), bias 0, layer 1 reset for them; their weights in "
+        "layer 3 set to 0 (they gave 0 on the probe); 10 slices of optimizer state reset"
     )
     again = copy.deepcopy(model)
     receipt.undo()
-    rectifier.heal(model, [finding("2", *units, total=400)], seed=3)
+    rectifier.heal(model, [finding("2", *units, total=400)], probe=still, seed=3)
     assert torch.equal(again[0].weight, model[0].weight)
 
 
 def test_the_global_random_state_is_left_alone(mlp: Any) -> None:
     state = torch.get_rng_state()
     for seed in (None, 1):
-        (receipt,) = rectifier.heal(mlp.model, [finding("1", 0)], probe=mlp.inputs, seed=seed)
+        (receipt,) = rectifier.heal(mlp.model, [finding("1", 0, total=12)], probe=mlp.inputs, seed=seed)
         receipt.undo()
     assert torch.equal(state, torch.get_rng_state())
 
@@ -136,9 +136,23 @@ def test_every_optimizer_starts_anew_and_comes_back(kind: Any, options: dict[str
         if isinstance(value, torch.Tensor) and value.shape == model[0].weight.shape:
             want = model[0].weight[1] if key == "ax" else torch.full((4,), starts.get(key, 0.0))
             assert torch.equal(value[1], want), key
+    healed = bits(model, optimizer)
     model(x).square().mean().backward()
     optimizer.step()
     assert torch.isfinite(model[0].weight).all()
+    trained = bits(model, optimizer)
+    with pytest.raises(rectifier.RectifierValueError) as caught:  # old rows in trained weights would be a mixture
+        receipt.undo()
+    assert str(caught.value) == (
+        "undo: the model must be as the act at '1' left it; got weights or optimizer state that changed since. "
+        "Keep the act, or go on from a copy of the model made before it."
+    )
+    assert same(trained, bits(model, optimizer))
+    model.load_state_dict(healed[0])
+    for parameter, old in zip(model.parameters(), healed[1].values(), strict=True):
+        for key, value in old.items():
+            if isinstance(value, torch.Tensor):
+                optimizer.state[parameter][key].copy_(value)
     receipt.undo()
     torch.testing.assert_close(model[0].weight[1], before[0]["0.weight"][1], rtol=0, atol=0)
 
@@ -148,7 +162,7 @@ def test_unknown_optimizer_state_is_refused_before_anything_changes(mlp: Any) ->
     optimizer.state[mlp.model[3].weight]["row"] = torch.zeros(10)
     before = bits(mlp.model)
     with pytest.raises(rectifier.RectifierValueError) as caught:
-        rectifier.heal(mlp.model, [finding("1", 0)], optimizer)
+        rectifier.heal(mlp.model, [finding("1", 0, total=12)], optimizer, probe=mlp.inputs)
     assert str(caught.value) == (
         "heal: `optimizer` must keep state of the shape of its parameter, (10, 12); got 'row' of shape (10,) in SGD. "
         "Leave `optimizer` out and make a new one afterwards."
@@ -160,7 +174,7 @@ def test_forced_on_living_units_the_mean_goes_into_the_next_bias(mlp: Any) -> No
     model, x = mlp.model.eval(), mlp.inputs
     h = F.relu(model[0](x))[:, 3].double()
     expected = model[3].bias.double() + model[3].weight[:, 3].double() * h.mean()
-    (receipt,) = rectifier.heal(model, [finding("1", 3, kind="always_open")], probe=x, seed=0, force=True)
+    (receipt,) = rectifier.heal(model, [finding("1", 3, kind="always_open", total=12)], probe=x, seed=0, force=True)
     torch.testing.assert_close(model[3].bias.double(), expected, rtol=1e-6, atol=1e-6)
     assert receipt.output_change is not None and receipt.output_change > 0
     assert "their mean on the probe (at most " in receipt.change
@@ -221,6 +235,101 @@ def test_nothing_to_do() -> None:
     assert rectifier.heal(model, Record("Sequential", "check", ())) == ()
 
 
+def test_a_record_of_other_weights_is_refused(mlp: Any) -> None:
+    """Units of a deeper layer can come back while their own weights stand still: all that was recorded must match."""
+    model, x = mlp.model.eval(), mlp.inputs
+    record = rectifier.check(model, [x])
+    with torch.no_grad():
+        model[0].weight[5] += 1e-4
+    for probe in (None, x):
+        with pytest.raises(rectifier.RectifierValueError) as caught:
+            rectifier.heal(model, record, probe=probe)
+        assert str(caught.value) == (
+            "heal: `findings` must be a record of the model as it is; got one where the weights of layer '0' were "
+            "others, in 1 of 12 units. Run rectifier.check again."
+        )
+
+
+def test_a_record_of_other_layers_is_refused(convnet: Any) -> None:
+    """γ and β, and layers whose units no site shows, belong to the weights as well."""
+    model, x = convnet.model.eval(), convnet.inputs
+    record = rectifier.check(model, [x])
+    changed = copy.deepcopy(model)
+    with torch.no_grad():
+        changed.norm.bias[5] += 0.5
+        model.out.weight[0, 0] += 0.5
+    only = Record(record.model, record.source, record.snapshots, tuple(f for f in record.findings if f.site == "act"))
+    with pytest.raises(rectifier.RectifierValueError) as caught:
+        rectifier.heal(changed, only)
+    assert str(caught.value) == (
+        "heal: `findings` must be a record of the model as it is; got one where γ or β of layer 'norm', before 'act', "
+        "were others. Run rectifier.check again."
+    )
+    with pytest.raises(rectifier.RectifierValueError) as caught:
+        rectifier.heal(model, record)
+    assert str(caught.value) == (
+        "heal: `findings` must be a record of the model as it is; got one where the weights of layer 'out' were others."
+        " Run rectifier.check again."
+    )
+
+
+def test_without_a_probe_the_record_is_what_was_measured(mlp: Any) -> None:
+    receipts = rectifier.heal(mlp.model, rectifier.check(mlp.model, [mlp.inputs]), seed=0)
+    assert all("(they gave 0 on what the record saw)" in receipt.change for receipt in receipts)
+    assert all(receipt.skipped == () and receipt.output_change is None for receipt in receipts)
+
+
+def test_record_survives_the_file_and_the_copy(mlp: Any) -> None:
+    record = Record.from_json(rectifier.check(mlp.model, [mlp.inputs]).to_json())
+    assert rectifier.heal(copy.deepcopy(mlp.model), record, probe=mlp.inputs)
+
+
+class Mixed(nn.Module):
+    """One place in a chain, one in a residual branch, one inside a layer that torch.fx keeps whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chain = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+        self.branch = nn.Linear(8, 8)
+        self.encoder = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.chain(x)
+        return self.encoder(x + F.relu(self.branch(x)))
+
+
+def test_of_a_record_the_rest_is_healed_and_what_was_not_is_told() -> None:
+    torch.manual_seed(0)
+    model, x = Mixed(), torch.randn(64, 3, 8)
+    with torch.no_grad():
+        model.chain[0].bias[0] = model.branch.bias[1] = model.encoder.linear1.bias[2] = -50.0
+    record = rectifier.check(model, [x])
+    assert {f.site for f in record.of("dead", "silent")} >= {"chain.1", "relu#0", "encoder.relu#0"}
+    receipts = rectifier.heal(model, record, probe=x, seed=0)
+    assert [receipt.site for receipt in receipts] == ["chain.1"]
+    assert receipts[0].skipped == (
+        f"'relu#0' {RULE} its units go into add. Leave this site out.",
+        f"'encoder.relu#0' {RULE} it is inside encoder, a TransformerEncoderLayer, which torch.fx keeps whole. "
+        "Leave this site out.",
+    )
+    with pytest.raises(rectifier.RectifierValueError) as caught:
+        rectifier.heal(model, rectifier.check(model, [x]), probe=x)
+    assert str(caught.value).startswith(
+        f"heal: `findings` must name a place that can be acted on; got 2 where none can. 'relu#0' {RULE} its units go"
+    )
+
+
+def test_units_that_fire_on_the_probe_are_left_out_of_a_record(mlp: Any) -> None:
+    model, x = mlp.model.eval(), mlp.inputs
+    record = rectifier.check(model, [x])
+    far = x + 100 * model[0].weight[1]
+    living = model(far).detach()
+    first = rectifier.heal(model, record, probe=far, seed=0)[0]
+    assert 1 not in first.units and 0 in first.units
+    assert "of '1', which fire on the probe" in first.skipped[0]
+    torch.testing.assert_close(model(far), living)
+
+
 def residual() -> nn.Module:
     class Residual(nn.Module):
         def __init__(self) -> None:
@@ -261,7 +370,7 @@ RULE = (
     ("call", "text"),
     [
         (
-            lambda: rectifier.heal(residual(), [finding("relu#0", 0)]),
+            lambda: rectifier.heal(residual(), [finding("relu#0", 0, total=3)]),
             f"heal: 'relu#0' {RULE} its units go into add. Leave this site out.",
         ),
         (
@@ -280,6 +389,10 @@ RULE = (
             lambda: rectifier.heal(PLAIN, [finding("1", 9)]),
             "heal: `findings` must name units of this model; got units [9] of '1', which has 8. "
             "Check the model as it is now.",
+        ),
+        (
+            lambda: rectifier.heal(PLAIN, [finding("1", 0, total=9)], probe=torch.zeros(2, 3)),
+            "heal: `findings` must be about this model; got 9 units at '1', which has 8. Check the model as it is now.",
         ),
         (
             lambda: rectifier.heal(PLAIN, [finding("1", 0, kind="rare")]),
@@ -303,8 +416,8 @@ RULE = (
         ),
         (
             lambda: rectifier.heal(LEAKY, [finding("1", 0, kind="always_closed")], force=True),
-            "heal: `probe` must be given where the output of a unit is not 0; got None for '1' (leaky_relu). "
-            "Pass a batch of inputs.",
+            "heal: `probe` must be given with findings that come without their record; got None, so nothing shows "
+            "that they still hold. Pass a batch of inputs, or the record itself.",
         ),
         (
             lambda: rectifier.heal(PLAIN, [finding("1", 0)], how="rescale"),

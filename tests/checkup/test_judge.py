@@ -77,7 +77,7 @@ def test_every_unit_gets_the_strongest_verdict_that_holds() -> None:
 
 def test_a_proof_against_the_evidence_is_not_believed() -> None:
     found = judge([Snapshot(0, (site([5, 500]),), ())], proved={"act": {0: -0.5}})
-    assert [f.kind for f in found if 0 in f.units] == ["rare", "dormant"]
+    assert [f.kind for f in found if 0 in f.units] == ["rare"]
 
 
 @pytest.mark.parametrize("name", ["leaky_relu", "prelu", "abs", "elu", "celu", "selu", "softplus"])
@@ -101,17 +101,107 @@ def test_relu6_above_its_ceiling_and_squared_relu_are_not_linear() -> None:
     assert judge([Snapshot(0, (site([1000], rectifier="squared_relu"),), ())]) == ()
 
 
-def test_nan_is_neither_silent_nor_open() -> None:
-    found = judge([Snapshot(0, (site([0, 999], nan=np.array([1, 1])),), ())])
-    assert kinds(found) == [("nan", "act", (0, 1))]
+def test_nan_does_not_hide_the_verdict_on_the_rest() -> None:
+    found = judge([Snapshot(0, (site([0, 999, 9, 0], nan=np.array([1, 1, 1, 1000])),), ())])
+    assert kinds(found) == [
+        ("nan", "act", (0, 1, 2, 3)),
+        ("silent", "act", (0,)),
+        ("rare", "act", (2,)),
+        ("always_open", "act", (1,)),
+    ]
+    assert found[1].evidence.startswith("fired at 0 of 999 examples that are not NaN; ")
+    assert found[1].measures["examples"] == 999 and "below 0.003 (3/N)" in found[1].evidence
+
+
+def test_positions_of_one_input_are_not_independent() -> None:
+    one = site([0, 900, 115008], examples=115008, inputs=1797)
+    silent, rare, opened = judge([Snapshot(0, (one,), ())])
+    assert silent.evidence == (
+        "fired at 0 of 115008 values from 1797 inputs; largest z seen -1; with 95 % confidence the true rate of each "
+        "is below 0.00167 (3/N, N inputs)"
+    )
+    assert silent.measures["inputs"] == 1797 and silent.measures["rate_bound"] == upper_rate(0, 1797)
+    # k/N over the values, with as many draws as inputs: twenty times what independent positions would give
+    assert rare.measures["rate_bound"] == upper_rate(900, 115008, inputs=1797) > 1.5 * upper_rate(900, 115008)
+    assert rare.evidence.endswith(" (N inputs)")
+    assert "at all of 115008 values from 1797 inputs; " in opened.evidence
+    same = site([0], examples=1000, inputs=1000)
+    assert "examples" in judge([Snapshot(0, (same,), ())])[0].evidence
+
+
+def test_infinite_values_are_no_dormancy_and_name_the_data() -> None:
+    h = np.array([np.inf, 1.0, 1.0])
+    one = site([500, 500, 500], sum_abs_h=h, sum_h=h, rms_h=math.inf, infinite=np.array([1, 0, 0]))
+    (found,) = judge([Snapshot(0, (one,), (layer("linear", first=True, input_infinite=3, input_rms=math.inf),))])
+    assert (found.kind, found.site, found.units) == ("exploding_activation", "act", ())
+    assert found.evidence == "1 of 3000 pre-activations at act are infinite, in 1 of 3 units"
+    assert found.cause == "the model's input holds infinite values (3 seen at layer linear)"
+    assert found.remedy == "clean the data: replace or drop infinite values before the model"
+    (found,) = judge([Snapshot(0, (one,), (layer("linear", first=True, input_infinite=0),))])
+    assert found.cause == (
+        "overflow: values beyond the largest number of the format; no infinite value was seen among the model's inputs"
+    )
+    both = site([500, 500, 500], nan=np.array([0, 1, 0]), infinite=np.array([1, 0, 0]))
+    (found,) = judge([Snapshot(0, (both,), (layer("linear", first=True, input_infinite=3),))])
+    assert found.kind == "nan"
+    assert found.cause == "the model's input holds infinite values (3 seen at layer linear): ∞ − ∞ and 0·∞ are NaN"
+
+
+def died(moves: list[float], *, every: int) -> tuple[Snapshot, ...]:
+    """Unit 0 fires until the last snapshot; its weights moved by so much between each two. Its bias is below 0."""
+    bias = np.array([-5.0, 0.0])
+    made = [Snapshot(1, (site([400, 500], bias=bias),), ())]
+    for i, moved in enumerate(moves):
+        last = i == len(moves) - 1
+        one = site([0 if last else 400, 500], bias=bias, moved=np.array([moved, 0.0]))
+        made.append(Snapshot(1 + every * (i + 1), (one,), ()))
+    return tuple(made)
+
+
+def test_steps_that_together_moved_it_too_far_are_the_cause() -> None:
+    """Looks are far between, so that no single step was measured; the weights as they are would say "bias drift"."""
+    (found,) = judge(died([0.3, 0.4, 0.4], every=5), history=True)
+    assert found.cause == (
+        "too large a step: they last fired before step 16, after their own weights had moved by 1.1 times their norm "
+        "within 15 steps, 0.0733 a step on average (0.001 a step is usual)"
+    )
+    assert found.measures["moved"] == pytest.approx(1.1) and found.measures["steps"] == 15
+    (at_once,) = judge(died([0.0, 0.5], every=5), history=True)
+    assert "moved by 0.5 times their norm within 5 steps" in at_once.cause
+
+
+@pytest.mark.parametrize(
+    ("moves", "every"),
+    [
+        ([0.3, 0.3, 0.3], 5),  # not by its whole norm
+        ([0.5, 0.5, 0.5], 100),  # by more than that, but at a pace that is nothing unusual
+        ([9.0] + [0.001] * 100, 10),  # far at the start, and long before it died
+        ([math.inf, 0.1], 5),  # from weights that were 0: no share of a norm
+        ([math.nan, 0.1], 5),
+    ],
+)
+def test_healthy_movement_is_no_cause(moves: list[float], every: int) -> None:
+    (found,) = judge(died(moves, every=every), history=True)
+    assert found.cause.startswith("bias drift: ")
+
+
+def test_running_statistics_that_do_not_match() -> None:
+    gamma, beta = np.array([1.0, 1.0, -2.0]), np.array([-0.5, -0.5, 0.5])
+    one = site(
+        [0, 0, 0], scale=gamma, shift=beta, min_z=np.array([-9.0, -2.0, -7.0]), max_z=np.array([-4.0, -1.0, -1.0])
+    )
+    found = judge([Snapshot(0, (one,), ())])
+    # x̂: −8.5 to −3.5; −1.5 to −0.5, which has values within a deviation; 0.75 to 3.75 likewise
+    assert [f.units for f in found if f.cause.startswith("running statistics that do not match the data: ")] == [(0,)]
+    assert "values lie between -8.5 and -3.5 deviations" in found[0].cause
 
 
 def test_dormant_by_definition() -> None:
-    h = np.array([1.0, 1.0, 0.02, 0.0])
+    h = 500 * np.array([1.0, 1.0, 0.02, 0.0])
     found = judge([Snapshot(0, (site([500, 500, 500, 0], sum_abs_h=h),), ())], Thresholds(dormant=0.04))
     (dormant,) = (f for f in found if f.kind == "dormant")
     assert dormant.units == (2,)
-    assert dormant.measures["score"] == pytest.approx(0.02 / h.mean())
+    assert dormant.measures["score"] == pytest.approx(10 / h.mean())
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 1000, 10**7])
@@ -212,6 +302,13 @@ def test_no_snapshot_no_finding() -> None:
         (
             {"dormant": math.nan},
             "Thresholds: `dormant` must be a finite number, 0 or more; got nan. Pass a number such as 0.025.",
+        ),
+        *(
+            (
+                {"confidence": value},
+                f"Thresholds: `confidence` must lie strictly between 0 and 1; got {value!r}. 95 % is written 0.95.",
+            )
+            for value in (0, 1, 1.0)
         ),
         ({"rare": 5}, "Thresholds: `rare` must be a share in [0, 1]; got 5. 5 % is written 0.05."),
     ],

@@ -66,7 +66,7 @@ def test_a_layer_keeps_one_unit() -> None:
     receipt = rectifier.prune(model, rectifier.check(model, [x]), probe=x)
     assert model[0].out_features == 1 and receipt.units == (1, 2) and receipt.output_change == 0.0
     assert receipt.change == (
-        "0 3 → 1 units (one is kept, so that the layer stays). Parameters are new objects: make a new optimizer"
+        "layer 0: 3 → 1 units (one is kept, so that the layer stays). Parameters are new objects: make a new optimizer"
     )
 
 
@@ -76,8 +76,106 @@ def test_nothing_to_cut(healthy: Any) -> None:
     assert receipt.parameters_before == receipt.parameters_after
 
 
-def finding(site: str, *units: int, kind: Any = "dead") -> Finding:
-    return Finding(kind, site, units, 8, "", "", "")
+def test_a_record_cuts_once(mlp: Any) -> None:
+    """The units it names are other ones afterwards."""
+    model, x = mlp.model.eval(), mlp.inputs
+    record = rectifier.check(model, [x])
+    rectifier.prune(model, record, probe=x)
+    cut = copy.deepcopy(model)
+    with pytest.raises(rectifier.RectifierValueError) as caught:
+        rectifier.prune(model, record, probe=x)
+    assert str(caught.value) == (
+        "prune: `findings` must be a record of the model as it is; got one where the weights of layer '0' were others, "
+        "in 12 of 12 units. Run rectifier.check again."
+    )
+    again = rectifier.check(cut, [x], name="of the smaller model")
+    with pytest.raises(rectifier.RectifierValueError) as caught:
+        rectifier.prune(model, [finding("1", 0, total=12)], probe=x)
+    assert str(caught.value) == (
+        "prune: `findings` must be about this model; got 12 units at '1', which has 11. Check the model as it is now."
+    )
+    assert torch.equal(cut(x), model(x)) and again.of("dead") == ()
+
+
+def test_a_proof_holds_for_the_weights_it_was_made_of(mlp: Any) -> None:
+    model, x = mlp.model.eval(), mlp.inputs
+    record = rectifier.check(model, [x])
+    with torch.no_grad():
+        model[0].bias[0] += 1e-3
+    with pytest.raises(rectifier.RectifierValueError, match="the weights of layer '0' were others, in 1 of 12 units"):
+        rectifier.prune(model, record)
+
+
+def test_what_fires_on_the_probe_is_not_cut(mlp: Any) -> None:
+    model, x = mlp.model.eval(), mlp.inputs
+    record = rectifier.check(model, [x])
+    far = x + 100 * model[0].weight[1]  # unit 1 was silent on x
+    assert (model[0](far)[:, 1] > 0).any()
+    with pytest.raises(rectifier.RectifierValueError) as caught:
+        rectifier.prune(model, [finding("1", 0, 1, total=12)], probe=far)
+    assert str(caught.value) == (
+        "prune: `findings` must name units that do not fire; got units [1] of '1', which fire on the probe. "
+        "Leave them out."
+    )
+    named = {unit for f in record.of("dead", "silent") if f.site == "1" for unit in f.units}
+    fires = {unit for unit in named if (model[0](far)[:, unit] > 0).any()}
+    receipt = rectifier.prune(model, record, silent=True, probe=far)
+    assert model[0].out_features == 12 - len(named - fires)
+    assert f"got units {sorted(fires)} of '1', which fire on the probe" in receipt.skipped[0]
+
+
+def test_only_seen_silent_is_said(mlp: Any) -> None:
+    model, x = mlp.model.eval(), mlp.inputs
+    with torch.no_grad():
+        model[0].bias[0] = 0.0
+    record = rectifier.check(model, [x])
+    silent = sum(len(f.units) for f in record.of("silent"))
+    assert silent and not record.of("dead")
+    with pytest.raises(rectifier.RectifierValueError) as caught:
+        rectifier.prune(model, record)
+    assert str(caught.value) == (
+        f"prune: `findings` must hold units that are proved dead; got a record with none, and {silent} that are only "
+        "seen silent. Pass silent=True to cut those: the outputs change where one would have fired."
+    )
+
+
+def test_of_a_record_the_rest_is_cut_and_what_was_not_is_told() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 6), nn.ReLU(), nn.Linear(6, 2)
+    ).eval()
+    with torch.no_grad():
+        model[0].bias[0] = model[3].bias[1] = -50.0
+    x = torch.rand(32, 1, 4, 4)
+    record, outputs = rectifier.check(model, [x]), model(x)
+    receipt = rectifier.prune(model, record, silent=True, probe=x)
+    assert receipt.site == "4" and 1 in receipt.units and model[3].out_features == 6 - len(receipt.units)
+    assert receipt.skipped == (
+        "'1' must stand in a chain Linear → rectifier → Linear; got a place where 0 is a Conv2d. Leave this site out.",
+    )
+    assert torch.allclose(model(x), outputs, atol=1e-6)
+    only_conv = rectifier.check(model, [x])
+    with pytest.raises(rectifier.RectifierValueError, match="0 is a Conv2d"):
+        rectifier.prune(model, only_conv, silent=True)
+
+
+def test_undo_after_training_is_refused(mlp: Any) -> None:
+    model, x = mlp.model.eval(), mlp.inputs
+    receipt = rectifier.prune(model, rectifier.check(model, [x]), probe=x)
+    with torch.no_grad():
+        model[3].bias += 1
+    trained = copy.deepcopy(model)
+    with pytest.raises(rectifier.RectifierValueError) as caught:
+        receipt.undo()
+    assert str(caught.value) == (
+        "undo: the model must be as the act at '1' left it; got parameters that changed since. Keep the act, or go on "
+        "from a copy of the model made before it."
+    )
+    assert torch.equal(model(x), trained(x))
+
+
+def finding(site: str, *units: int, kind: Any = "dead", total: int = 8) -> Finding:
+    return Finding(kind, site, units, total, "", "", "")
 
 
 PLAIN = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))

@@ -120,7 +120,9 @@ def test_initialisation_is_told_from_the_first_snapshot() -> None:
             descent.step()
     (finding,) = watching.record.of("dead")
     assert (finding.units, finding.since) == ((2,), {2: 1})
-    assert finding.cause.startswith("initialisation: it never fired, from the first snapshot (step 1) on; there: bias")
+    assert finding.cause.startswith(
+        "initialisation: they never fired from the first snapshot (step 1) on; there bias -50, while its weights reach "
+    )
 
 
 def test_history_is_bounded_and_loses_no_count() -> None:

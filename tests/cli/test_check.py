@@ -64,6 +64,24 @@ def leaves():
 def interrupted():
     raise KeyboardInterrupt
 
+def interrupted_later():
+    def batches():
+        yield from data(2)
+        raise KeyboardInterrupt
+    return net(), batches()
+
+def interrupted_at_once():
+    def batches():
+        raise KeyboardInterrupt
+        yield
+    return net(), batches()
+
+def wrong_form():
+    return net(), [*data(2), torch.ones(3, 8)], cross_entropy
+
+def wrong_shape():
+    return net(), [torch.ones(3, 8), torch.ones(3, 5)]
+
 def no_rectifier():
     return nn.Linear(2, 2), [torch.ones(3, 2)]
 
@@ -169,17 +187,69 @@ def test_debug_shows_the_whole_traceback(rectifier: Run, patients: Path) -> None
     assert "TargetError" in rectifier("check", "patients.py:nothing", "--debug").stderr
 
 
-def test_the_users_exit_is_no_verdict(rectifier: Run, patients: Path) -> None:
-    result = rectifier("check", "patients.py:leaves")
+def test_the_users_exit_is_no_verdict(rectifier: Run, patients: Path, folder: Path) -> None:
+    result = rectifier("check", "patients.py:leaves", "--json", "a.json")
     assert result.exit_code == 2
-    assert result.stderr.splitlines()[-1] == (
-        "Error: check: your code ended the process with SystemExit(0). Let it return instead."
+    line = PATIENTS.splitlines().index("        raise SystemExit(0)") + 1
+    assert result.stderr == (
+        "Examining the model of patients.py:leaves ...\nWrote a.json\n"
+        "Error: check: the iterable `batches` ended the process with SystemExit(0) at batch 1. "
+        "The report holds what was seen until then.\n"
+        "Traceback (your frames only; --debug prints all):\n"
+        f'  File "{patients}", line {line}, in batches\n    raise SystemExit(0)\nSystemExit: 0\n'
     )
+    assert Record.read(folder / "a.json").last.sites[0].examples == 64
 
 
 def test_an_interrupt_is_no_verdict(rectifier: Run, patients: Path) -> None:
     result = rectifier("check", "patients.py:interrupted")
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "Interrupted.\n")
+
+
+def test_an_interrupt_in_the_middle_keeps_the_record(rectifier: Run, patients: Path, folder: Path) -> None:
+    result = rectifier("check", "patients.py:interrupted_later", "--json", "a.json")
+    assert result.exit_code == 130
+    assert result.stderr == (
+        "Examining the model of patients.py:interrupted_later ...\nWrote a.json\n"
+        "check: interrupted at batch 2. The report holds what was seen until then.\n"
+    )
+    assert Record.read(folder / "a.json").last.sites[0].examples == 128
+    assert "interrupted at batch 2" in result.stdout
+
+
+def test_an_interrupt_before_the_first_batch_leaves_nothing(rectifier: Run, patients: Path, folder: Path) -> None:
+    result = rectifier("check", "patients.py:interrupted_at_once", "--json", "a.json")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr == "Examining the model of patients.py:interrupted_at_once ...\nInterrupted.\n"
+    assert not (folder / "a.json").exists()
+
+
+def test_a_bad_batch_in_the_middle_keeps_the_record(rectifier: Run, patients: Path, folder: Path) -> None:
+    result = rectifier("check", "patients.py:wrong_form", "--json", "a.json")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == (
+        "Error: check: batch 2 could not be used: `batches` must yield pairs (inputs, targets) where a loss is given; "
+        "got Tensor at batch 2. Yield (inputs, targets), or leave `loss` out. "
+        "The report holds what was seen until then."
+    )
+    assert Record.read(folder / "a.json").last.sites[0].examples == 128
+
+
+def test_without_a_frame_of_the_users_only_the_error_is_told(rectifier: Run, patients: Path) -> None:
+    result = rectifier("check", "patients.py:wrong_shape")
+    assert result.exit_code == 2
+    told = "mat1 and mat2 shapes cannot be multiplied (3x5 and 8x20)"
+    assert result.stderr.splitlines()[1:] == [
+        f"Error: check: the model or the loss raised RuntimeError at batch 1: {told}. "
+        "The report holds what was seen until then.",
+        f"RuntimeError: {told}",
+    ]
+
+
+def test_the_help_names_the_faults(rectifier: Run) -> None:
+    text = " ".join(rectifier("check", "--help").stdout.split())
+    faults = "a unit proved dead, a unit silent on all examples, a vanishing or exploding scale, or a NaN."
+    assert f"A fault is {faults}" in text
 
 
 @pytest.mark.parametrize(

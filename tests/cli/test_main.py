@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import rectifier as library
+from rectifier.checkup.records import Record
 
 Run = Callable[..., Any]
 
@@ -118,18 +119,68 @@ def test_a_fault_of_ours_is_a_three(rectifier: Run, monkeypatch: pytest.MonkeyPa
     assert "Please report it with the traceback above, with the command you ran" in result.stderr
 
 
-def test_a_closed_pipe_is_no_error(folder: Path) -> None:
+OK = """
+import torch
+torch.set_num_threads(1)
+torch.manual_seed(0)
+def build():
+    return torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU()), [torch.randn(64, 4)]
+"""
+VERBS: list[list[str]] = [
+    ["show", "relu"],
+    ["--version"],
+    ["check", "--help"],
+    ["check", "ok.py:build"],
+    ["check", "ok.py:build", "--json", "-"],
+    ["report", "a.json"],
+]
+
+
+@pytest.fixture
+def prepared(folder: Path, record: Record) -> Path:
+    (folder / "ok.py").write_text(OK, encoding="utf-8")
+    (folder / "a.json").write_text(record.to_json(), encoding="utf-8")
+    return folder
+
+
+def with_stdout(stdout: int, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rectifier", *arguments]
+    return subprocess.run(command, cwd=folder, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
+
+
+def errors(stderr: str) -> list[str]:
+    """What a check says besides its report."""
+    return [line for line in stderr.splitlines() if "Error" in line or "Traceback" in line or "your code" in line]
+
+
+@pytest.mark.parametrize("arguments", VERBS)
+def test_a_closed_pipe_is_no_error(prepared: Path, arguments: list[str]) -> None:
+    if arguments[0] == "check":
+        pytest.importorskip("torch")
     reader, writer = os.pipe()
     os.close(reader)
-    result = subprocess.run(
-        [sys.executable, "-m", "rectifier", "show", "relu"],
-        cwd=folder,
-        stdout=writer,
-        stderr=subprocess.PIPE,
-        check=False,
-    )
+    result = with_stdout(writer, prepared, *arguments)
     os.close(writer)
-    assert (result.returncode, result.stderr) == (141, b"")
+    assert (result.returncode, errors(result.stderr)) == (141, [])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+@pytest.mark.parametrize("arguments", VERBS)
+def test_a_full_disk_is_said(prepared: Path, arguments: list[str]) -> None:
+    if arguments[0] == "check":
+        pytest.importorskip("torch")
+    with Path("/dev/full").open("w") as full:
+        result = with_stdout(full.fileno(), prepared, *arguments)
+    assert result.returncode == 2
+    told = "the output could not be written: No space left on device. Make room, or write elsewhere."
+    (line,) = errors(result.stderr)
+    assert line in (f"Error: {told}", f"Error: {arguments[0]}: {told}")
+
+
+def test_a_closed_standard_output_is_borne(prepared: Path) -> None:
+    command = f'"{sys.executable}" -m rectifier show relu >&-'
+    result = subprocess.run(command, shell=True, cwd=prepared, stderr=subprocess.PIPE, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_a_terminal_without_unicode_gets_question_marks(folder: Path) -> None:

@@ -12,6 +12,7 @@ from rectifier.cli import target
 from rectifier.errors import TargetError
 
 Write = Callable[[str, str], Path]
+Run = Callable[..., Any]
 FORM = "package.module:function or path/to/file.py:function"
 RESULT = "(model, batches) or (model, batches, loss)"
 
@@ -212,3 +213,15 @@ def test_an_interrupt_is_not_the_targets_error(write: Write) -> None:
     build: Callable[[], Any] = target.find("patient.py:build")
     with pytest.raises(KeyboardInterrupt):
         target.call(build, "patient.py:build")
+
+
+@pytest.mark.parametrize("name", ["build", "wrapped"])
+@pytest.mark.filterwarnings("error")
+def test_an_asynchronous_target_is_refused(rectifier: Run, write: Write, name: str) -> None:
+    write("t.py", "async def build():\n    return 1, []\n\ndef wrapped():\n    return build()\n")
+    result = rectifier("check", f"t.py:{name}")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"Error: check: `TARGET` must name a plain function; t.py:{name} is asynchronous. "
+        "Name one that returns asyncio.run of it.\n"
+    )

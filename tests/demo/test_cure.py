@@ -60,22 +60,33 @@ def test_gains_are_paired_differences(result: DemoResult) -> None:
 
 def test_the_summary_names_a_sure_remedy(result: DemoResult) -> None:
     cure = with_gain(result.cure, "Leaky ReLU 0.1", 0.05, 0.02)
-    assert "At the same step Leaky ReLU 0.1 +5.0 ± 2.0 points of test accuracy helps most" in words(result, cure)
-    assert "Leaky ReLU 0.1 helps at the same step" in headline(dataclasses.replace(result, cure=cure))
+    assert "At the same step size Leaky ReLU 0.1 +5.0 ± 2.0 points of test accuracy helps most" in words(result, cure)
+    assert "Leaky ReLU 0.1 helps at the same step size" in headline(dataclasses.replace(result, cure=cure))
 
 
 def test_the_summary_says_that_none_was_sure(result: DemoResult) -> None:
     cure = with_gain(result.cure, "recycle", 0.05, 0.025)
-    assert (
-        "At the same step no remedy gained more than twice its standard error; the best: recycle +5.0 ± 2.5 points."
-        in words(result, cure)
-    )
-    assert "no remedy surely helps at the same step" in headline(dataclasses.replace(result, cure=cure))
+    none = "At the same step size no remedy gained more than twice its standard error"
+    assert f"{none}; the best: recycle +5.0 ± 2.5 points." in words(result, cure)
+    assert "no remedy surely helps at the same step size" in headline(dataclasses.replace(result, cure=cure))
 
 
 def test_the_summary_names_losses(result: DemoResult) -> None:
     cure = with_gain(result.cure, "recycle", 0.05, 0.02)
     assert "Worse than nothing: Leaky ReLU 0.01 −50.0 ± 2.0 points" in words(result, cure)
+
+
+def test_the_summary_says_why_a_remedy_harms(result: DemoResult) -> None:
+    cure = with_gain(result.cure, "He initialisation", 0.05, 0.02)
+    text, step = words(result, cure), cure.step
+    moved = round(cure.of("ELU", step).output_change)
+    assert f"ELU −50.0 ± 2.0 points (swapping it in moved the outputs by up to {moved:,} at once)" in text
+    silent, before = np.mean(cure.of("recycle", step).silent), np.mean(cure.silent_before)
+    told = f"(at this step size the units die again: {silent:.0f} silent at the end, {before:.0f} before)"
+    assert f"recycle −50.0 ± 2.0 points {told}" in text
+    back = dataclasses.replace(cure.of("recycle", step), silent=(1, 2))
+    arms = tuple(back if arm.remedy == "recycle" and arm.step == step else arm for arm in cure.arms)
+    assert "die again" not in words(result, dataclasses.replace(cure, arms=arms))
 
 
 def test_one_seed_shows_no_spread(result: DemoResult) -> None:

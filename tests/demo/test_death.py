@@ -107,10 +107,10 @@ def test_pushes_by_hand(result: DemoResult, replay: list[Weights]) -> None:
             return bool((inputs(source, layer) @ weight[unit] + bias[unit] > 0).any())
 
         own, theirs = open_(new, old), open_(old, new)
-        expected = "its own step" if not own else "its inputs" if not theirs else "both together"
+        expected = "its own update" if not own else "its inputs" if not theirs else "both together"
         assert each.push == expected
         seen.add(expected)
-    assert "its own step" in seen
+    assert "its own update" in seen
 
 
 def test_the_chain_rule_on_one_unit(result: DemoResult, replay: list[Weights]) -> None:

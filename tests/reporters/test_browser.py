@@ -37,6 +37,10 @@ const look = () => {
     room: page.documentElement.clientWidth,
     loaded: frame.contentWindow.performance.getEntriesByType("resource").map((entry) => entry.name)
       .filter((name) => !name.startsWith("data:") && !name.startsWith("blob:")),
+    over: Array.from(page.querySelectorAll(".table")).map((table) => {
+      const place = table.querySelector(".scroll");
+      return [place.scrollWidth > place.clientWidth, !table.querySelector(".more").hidden];
+    }),
     dialogs: frame.contentWindow.dialogs,
   };
 };
@@ -96,6 +100,14 @@ def browse(folder: Path, text: str, *, width: int, dark: bool = False) -> tuple[
     console = [line for line in ran.stderr.splitlines() if "CONSOLE" in line]
     assert result.text, console
     return json.loads(result.text), console
+
+
+def test_a_table_wider_than_a_phone_says_so(watched: Record, tmp_path: Path) -> None:
+    (first, _), _ = browse(tmp_path, html.render(watched), width=390)
+    assert all(over == told for over, told in first["over"])
+    assert any(told for _, told in first["over"])
+    (first, _), _ = browse(tmp_path, html.render(watched), width=1280)
+    assert first["over"] == [[False, False]] * len(first["over"])
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])

@@ -8,7 +8,7 @@ import numpy as np
 
 from rectifier.checkup.records import Finding, Record, SiteVitals, Snapshot
 from rectifier.reporters import charts, html
-from rectifier.reporters.page import Figure, Section
+from rectifier.reporters.page import Figure, Folded, Section
 
 
 def section(record: Record, title: str) -> Section:
@@ -38,6 +38,21 @@ def test_the_table_of_sites_is_the_last_snapshot(watched: Record) -> None:
         assert int(row[6]) == sum(1 for fired in site.fired if fired == 1437)
         assert float(row[7].removesuffix(" %")) == float(f"{100 * np.median(site.fired / 1437):.3g}")
     assert [row[5] for row in rows] == ["0", "1", "0"]
+
+
+def test_a_long_list_of_units_is_whole_on_the_page(watched: Record) -> None:
+    units = tuple(range(0, 60, 2))
+    findings = (replace(watched.of("silent")[0], units=units), replace(watched.of("rare")[0], units=units))
+    record = watched.with_findings(findings)
+    found = section(record, "What was found")
+    whole = f"{', '.join(map(str, units))} (30 of 64)"
+    short = f"{', '.join(map(str, units[:24]))}, … (30 of 64)"
+    for told in (dict(found.cards[0].parts)["Units"], found.tables[0].rows[0][2]):
+        assert isinstance(told, Folded)
+        assert (told, told.whole) == (short, whole)
+    assert html.render(record).count(f"<details><summary>{short}</summary>{whole}</details>") == 2
+    one = section(watched.with_findings((replace(watched.of("silent")[0], units=(3,)),)), "What was found")
+    assert dict(one.cards[0].parts)["Unit"] == "3 (1 of 64)"
 
 
 def test_every_finding_is_told_once(watched: Record) -> None:

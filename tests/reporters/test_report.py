@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -38,6 +39,14 @@ def test_the_terminal_table_is_the_record(watched: Record) -> None:
         assert row[:4] == [site.site, "relu", str(site.units), "1,437"]
         assert int(row[4]) == int((site.fired == 0).sum())
         assert int(row[6]) == int((site.fired == site.examples).sum())
+
+
+def test_one_unit_and_a_long_list(watched: Record) -> None:
+    first = watched.of("silent")[0]
+    one = " ".join(printed(watched.with_findings((replace(first, units=(3,)),))).split())
+    assert ", unit 3 (1 of 64)" in one
+    many = " ".join(printed(watched.with_findings((replace(first, units=tuple(range(0, 60, 2))),))).split())
+    assert "46, … (30 of 64; all of them with --json or on the page)" in many
 
 
 def test_brackets_in_names_are_printed_not_obeyed(hostile: Record) -> None:

@@ -24,6 +24,12 @@ def test_units(indices: list[int], total: int, text: str) -> None:
     assert words.units(indices, total) == text
 
 
+def test_units_say_where_the_others_are() -> None:
+    assert words.units([1, 3, 5], 8, limit=2, more="see below") == "1, 3, … (3 of 8; see below)"
+    assert words.units([1, 3], 8, limit=2, more="see below") == "1, 3 (2 of 8)"
+    assert words.units([1, 3, 5], 8, limit=None) == "1, 3, 5 (3 of 8)"
+
+
 @pytest.mark.parametrize("examples", [1, 2, 3, 4, 10, 30, 300, 1437, 60_000, 10**7])
 def test_the_bound_is_never_printed_below_itself(examples: int) -> None:
     printed = float(words.bound(examples).removesuffix(" %").replace("−", "-")) / 100
@@ -71,7 +77,27 @@ def test_a_silent_unit_is_not_called_dead(watched: Record) -> None:
 
 def test_only_proved_units_are_called_dead(watched: Record) -> None:
     text = words.summary(watched.with_findings(watched.of("dead")))
-    assert text.startswith("2 of 160 units are proved dead at layers.1: for every input of the stated box")
+    assert text.startswith(
+        "2 of 160 units are proved dead at layers.1: for every input of the stated box they output the same value and "
+        "learn nothing."
+    )
+
+
+def test_one_unit_is_told_of_as_one(watched: Record) -> None:
+    dead = replace(watched.of("dead")[0], units=(3,))
+    text = words.summary(watched.with_findings((dead,)))
+    assert text.startswith(
+        "1 of 160 units is proved dead at layers.1: for every input of the stated box it outputs the same value and "
+        "learns nothing."
+    )
+
+
+def test_a_proof_in_evaluation_mode_promises_nothing_of_training(watched: Record) -> None:
+    (dead,) = watched.of("dead")
+    limited = replace(dead, proof=f"{dead.proof}, with batch normalisation in evaluation mode")
+    text = words.summary(watched.with_findings((limited,)))
+    assert "for every input of the stated box they output the same value, in evaluation mode." in text
+    assert "learn" not in text
 
 
 def test_summary_without_a_fault(healthy: Record) -> None:

@@ -7,13 +7,14 @@ from ._heal import heal
 from ._judge import judge
 from ._prune import prune
 from ._watch import Watching, watch
-from .errors import ObservationError
+from .errors import Interrupted, ObservationError
 from .records import FAULTS, Finding, LayerVitals, Receipt, Record, SiteVitals, Snapshot
 from .thresholds import Thresholds
 
 __all__ = [
     "FAULTS",
     "Finding",
+    "Interrupted",
     "LayerVitals",
     "ObservationError",
     "Receipt",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from ..errors import RectifierError, RectifierTypeError, RectifierValueError
 from ._judge import judge
 from .adapters import adapter_for, versions
-from .errors import ObservationError
+from .errors import Interrupted, ObservationError
 from .proof import FirstLayer, describe, parse_box, prove
 from .records import Record, Snapshot
 from .thresholds import Thresholds
@@ -49,7 +50,9 @@ def check(
     Returns a :class:`Record` with one snapshot and its findings.
 
     Raises RectifierTypeError or RectifierValueError for arguments that cannot be used, and :class:`ObservationError`,
-    with what was seen until then in ``record``, where the model, the loss or the batches raise in the middle.
+    with what was seen until then in ``record``, where the model, the loss or the batches raise in the middle or end the
+    process, or a batch after the first cannot be used. Ctrl-C raises :class:`Interrupted`, a KeyboardInterrupt that
+    keeps the record likewise.
 
     >>> import torch, rectifier
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU(), torch.nn.Linear(2, 1))
@@ -72,7 +75,7 @@ def check(
         finally:
             observer.detach()
         snapshot = observer.take(0, run.mean_loss)
-    layers: tuple[FirstLayer, ...] = observer.first_layers()
+        layers: tuple[FirstLayer, ...] = observer.first_layers()
     _check_shape(layers, ends)
     record = Record(
         model=type(model).__name__,
@@ -87,11 +90,10 @@ def check(
     )
     record = _judged(record, layers, ends, limits)
     if run.error is not None:
-        raise ObservationError(
-            f"check: {run.stopped}. What was seen before it ({run.done} batches) is kept in `.record`.",
-            record,
-        ) from run.error
-    _check_seen(record, snapshot, run.done)
+        kept = f"What was seen before it ({_batches(run.done)}) is kept in `.record`."
+        kind = Interrupted if isinstance(run.error, KeyboardInterrupt) else ObservationError
+        raise kind(f"check: {(run.stopped or '').rstrip('.')}. {kept}", record) from run.error
+    _check_seen(record, snapshot, run)
     return record
 
 
@@ -101,13 +103,15 @@ def _judged(record: Record, layers: Any, ends: Any, limits: Thresholds | None) -
 
 
 class _Run:
-    """Feeds the batches one by one, and remembers where the user's code raised."""
+    """Feeds the batches one by one, and remembers what ended it before the last."""
 
     def __init__(self, batches: Iterable[Any], feed: Callable[[Any, Any], float | None], paired: bool) -> None:
         self._batches, self._feed, self._paired = batches, feed, paired
         self.done = 0
+        self.rowless = 0
+        """Batches without a row."""
         self.losses: list[float] = []
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.stopped: str | None = None
 
     @property
@@ -120,24 +124,47 @@ class _Run:
             batch = self._guard("the iterable `batches`", lambda: next(iterator, _END))
             if batch is _END or self.error is not None:
                 return
-            inputs, targets = _split(batch, self.done, self._paired)
-            self._guard("the model or the loss", partial(self._one, inputs, targets))
+            self._guard("the model or the loss", partial(self._one, batch))
 
-    def _one(self, inputs: Any, targets: Any) -> None:
-        value = self._feed(inputs, targets)
+    def _one(self, batch: Any) -> None:
+        inputs, targets = _split(batch, self.done, self._paired)
+        try:
+            value = self._feed(inputs, targets)
+        except TypeError as error:
+            if not self._paired and batch is not inputs and len(batch) == 2 and _MISSING.search(str(error)):
+                self._hint = _PAIR
+            raise
         self.done += 1
+        self.rowless += _has_no_row(inputs)
         if value is not None:
             self.losses.append(value)
 
+    _hint = ""
+
     def _guard(self, what: str, action: Callable[[], Any]) -> Any:
+        """Whatever the user's code raises, and Ctrl-C, ends the look, not the record."""
         try:
             return action()
-        except RectifierError:
-            raise
-        except Exception as error:  # whatever the user's code raises ends the look, not the record
-            self.error = error
-            self.stopped = f"{what} raised {type(error).__name__} at batch {self.done}: {error}"
-            return None
+        except RectifierError as error:
+            if self.done == 0:  # nothing was seen yet: plainly a slip in the arguments
+                raise
+            self._end(error, f"batch {self.done} could not be used: {str(error).removeprefix('check: ')}")
+        except KeyboardInterrupt as error:
+            self._end(error, f"interrupted at batch {self.done}")
+        except SystemExit as error:
+            self._end(error, f"{what} ended the process with SystemExit({error.code!r}) at batch {self.done}")
+        except Exception as error:
+            told = f": {error}" if str(error) else ""
+            self._end(error, f"{what} raised {type(error).__name__} at batch {self.done}{told}{self._hint}")
+        return None
+
+    def _end(self, error: BaseException, told: str) -> None:
+        self.error, self.stopped = error, told
+
+
+#: How Python says that a call lacks an argument.
+_MISSING = re.compile(r"missing \d+ required positional argument")
+_PAIR = " (a pair is taken for inputs and targets; for a model that takes both, yield ((a, b), None))"
 
 
 _END = object()
@@ -200,11 +227,27 @@ def _check_shape(layers: Iterable[FirstLayer], ends: Any) -> None:
         )
 
 
-def _check_seen(record: Record, snapshot: Snapshot | None, batches: int) -> None:
-    if batches == 0:
+def _has_no_row(inputs: Any) -> bool:
+    """Is one of the inputs an array whose first axis is empty?"""
+    several = inputs.values() if isinstance(inputs, Mapping) else inputs
+    each = several if isinstance(inputs, (Mapping, tuple, list)) else (inputs,)
+    return any(tuple(getattr(part, "shape", ()))[:1] == (0,) for part in each)
+
+
+def _batches(many: int) -> str:
+    return f"{many} batch" if many == 1 else f"{many} batches"
+
+
+def _check_seen(record: Record, snapshot: Snapshot | None, run: _Run) -> None:
+    if run.done == 0:
         raise RectifierValueError(
             "check: `batches` must hold at least one batch; got an empty iterable. "
             "Pass data (a generator that was used up before is empty)."
+        )
+    if run.rowless == run.done:
+        raise RectifierValueError(
+            f"check: `batches` must hold at least one example; got {_batches(run.done)} of 0 rows. "
+            "Look at what fills or filters the data."
         )
     if snapshot is None or not snapshot.sites:
         unseen = f" Not observed: {'; '.join(record.not_observed)}." if record.not_observed else ""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ..errors import RectifierTypeError, RectifierValueError
 from ._check import check_common
 from .adapters import adapter_for
-from .plan import chosen, units_of
+from .plan import chosen, wanted_of
 from .records import Finding, Receipt, Record
 
 __all__ = ["heal"]
@@ -35,7 +35,11 @@ def heal(
     were, bit for bit; where it did not, its mean on the probe goes into the next bias, and the receipt says so.
     ``swap``: the rectifier modules at the sites are replaced.
 
-    model: a PyTorch model. findings: a Record (its dead and silent units are taken) or findings of one.
+    model: a PyTorch model.
+    findings: a Record or findings of one. Of a Record the dead and silent units are taken, it must be one of the
+        weights as they are, and what cannot be recycled (a place whose neighbours cannot be followed, a unit that
+        fires on the probe) is left as it is and told in ``skipped`` of every receipt. Findings are done as asked or
+        refused, and need a probe.
     optimizer: the one that trains the model; its state of these units is reset. how: "recycle" or "swap".
     with_: for a swap, the name of a rectifier such as "leaky_relu", or a module (copied for each site).
     probe: a batch of inputs, on which the change of the outputs is measured; a unit that fires on it is alive, and
@@ -47,7 +51,8 @@ def heal(
     the last one first.
 
     Raises RectifierTypeError or RectifierValueError, before anything is changed: for arguments that cannot be used,
-    units that are alive, and places whose neighbours cannot be followed.
+    a record of other weights, units that are alive, places whose neighbours cannot be followed (of a Record: where
+    nothing else is left to do), and by ``undo`` where what it would put back was changed since.
 
     >>> import torch, rectifier
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
@@ -62,11 +67,11 @@ def heal(
     _check_arguments(how, with_, seed)
     adapter.check_optimizer(optimizer, "heal")
     items = chosen(findings, "heal", _SHUT)
-    wanted = units_of(items, "heal")
-    if not wanted:
+    wanted = wanted_of(findings, items, "heal")
+    if not wanted.units:
         return ()
     if how == "swap":
-        acts = adapter.acts.swap(model, tuple(wanted), with_=with_, probe=probe)
+        acts, skipped = adapter.acts.swap(model, wanted, with_=with_, probe=probe)
     else:
         alive = next((finding for finding in items if finding.kind not in _SHUT), None)
         if alive is not None and not force:
@@ -74,12 +79,14 @@ def heal(
                 f"heal: `findings` must be dead or silent; got {alive.kind!r} at {alive.site!r}, units that are alive. "
                 "Leave it out, or pass force=True."
             )
-        acts = adapter.acts.recycle(model, wanted, optimizer=optimizer, probe=probe, seed=seed, force=force)
+        acts, skipped = adapter.acts.recycle(model, wanted, optimizer=optimizer, probe=probe, seed=seed, force=force)
     done: list[int] = []
-    return tuple(_receipt(how, act, index, done) for index, act in enumerate(acts))
+    return tuple(_receipt(how, act, index, done, skipped) for index, act in enumerate(acts))
 
 
-def _receipt(how: Literal["recycle", "swap"], act: Any, index: int, open_acts: list[int]) -> Receipt:
+def _receipt(
+    how: Literal["recycle", "swap"], act: Any, index: int, open_acts: list[int], skipped: tuple[str, ...]
+) -> Receipt:
     open_acts.append(index)
     return Receipt(
         act=how,
@@ -90,6 +97,7 @@ def _receipt(how: Literal["recycle", "swap"], act: Any, index: int, open_acts: l
         parameters_before=act.parameters_before,
         parameters_after=act.parameters_after,
         undo=_in_order(act.undo, index, open_acts, act.site),
+        skipped=skipped,
     )
 
 

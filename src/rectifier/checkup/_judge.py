@@ -27,19 +27,26 @@ Bools = npt.NDArray[np.bool_]
 _STRAIGHT = frozenset({"relu", "leaky_relu", "prelu", "abs", "relu6", "elu", "celu", "selu"})
 
 
-def upper_rate(fired: int, examples: int, *, confidence: float = 0.95) -> float:
+def upper_rate(fired: int, examples: int, *, confidence: float = 0.95, inputs: int | None = None) -> float:
     """Upper bound of a firing rate after ``fired`` firings in ``examples`` examples, at this confidence.
 
     The largest p with N·KL(k/N ‖ p) ≤ ln(1/(1 − confidence)) (Chernoff 1952, doi:10.1214/aoms/1177729330). It holds
     for every N, never lies below the exact bound of Clopper & Pearson, and for k = 0 is that bound,
     1 − (1 − confidence)^(1/N) < 3/N: the rule of three (Hanley & Lippman-Hand 1983). Examples are taken as independent.
 
+    inputs: how many of them are, where several examples (positions) belong to one input. The share of an input's
+    positions that fire is then what was drawn that many times, and the bound holds for it just so (Hoeffding 1963,
+    doi:10.1080/01621459.1963.10500830): ``inputs`` takes the place of N, k/N stays.
+
     >>> round(upper_rate(0, 1000), 6)
     0.002991
+    >>> round(upper_rate(0, 64000, inputs=1000), 6)
+    0.002991
     """
-    if examples == 0 or fired >= examples:
+    drawn = examples if inputs is None else min(inputs, examples)
+    if drawn == 0 or fired >= examples:
         return 1.0
-    rate, limit = fired / examples, -math.log1p(-confidence) / examples if confidence < 1 else math.inf
+    rate, limit = fired / examples, -math.log1p(-confidence) / drawn
     low, high = rate, 1.0
     for _ in range(60):  # halves the bracket each time: down to the last bit of a double
         middle = 0.5 * (low + high)
@@ -93,6 +100,8 @@ class _Site:
     ) -> None:
         self.site, self.limits, self.causes, self.box = site, limits, causes, box
         self.row = family[site.rectifier]
+        #: Examples at which z was a number.
+        self.seen = site.examples - site.nan
         self.bounds = proved.get(site.site, {})
 
     def findings(self) -> list[Finding]:
@@ -100,16 +109,16 @@ class _Site:
         found = self._nan()
         if self.row.comparison or site.examples == 0:
             return found
-        never = (site.fired == 0) & (site.nan == 0)
+        never = (site.fired == 0) & (self.seen > 0)
         if self.row.negative_part != "none":
             return [*found, *self._observation("always_closed", never), *self._always_open()]
         dead = self._dead(never)
         silent = never & ~dead
-        rare = (site.fired > 0) & (site.fired <= self.limits.rare * site.examples) & (site.nan == 0)
+        rare = (site.fired > 0) & (site.fired <= self.limits.rare * self.seen)
         found += self._shut("dead", dead)
         found += self._shut("silent", silent)
         found += self._rare(rare)
-        found += self._dormant(~never & (site.nan == 0))
+        found += self._dormant((site.fired > 0) & ~rare)
         return [*found, *self._always_open()]
 
     def _dead(self, never: Bools) -> Bools:
@@ -132,12 +141,13 @@ class _Site:
         return zero
 
     def _shut(self, kind: str, units: Bools) -> list[Finding]:
-        site, n = self.site, self.site.examples
-        found = []
+        site, found = self.site, []
         for cause, members in group(self.causes.of(site, units)):
             most = float(site.max_z[members].max())
-            rate = upper_rate(0, n, confidence=self.limits.confidence)
-            evidence = f"fired at 0 of {n} examples; largest z seen {most:.4g}; {self._sure('the true rate of each')}"
+            evidence = (
+                f"fired at 0 of {self._examples(members)}; largest z seen {most:.4g}; "
+                f"{self._sure('the true rate of each', members)}"
+            )
             proof = self._proof(members) if kind == "dead" else None
             found.append(
                 Finding(
@@ -148,20 +158,49 @@ class _Site:
                     evidence=evidence,
                     cause=cause.cause,
                     remedy=cause.remedy,
-                    measures={"examples": n, "max_z": most, "rate_bound": rate, **cause.measures},
+                    measures={**self._measured(members), "max_z": most, **cause.measures},
                     proof=proof,
                     since=self.causes.since(site, members),
                 )
             )
         return found
 
-    def _sure(self, what: str) -> str:
+    # How much was seen
+
+    def _examples(self, members: Sequence[int]) -> str:
+        """ "1000 examples", or what else they are: positions of fewer inputs, and those that are not NaN."""
+        low, high = int(self.seen[members].min()), int(self.seen[members].max())
+        many = f"{high}" if low == high else f"{low} to {high}"
+        numbers = " that are not NaN" if low < self.site.examples else ""
+        return f"{many} {'examples' if self._rows is None else 'values'}{numbers}" + (
+            "" if self._rows is None else f" from {self._rows} inputs"
+        )
+
+    @property
+    def _rows(self) -> int | None:
+        """Inputs seen, where each gave several examples: those are not independent of each other."""
+        rows = self.site.inputs
+        return rows if rows is not None and 0 < rows < self.site.examples else None
+
+    def _drawn(self, members: Sequence[int]) -> int:
+        """Independent examples of each of these units, at least."""
+        least = int(self.seen[members].min())
+        return least if self._rows is None else min(self._rows, least)
+
+    def _measured(self, members: Sequence[int]) -> dict[str, float]:
+        drawn = self._drawn(members)
+        inputs = {} if self._rows is None else {"inputs": drawn}
+        rate = upper_rate(0, drawn, confidence=self.limits.confidence)
+        return {"examples": int(self.seen[members].min()), **inputs, "rate_bound": rate}
+
+    def _sure(self, what: str, members: Sequence[int]) -> str:
         """The bound after none in N: in the words of the rule of three at 95 %, else as it is."""
-        n, confidence = self.site.examples, self.limits.confidence
+        n, confidence = self._drawn(members), self.limits.confidence
+        inputs = "" if self._rows is None else ", N inputs"
         if confidence == 0.95:
-            return f"with 95 % confidence {what} is below {min(3 / n, 1.0):.3g} (3/N)"
+            return f"with 95 % confidence {what} is below {min(3 / n, 1.0):.3g} (3/N{inputs})"
         rate = upper_rate(0, n, confidence=confidence)
-        return f"with {percent(confidence)} confidence {what} is at most {rate:.3g}"
+        return f"with {percent(confidence)} confidence {what} is at most {rate:.3g}{inputs and ' (N inputs)'}"
 
     def _proof(self, members: Sequence[int]) -> str:
         zero = self._zero_row()
@@ -176,31 +215,38 @@ class _Site:
         members = [int(unit) for unit in np.flatnonzero(units)]
         if not members:
             return []
-        site, n = self.site, self.site.examples
-        most = int(site.fired[members].max())
-        bound = upper_rate(most, n, confidence=self.limits.confidence)
+        site, confidence = self.site, self.limits.confidence
+        most, n = int(site.fired[members].max()), int(self.seen[members].min())
+        bound = max(
+            upper_rate(int(site.fired[unit]), int(self.seen[unit]), confidence=confidence, inputs=self._drawn([unit]))
+            for unit in members
+        )
+        inputs = {} if self._rows is None else {"inputs": self._drawn(members)}
         return [
             Finding(
                 kind="rare",
                 site=site.site,
                 units=tuple(members),
                 total=site.units,
-                evidence=f"fired at {int(site.fired[members].min())} to {most} of {n} examples; with "
-                f"{percent(self.limits.confidence)} confidence the true rate of each is below {bound:.3g}",
+                evidence=f"fired at {int(site.fired[members].min())} to {most} of {self._examples(members)}; with "
+                f"{percent(confidence)} confidence the true rate of each is below {bound:.3g}"
+                f"{'' if self._rows is None else ' (N inputs)'}",
                 cause="not known: few examples reach these units; a rare feature and a unit about to fall silent look "
                 "the same in one look",
                 remedy="leave it where the feature is rare in the data; else watch it in training, and lower the step "
                 "or use a rectifier with a living negative part",
-                measures={"examples": n, "most_fired": most, "rate_bound": bound},
+                measures={"examples": n, **inputs, "most_fired": most, "rate_bound": bound},
             )
         ]
 
     def _dormant(self, candidates: Bools) -> list[Finding]:
         site = self.site
-        mean = site.sum_abs_h.mean()
-        if not mean > 0:
+        finite = self.seen if site.infinite is None else self.seen - site.infinite
+        size = site.sum_abs_h / np.maximum(finite, 1)
+        mean = float(size.mean())
+        if not (mean > 0 and math.isfinite(mean)):
             return []
-        score = site.sum_abs_h / mean
+        score = size / mean
         members = [int(unit) for unit in np.flatnonzero(candidates & (score <= self.limits.dormant))]
         if not members:
             return []
@@ -213,8 +259,8 @@ class _Site:
                 total=site.units,
                 evidence=f"mean |h| is at most {worst:.3g} of the site's mean (τ = {self.limits.dormant:g})",
                 cause="not known: these units fire, but what they pass on is small beside the others",
-                remedy="recycle them (rectifier.heal with force=True), or leave them where their weights downstream "
-                "are large",
+                remedy="leave them where their weights downstream are large; else recycle them (rectifier.heal with "
+                "force=True and a probe) where the layers round them can be followed",
                 measures={"score": worst, "tau": self.limits.dormant},
             )
         ]
@@ -223,7 +269,7 @@ class _Site:
         site = self.site
         if site.rectifier not in _STRAIGHT:
             return []
-        open_ = (site.fired == site.examples) & (site.nan == 0)
+        open_ = (site.fired == self.seen) & (self.seen > 0)
         if site.rectifier == "relu6":
             open_ &= site.max_z <= site.parameters.get("ceiling", 6.0)
         return self._observation("always_open", open_)
@@ -232,14 +278,14 @@ class _Site:
         members = [int(unit) for unit in np.flatnonzero(units)]
         if not members:
             return []
-        site, n = self.site, self.site.examples
+        site = self.site
         opened = kind == "always_open"
         edge = float(site.min_z[members].min() if opened else site.max_z[members].max())
-        bound = upper_rate(0, n, confidence=self.limits.confidence)
+        many = self._examples(members)
         evidence = (
-            f"fired at all of {n} examples; smallest z seen {edge:.4g}; {self._sure('the share that closes each')}"
+            f"fired at all of {many}; smallest z seen {edge:.4g}; {self._sure('the share that closes each', members)}"
             if opened
-            else f"fired at 0 of {n} examples; largest z seen {edge:.4g}; {self._sure('the true rate of each')}"
+            else f"fired at 0 of {many}; largest z seen {edge:.4g}; {self._sure('the true rate of each', members)}"
         )
         straight = opened or self.row.negative_part == "linear"
         return [
@@ -253,7 +299,7 @@ class _Site:
                 if straight
                 else "the unit lies on the curved negative part: it still learns, slowly where it levels off",
                 remedy="no fault; nothing to do unless many units are: then depth buys nothing there",
-                measures={"examples": n, "rate_bound": bound, "edge_z": edge},
+                measures={**self._measured(members), "edge_z": edge},
             )
         ]
 
@@ -270,7 +316,7 @@ class _Site:
                 units=tuple(members),
                 total=self.site.units,
                 evidence=f"{total} NaN among {self.site.examples * self.site.units} pre-activations; they count "
-                "neither as firing nor as silent",
+                "neither as firing nor as silent, and the units are judged on the others",
                 cause=cause,
                 remedy=remedy,
                 measures={"nan": total, "examples": self.site.examples},

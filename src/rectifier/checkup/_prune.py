@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import RectifierValueError
 from .adapters import adapter_for
-from .plan import chosen, units_of
+from .plan import chosen, wanted_of
 from .records import Finding, Receipt, Record
 
 __all__ = ["prune"]
@@ -27,13 +27,16 @@ def prune(
     ``silent=True`` units that were only seen silent go too, and the outputs can change where one would have fired.
 
     model: a PyTorch model; its layers get smaller parameters (new objects: make a new optimizer).
-    findings: a Record (its dead units are taken, with ``silent=True`` its silent ones too) or findings of one.
-    probe: a batch of inputs, on which the change of the outputs is measured.
+    findings: a Record or findings of one. Of a Record the dead units are taken (with ``silent=True`` the silent ones
+        too), it must be one of the weights as they are, so that its proofs hold, and what cannot be cut is left as it
+        is and told in ``skipped``. Findings are done as asked or refused, and need a probe.
+    probe: a batch of inputs, on which the change of the outputs is measured; a unit that fires on it is not cut.
 
     Returns one receipt; ``receipt.undo()`` puts the very same parameters back.
 
-    Raises RectifierTypeError or RectifierValueError, before anything is changed: for findings of another kind and for
-    places that are no such chain.
+    Raises RectifierTypeError or RectifierValueError, before anything is changed: for findings of another kind, a
+    record of other weights or one without units to cut but with silent ones, and for places that are no such chain
+    (of a Record: where nothing else is left to do); by ``undo`` where the parameters were changed since.
 
     >>> import torch, rectifier
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
@@ -54,7 +57,9 @@ def prune(
             f"prune: `findings` must be dead{' or silent' if silent else ''}; got {wrong.kind!r} at {wrong.site!r}. "
             f"{cure[0].upper()}{cure[1:]}."
         )
-    act = adapter.acts.prune(model, units_of(items, "prune"), probe=probe)
+    if isinstance(findings, Record) and not items:
+        _refuse_unproved(findings)
+    act, skipped = adapter.acts.prune(model, wanted_of(findings, items, "prune"), probe=probe)
     return Receipt(
         act="prune",
         site=act.site,
@@ -64,4 +69,15 @@ def prune(
         parameters_before=act.parameters_before,
         parameters_after=act.parameters_after,
         undo=act.undo,
+        skipped=skipped,
     )
+
+
+def _refuse_unproved(record: Record) -> None:
+    """A receipt that says "nothing to cut" would hide that there is something, of a lesser certainty."""
+    silent = sum(len(finding.units) for finding in record.of("silent"))
+    if silent:
+        raise RectifierValueError(
+            f"prune: `findings` must hold units that are proved dead; got a record with none, and {silent} that are "
+            "only seen silent. Pass silent=True to cut those: the outputs change where one would have fired."
+        )

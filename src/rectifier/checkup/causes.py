@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -9,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .records import LayerVitals, SiteVitals, Snapshot
+from .scales import infinite_input
 from .thresholds import Thresholds
 
 __all__ = ["Cause", "Causes", "group", "percent"]
 
-RECYCLE = "recycle them (rectifier.heal)"
+RECYCLE = "recycle them (rectifier.heal) where the layers round them can be followed"
 
 
 @dataclass(frozen=True)
@@ -102,33 +104,69 @@ class Causes:
     def _of_death(
         self, site: SiteVitals, unit: int, past: Sequence[tuple[Snapshot, SiteVitals]], death: int
     ) -> Cause | None:
-        """Died between two snapshots: did one step, or the steps of that interval, move it too far?"""
-        (before, _), (after, now) = past[death - 1], past[death]
-        steps = max(after.step - before.step, 1)
+        """Died between two snapshots: did one step, or the steps up to there together, move it too far?"""
+        (before, _), (after, _) = past[death - 1], past[death]
         step_ratio = max((self._ratio(snapshot, site.layer) for snapshot in (before, after)), default=0.0)
-        moved = float(now.moved[unit]) if now.moved is not None else 0.0
-        if max(step_ratio, moved / steps) < self._limits.large_update:
+        moved, steps = self._path(past, unit, death)
+        if step_ratio >= self._limits.large_update:
+            key = "step"
+            how = f"when one step moved the weights of layer {site.layer} by {{update_ratio}} times their norm"
+            usual = f"{self._limits.large_update:g} a step is too much, 0.001 is usual"
+        elif steps:
+            key = "own steps"
+            how = (
+                "after their own weights had moved by {moved} times their norm within {steps} steps, {a_step} a step "
+                "on average"
+            )
+            usual = "0.001 a step is usual"
+        else:
             return None
-        by_step = step_ratio >= self._limits.large_update
-        how = (
-            f"one step moved the weights of layer {site.layer} by {{update_ratio}} times their norm"
-            if by_step
-            else "between two looks their own weights moved by {moved} times their norm"
-        )
         return Cause(
-            "step" if by_step else "own step",
-            f"too large a step: they last fired before step {{step}}, when {how} "
-            f"({self._limits.large_update:g} a step is too much, 0.001 is usual)",
+            key,
+            f"too large a step: they last fired before step {{step}}, {how} ({usual})",
             f"lower the step size (or warm it up, or clip gradients), then {RECYCLE}",
-            {"step": after.step, "update_ratio": step_ratio, "moved": moved},
+            {
+                "step": after.step,
+                "update_ratio": step_ratio,
+                "moved": moved,
+                "steps": steps,
+                "a_step": moved / max(steps, 1),
+            },
         )
+
+    def _path(self, past: Sequence[tuple[Snapshot, SiteVitals]], unit: int, death: int) -> tuple[float, int]:
+        """(how far its weights moved, in how many steps): the shortest run of snapshots up to its death that is too
+        far; without one, the interval of the death and 0 steps.
+
+        Too far: by ``large_update`` a step over the interval of the death, or by ``large_path`` in all at a tenth of
+        that a step. The update ratio of a layer is measured at single steps only; this covers those in between.
+        """
+        total, limits = 0.0, self._limits
+        for first in range(death, 0, -1):
+            moved = past[first][1].moved
+            value = 0.0 if moved is None else float(moved[unit])
+            if not math.isfinite(value):  # weights that were 0, or NaN: no share of a norm
+                break
+            total += value
+            steps = max(past[death][0].step - past[first - 1][0].step, 1)
+            at_once = first == death and total >= limits.large_update * steps
+            if at_once or total >= max(limits.large_path, 0.1 * limits.large_update * steps):
+                return total, steps
+        near = past[death][1].moved
+        return (0.0 if near is None else float(near[unit])), 0
 
     def _never_lived(self, site: SiteVitals, unit: int, past: Sequence[tuple[Snapshot, SiteVitals]]) -> Cause | None:
         standing = self._standing(past[0][1], unit, when="")
+        since = f"they never fired from the first snapshot (step {past[0][0].step}) on"
+        # Its numbers without its name: a bias that was large from the start has not drifted.
+        reading = (
+            ", and nothing else stood out in their bias, normalisation and inputs"
+            if standing.key == "unknown"
+            else f"; there {standing.cause.partition(': ')[2]}"
+        )
         return Cause(
             f"initialisation {standing.key}",
-            f"initialisation: it never fired, from the first snapshot (step {past[0][0].step}) on; there: "
-            f"{standing.cause}",
+            f"initialisation: {since}{reading}",
             f"initialise with the gain of the rectifier and zero biases (rectifier.torch.init_), or {RECYCLE}",
             standing.measures,
         )
@@ -152,7 +190,7 @@ class Causes:
                     f"{RECYCLE}, which puts γ to 1 and β to 0; keep weight decay off γ and β",
                     {"scale": scale, "shift": shift},
                 )
-            return self._unknown(site, when)
+            return self._of_statistics(site, unit, when) or self._unknown(site, when)
         layer = self._layers.get(site.layer or "")
         bias = float(site.bias[unit]) if site.bias is not None else 0.0
         reach = top - bias
@@ -179,9 +217,27 @@ class Causes:
             )
         return self._unknown(site, when)
 
+    @staticmethod
+    def _of_statistics(site: SiteVitals, unit: int, when: str) -> Cause | None:
+        """Statistics that match the data give values round 0; here all lie beyond one deviation on one side."""
+        assert site.scale is not None and site.shift is not None
+        scale, shift = float(site.scale[unit]), float(site.shift[unit])
+        ends = [(float(z[unit]) - shift) / scale for z in (site.min_z, site.max_z)]
+        low, high = min(ends), max(ends)
+        if not (math.isfinite(low) and math.isfinite(high)) or low <= 1.0 and high >= -1.0:
+            return None
+        return Cause(
+            "statistics",
+            "running statistics that do not match the data: normalised by them, values lie between {low} and {high} "
+            f"deviations, where a batch's own statistics would put their mean at 0{when}",
+            "run the training data through the model in training mode, or raise the momentum of the normalisation; "
+            "then check again",
+            {"low": low, "high": high},
+        )
+
     def _of_input(self, layer: LayerVitals, when: str) -> Cause | None:
         mean, rms = layer.input_mean, layer.input_rms
-        if mean is None or rms is None or not rms > 0:
+        if mean is None or rms is None or not (rms > 0 and math.isfinite(rms) and math.isfinite(mean)):
             return None
         if abs(mean) / rms < self._limits.shifted_input and rms < self._limits.input_scale:
             return None
@@ -206,14 +262,21 @@ class Causes:
         first = next((other.site for other in self._snapshots[-1].sites if other.nan.any()), site.site)
         if layer is not None and np.isnan(layer.weight_rms):
             return (
-                f"the weights of {layer.layer} hold NaN",
+                f"the weights of layer {layer.layer} hold NaN",
                 "go back to the last good weights; lower the step size or clip gradients",
             )
         if first != site.site:
             return f"NaN comes in from upstream: {first} is the first site to see one", f"look at {first}"
         if layer is not None and layer.input_rms is not None and np.isnan(layer.input_rms):
-            what = "the model's input holds NaN" if layer.first else f"what enters {layer.layer} holds NaN"
+            what = "the model's input holds NaN" if layer.first else f"what enters layer {layer.layer} holds NaN"
             return what, "clean the data: replace or drop NaN before the model"
+        entry = infinite_input(self._snapshots[-1].layers)
+        if entry is not None:
+            return (
+                f"the model's input holds infinite values ({entry.input_infinite} seen at layer {entry.layer}): ∞ − ∞ "
+                "and 0·∞ are NaN",
+                "clean the data: replace or drop infinite values before the model",
+            )
         return "not known: the first NaN in the order of the forward pass appears here", (
             "look for a division by 0, a logarithm of a negative number or an overflow just before this site"
         )

@@ -48,6 +48,10 @@ def _rms(a: float | None, b: float | None, weight_a: float, weight_b: float) -> 
     return None if squares is None else math.sqrt(squares)
 
 
+def _sum(a: int | None, b: int | None) -> int | None:
+    return b if a is None else a if b is None else a + b
+
+
 def _site(a: SiteVitals | None, b: SiteVitals) -> SiteVitals:
     if a is None or a.units != b.units:
         return b
@@ -70,6 +74,8 @@ def _site(a: SiteVitals | None, b: SiteVitals) -> SiteVitals:
         gradient_rms=_rms(a.gradient_rms, b.gradient_rms, n, m),
         gradient_abs=gradient,
         moved=moved,
+        infinite=b.infinite if a.infinite is None else a.infinite if b.infinite is None else a.infinite + b.infinite,
+        inputs=_sum(a.inputs, b.inputs),
     )
 
 
@@ -86,4 +92,5 @@ def _layer(a: LayerVitals | None, b: LayerVitals) -> LayerVitals:
         update_ratio=max(ratios) if ratios else None,
         input_mean=_mean(a.input_mean, b.input_mean, 1.0, 1.0),
         input_rms=_rms(a.input_rms, b.input_rms, 1.0, 1.0),
+        input_infinite=_sum(a.input_infinite, b.input_infinite),
     )

@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import RectifierTypeError, RectifierValueError
-from .records import Finding, Record
+from .records import Finding, LayerVitals, Record, SiteVitals
 
-__all__ = ["NOTHING_BELOW", "chosen", "units_of"]
+__all__ = ["NOTHING_BELOW", "Wanted", "chosen", "units_of", "wanted_of"]
 
 #: Rectifiers that are exactly 0 on the whole of z ≤ 0.
 NOTHING_BELOW = frozenset({"relu", "relu6", "squared_relu"})
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an act is asked to do. ``record`` tells the two ways of asking apart.
+
+    Of a record the places that cannot be acted on are left as they are, and its weights must be those of the model;
+    findings alone were picked one by one, so that each is acted on or refused, and only a probe can show that they
+    are still true.
+    """
+
+    units: Mapping[str, tuple[int, ...]]
+    totals: Mapping[str, frozenset[int]]
+    """site → how many units its findings say it has."""
+    record: bool
+    vitals: Mapping[str, SiteVitals]
+    """site → what the record saw there last; empty without a record."""
+    layers: tuple[LayerVitals, ...] = ()
+
+
+def wanted_of(findings: Any, items: Iterable[Finding], verb: str) -> Wanted:
+    """The units of these findings, with what is needed to see whether they are still true."""
+    items = tuple(items)
+    totals: dict[str, frozenset[int]] = {}
+    for item in items:
+        totals[item.site] = totals.get(item.site, frozenset()) | {item.total}
+    snapshots = findings.snapshots if isinstance(findings, Record) else ()
+    vitals = {site.site: site for site in snapshots[-1].sites} if snapshots else {}
+    layers = snapshots[-1].layers if snapshots else ()
+    return Wanted(units_of(items, verb), totals, isinstance(findings, Record), vitals, layers)
 
 
 def chosen(findings: Any, verb: str, kinds: frozenset[str]) -> tuple[Finding, ...]:

@@ -128,7 +128,10 @@ def upper_bound(layer: FirstLayer, box: tuple[Floats, Floats] | None = None) -> 
     low, high = _ranges(layer, box)
     weight = layer.weight
     bias = np.zeros(weight.shape[0]) if layer.bias is None else layer.bias
-    ends = weight * low, weight * high
+    with np.errstate(invalid="ignore"):  # 0·∞
+        ends = weight * low, weight * high
+    if not all(np.isfinite(end).all() for end in ends):  # data that is infinite bounds nothing
+        return np.full(weight.shape[0], np.inf)
     top = np.maximum(*ends).sum(axis=1) + bias
     bottom = np.minimum(*ends).sum(axis=1) + bias
     magnitude = (np.abs(weight) * np.maximum(np.abs(low), np.abs(high))).sum(axis=1) + np.abs(bias)
@@ -179,6 +182,12 @@ def describe(layers: tuple[FirstLayer, ...], box: Box | None) -> str | None:
     """The box in words; None where no layer acts on the input."""
     if not layers:
         return None
+    # Batches of training are normalised by their own statistics, which an interval does not bound.
+    normalised = any(layer.normalisation is not None for layer in layers)
+    return f"{_box(layers, box)}{', with batch normalisation in evaluation mode' if normalised else ''}"
+
+
+def _box(layers: tuple[FirstLayer, ...], box: Box | None) -> str:
     if box is None:
         low, high = min(float(x.low.min()) for x in layers), max(float(x.high.max()) for x in layers)
         per = "channel" if layers[0].channels else "feature"

@@ -78,15 +78,15 @@ class SiteVitals:
     nan: Ints
     """Examples at which z was NaN."""
     sum_h: Floats
-    """Σ h over the examples that are not NaN."""
+    """Σ h over the examples at which h is finite."""
     sum_abs_h: Floats
-    """Σ |h| over the examples that are not NaN."""
+    """Σ |h| over the examples at which h is finite."""
     min_z: Floats
     """Smallest pre-activation seen."""
     max_z: Floats
     """Largest pre-activation seen."""
     rms_h: float
-    """Root mean square of h over all units and examples."""
+    """Root mean square of h over all units and examples, where it is finite."""
     gradient_rms: float | None = None
     """Root mean square of ∂loss/∂h over all units and examples; None where there was no loss."""
     gradient_abs: Floats | None = None
@@ -103,6 +103,10 @@ class SiteVitals:
     """γ of each unit where a batch normalisation stands between the layer and the site."""
     shift: Floats | None = None
     """β likewise."""
+    infinite: Ints | None = None
+    """Examples at which z was +∞ or −∞; None in a record from before they were counted."""
+    inputs: int | None = None
+    """Independent samples seen (rows of z along dimension 0); ``examples`` counts each of their positions."""
 
     @property
     def units(self) -> int:
@@ -136,11 +140,13 @@ class LayerVitals:
     first: bool = False
     """True where the layer acts on the model's input itself."""
     input_mean: float | None = None
-    """Mean of the layer's inputs."""
+    """Mean of the layer's inputs, infinities left out; NaN where one of them is."""
     input_rms: float | None = None
-    """Root mean square of the layer's inputs."""
+    """Root mean square of the layer's inputs, likewise."""
     values: float | None = None
     """Values of the layer's output a sample: units × positions."""
+    input_infinite: int | None = None
+    """Values of the layer's inputs that were +∞ or −∞; None in a record from before they were counted."""
 
 
 @dataclass(frozen=True)
@@ -262,7 +268,9 @@ class Receipt:
     parameters_before: int
     parameters_after: int
     undo: Callable[[], None] = field(repr=False, compare=False)
-    """Takes the act back, bit for bit (weights, biases, optimizer state)."""
+    """Takes the act back, bit for bit (weights, biases, optimizer state); refuses where they changed since."""
+    skipped: tuple[str, ...] = ()
+    """What the same call left as it was, and why, one line a place (on each of its receipts)."""
 
 
 def _plain(value: Any) -> Any:
@@ -310,6 +318,7 @@ def _snapshot(document: dict[str, Any]) -> Snapshot:
 
 
 def _site(document: dict[str, Any]) -> SiteVitals:
+    infinite = document.get("infinite")
     optional = ("gradient_abs", "bias", "weight_norm", "moved", "scale", "shift")
     return SiteVitals(
         **{
@@ -317,6 +326,7 @@ def _site(document: dict[str, Any]) -> SiteVitals:
             "parameters": {key: float(value) for key, value in document["parameters"].items()},
             "fired": np.array(document["fired"], dtype=np.int64),
             "nan": np.array(document["nan"], dtype=np.int64),
+            "infinite": None if infinite is None else np.array(infinite, dtype=np.int64),
             **{name: _floats(document[name]) for name in ("sum_h", "sum_abs_h", "min_z", "max_z")},
             "rms_h": float(document["rms_h"]),
             "gradient_rms": _number(document["gradient_rms"]),

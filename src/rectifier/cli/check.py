@@ -9,11 +9,12 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ..checkup import ObservationError
+from ..checkup import Interrupted, ObservationError
+from ..errors import RectifierError
 from .frame import Debug, Force, Html, Json, Outputs, Seed, guarded, note, set_seed
 from .limits import FailOn, Limits, MaxDormant, MaxRare, MaxSilent
 from .results import publish
-from .status import USAGE
+from .status import INTERRUPTED, USAGE
 
 __all__ = ["check"]
 
@@ -36,11 +37,13 @@ def check(
 ) -> None:
     """Examine a model: its silent and dead units, its scales.
 
+    A fault is a unit proved dead, a unit silent on all examples, a vanishing or exploding scale, or a NaN.
+
     TARGET is your own function. It needs no arguments and returns (model, batches) or (model, batches, loss): batches
     is an iterable of inputs, or of (inputs, targets) where loss(outputs, targets) is given. The model stays as it was.
 
-    Without limits, a fault makes the exit status 1; rare and always-open units are observations. With limits, only
-    what is beyond them does.
+    Without limits, any fault makes the exit status 1; rare, dormant and always-open units are observations. With
+    limits, only what is beyond them does.
 
     Example: rectifier check train.py:build --html check.html --max-silent 5% --fail-on vanishing,exploding
     """
@@ -57,19 +60,25 @@ def check(
     try:
         with redirect_stdout(sys.stderr):  # what the model prints is not the report
             record = examine(subject.model, subject.batches, subject.loss, name=target, seed=seed)
-    except ObservationError as error:
+    except (ObservationError, Interrupted) as error:
         _stopped(error, outputs, debug=debug)
     publish(record, outputs)
     raise typer.Exit(limits.status(record))
 
 
-def _stopped(error: ObservationError, outputs: Outputs, *, debug: bool) -> NoReturn:
-    """The user's code raised in the middle: publish what was seen until then."""
+def _stopped(error: ObservationError | Interrupted, outputs: Outputs, *, debug: bool) -> NoReturn:
+    """The look was cut short in the middle: publish what was seen until then."""
     from .target import told
 
+    interrupted = isinstance(error, Interrupted)
+    if interrupted and not error.record.snapshots:
+        raise KeyboardInterrupt  # nothing to publish
     publish(error.record, outputs)
     if debug:
         traceback.print_exception(error)
-    note(f"Error: check: {error.record.stopped}. The report holds what was seen until then.")
-    note(told(error.__cause__ or error))
-    raise typer.Exit(USAGE)
+    stopped = (error.record.stopped or "").rstrip(".")
+    note(f"{'' if interrupted else 'Error: '}check: {stopped}. The report holds what was seen until then.")
+    cause = error.__cause__ or error
+    if not isinstance(cause, (KeyboardInterrupt, RectifierError)):  # these are told by their message alone
+        note(told(cause))
+    raise typer.Exit(INTERRUPTED if interrupted else USAGE)

@@ -39,7 +39,7 @@ def demo(
     """Show what rectified units are about, on real digits.
 
     A network is trained on scikit-learn's handwritten digits, in four acts: gradients through twenty layers, units that
-    die and why, what brings them back, and what can be cut. It takes about a minute and ends with a page.
+    fall silent and why, what helps, and what can be cut. It takes about a minute and ends with a page.
 
     Example: rectifier demo --html story.html
     """
@@ -68,10 +68,11 @@ def _folded(text: str) -> str:
 @contextmanager
 def _bar() -> Iterator[Callable[[str, float], None]]:
     """A progress bar on standard error, as the callback that moves it."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+    from ..reporters import terminal
+
     columns = (TextColumn("{task.description:<18}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=terminal.console(stderr=True)) as bars:
         task = bars.add_task("Preparing", total=1.0)
         yield lambda act, share: bars.update(task, description=_ACTS[act], completed=share)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import importlib.util
 import random
@@ -23,11 +24,13 @@ __all__ = [
     "Json",
     "Outputs",
     "Seed",
+    "UNWRITTEN",
     "fail",
     "guarded",
     "note",
     "refuse_unwritable",
     "set_seed",
+    "unwritten",
 ]
 
 P = ParamSpec("P")
@@ -71,13 +74,17 @@ def guarded(verb: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(verb)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            told(*args, **kwargs)
+        except BrokenPipeError as error:  # the reader left; Typer would make it a 1, which is a verdict here
+            raise typer.Exit(BROKEN_PIPE) from error
+
+    def told(*args: P.args, **kwargs: P.kwargs) -> None:
         debug = bool(kwargs.get("debug", False))
         try:
             verb(*args, **kwargs)
-        except typer.Exit:
+        except (typer.Exit, BrokenPipeError):
             raise
-        except BrokenPipeError as error:  # the reader left; Typer would make it a 1, which is a verdict here
-            raise typer.Exit(BROKEN_PIPE) from error
         except KeyboardInterrupt as error:
             note("Interrupted.")
             raise typer.Exit(INTERRUPTED) from error
@@ -95,10 +102,24 @@ def guarded(verb: Callable[P, None]) -> Callable[P, None]:
             if extra is None:
                 _fault(error, debug)
             fail(f'{verb.__name__}: needs {error.name}, which is not installed. Run: pip install "rectifier[{extra}]"')
+        except OSError as error:
+            if error.errno not in UNWRITTEN:
+                _fault(error, debug)
+            fail(f"{verb.__name__}: {unwritten(error)}")
         except Exception as error:
             _fault(error, debug)
 
     return wrapped
+
+
+#: Errors of writing, whether to a file or to standard output: no space, no quota, too large, read-only.
+UNWRITTEN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+
+
+def unwritten(error: OSError) -> str:
+    """What to say where the output could not be written."""
+    where = f" to {str(error.filename)!r}" if error.filename else ""
+    return f"the output could not be written{where}: {error.strerror}. Make room, or write elsewhere."
 
 
 def _fault(error: Exception, debug: bool) -> NoReturn:

@@ -40,7 +40,8 @@ def report(
     outputs = Outputs("report", html=html, json=None, force=force)
     publish(read, outputs)
     if read.stopped is not None:
-        note(f"Error: report: the check-up was stopped: {read.stopped}. The record holds what was seen until then.")
+        stopped = read.stopped.rstrip(".")
+        note(f"Error: report: the check-up was stopped: {stopped}. The record holds what was seen until then.")
         raise typer.Exit(USAGE)
     raise typer.Exit(limits.status(read))
 

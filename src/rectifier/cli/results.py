@@ -15,11 +15,9 @@ def publish(record: Record, outputs: Outputs) -> None:
 
     The report goes to standard output; where ``--json -`` gives that to the record, it goes to standard error.
     """
-    from rich.console import Console
-
     from ..reporters import html, terminal
 
-    terminal.print_record(record, Console(stderr=outputs.json_to_stdout, highlight=False))
+    terminal.print_record(record, terminal.console(stderr=outputs.json_to_stdout))
     sys.stdout.flush()
     if outputs.json_to_stdout:
         print(record.to_json())

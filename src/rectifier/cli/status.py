@@ -17,13 +17,13 @@ HELP = """\b
 Exit status:
   0  nothing found, or nothing beyond the limits given
   1  findings beyond the limits given
-  2  usage, or your own code failed
+  2  usage, your own code failed, or the output could not be written
   3  a fault of rectifier's
 """
 
 PLAIN_HELP = """\b
 Exit status:
   0  done
-  2  usage
+  2  usage, or the output could not be written
   3  a fault of rectifier's
 """

@@ -52,6 +52,8 @@ def find(target: str) -> Callable[[], Any]:
         raise TargetError(
             f"check: `TARGET` must name a function; {target} is {_a(function)}. Write a function that returns {RESULT}."
         )
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise TargetError(_no_async(target))
     _refuse_arguments(function, target, name)
     return function  # type: ignore[no-any-return]
 
@@ -68,6 +70,9 @@ def call(function: Callable[[], Any], target: str) -> Subject:
         raise
     except BaseException as error:  # a SystemExit would otherwise pass for a verdict
         raise TargetError(f"check: {target} raised an error of its own.\n{told(error)}") from error
+    if inspect.iscoroutine(result):
+        result.close()  # else Python warns that it was never awaited
+        raise TargetError(_no_async(target))
     if not isinstance(result, (tuple, list)):
         raise _wrong_result(target, f"it returned {_a(result)}")
     if len(result) not in (2, 3):
@@ -81,10 +86,9 @@ def call(function: Callable[[], Any], target: str) -> Subject:
 
 
 def told(error: BaseException) -> str:
-    """The error with the user's own frames of its traceback: without ours and those of installed libraries."""
+    """The error with the user's own frames of its traceback, where it has any: not ours, not those of libraries."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _ours(frame.filename)]
-    own = [frame for frame in frames if not _installed(frame.filename)]
-    lines = traceback.format_list(own or frames)
+    lines = traceback.format_list([frame for frame in frames if not _installed(frame.filename)])
     heading = ["Traceback (your frames only; --debug prints all):\n"] if lines else []
     return "".join([*heading, *lines, *traceback.format_exception_only(error)]).rstrip()
 
@@ -191,6 +195,13 @@ def _refuse_arguments(function: Callable[..., Any], target: str, name: str) -> N
             f"check: `TARGET` must name a function that needs no arguments; {target} needs {', '.join(needed)}. "
             f"{cure}, or name a function that returns {name}({given})."
         )
+
+
+def _no_async(target: str) -> str:
+    return (
+        f"check: `TARGET` must name a plain function; {target} is asynchronous. "
+        "Name one that returns asyncio.run of it."
+    )
 
 
 def _wrong_result(target: str, what: str) -> TargetError:

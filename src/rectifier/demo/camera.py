@@ -1,4 +1,4 @@
-"""What act 2 sees after every step: who fires on any training image, and what closed who no longer does."""
+"""What act 2 sees after every update: who fires on any training image, and what closed who no longer does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 __all__ = ["Camera", "Death", "Push", "hidden_layers"]
 
 Bools = npt.NDArray[np.bool_]
-Push = Literal["its own step", "its inputs", "both together", "born silent"]
+Push = Literal["its own update", "its inputs", "both together", "born silent"]
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Death:
     site: str
     unit: int
     last_fired: int | None
-    """Steps done when it last fired on any training image; None where it never did."""
+    """Updates done when it last fired on any training image; None where it never did."""
     push: Push
-    """What closed it at the next step: recomputed with only its weights changed, and with only its inputs changed."""
+    """What closed it at the next update: recomputed with only its weights changed, and with only its inputs changed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,16 +39,15 @@ class _Picture:
 
 def hidden_layers(model: nn.Sequential) -> dict[str, nn.Linear]:
     """Name of the ReLU → the Linear before it."""
-    modules = list(model)
     return {
-        str(place + 1): layer
-        for place, layer in enumerate(modules[:-1])
-        if isinstance(layer, nn.Linear) and isinstance(modules[place + 1], nn.ReLU)
+        name: layer
+        for layer, (name, rectifier) in zip(model, list(model.named_children())[1:], strict=False)
+        if isinstance(layer, nn.Linear) and isinstance(rectifier, nn.ReLU)
     }
 
 
 class Camera:
-    """Call :meth:`shoot` before the first step and after every step."""
+    """Call :meth:`shoot` before the first update and after every one."""
 
     def __init__(self, model: nn.Sequential, x: torch.Tensor) -> None:
         self._layers = hidden_layers(model)
@@ -57,7 +56,7 @@ class Camera:
         self._pushes: dict[str, list[tuple[Bools, Bools]]] = {site: [] for site in self._layers}
         self._last: dict[str, _Picture] = {}
         self.first_layer: list[npt.NDArray[np.float32]] = []
-        """Weights and bias of each first-layer unit after every step, (units, inputs + 1)."""
+        """Weights and bias of each first-layer unit after every update, (units, inputs + 1)."""
 
     def shoot(self) -> None:
         """Look at the network as it is now, on all images."""
@@ -97,7 +96,7 @@ class Camera:
         open_by_own, open_by_inputs = (bool(fires[unit]) for fires in self._pushes[site][last])
         push: Push = "both together"
         if not open_by_own:
-            push = "its own step"
+            push = "its own update"
         elif not open_by_inputs:
             push = "its inputs"
         return Death(site, unit, last, push)

@@ -50,11 +50,11 @@ def lives(result: DeathResult) -> Figure:
     import plotly.graph_objects as go
 
     rows, names = [], []
-    for place, (site, fired) in enumerate(result.fired.items(), start=1):
+    for site, fired in result.fired.items():
         last = np.where(fired.any(axis=0), len(fired) - 1 - fired[::-1].argmax(axis=0), -1)
         for unit in np.argsort(last, kind="stable"):
             rows.append(fired[:, unit])
-            names.append(f"layer {place} (site {site}), unit {unit}")
+            names.append(f"{site}, unit {unit}")
     plot = go.Figure(
         go.Heatmap(
             z=np.array(rows, dtype=np.int8),
@@ -62,7 +62,7 @@ def lives(result: DeathResult) -> Figure:
             colorscale=[[0.0, _CLOSED], [0.5, _CLOSED], [0.5, _OPEN], [1.0, _OPEN]],
             zmin=0,
             zmax=1,
-            hovertemplate="%{customdata}, after step %{x}<extra></extra>",
+            hovertemplate="%{customdata}, after update %{x}<extra></extra>",
             colorbar={"tickvals": [0.25, 0.75], "ticktext": ["silent", "fires"]},
         )
     )
@@ -72,12 +72,12 @@ def lives(result: DeathResult) -> Figure:
     middles = [float(edge) - fired.shape[1] / 2 for edge, fired in zip(edges, result.fired.values(), strict=True)]
     plot.update_layout(
         height=520,
-        xaxis={"title": {"text": "steps done"}},
-        yaxis={"tickvals": middles, "ticktext": [f"layer {place}" for place in range(1, len(middles) + 1)]},
+        xaxis={"title": {"text": "updates done"}},
+        yaxis={"tickvals": middles, "ticktext": list(result.fired)},
     )
     return Figure(
         plot,
-        "One row a hidden unit, one column a step: does it fire on any training image? Within a layer the earliest "
+        "One row a hidden unit, one column an update: does it fire on any training image? Within a layer the earliest "
         "deaths are at the bottom.",
         f"Heat map: at the end {result.silent_units} of {result.hidden_units} units fire on no training image.",
     )
@@ -88,16 +88,16 @@ def deaths(result: DeathResult) -> Figure:
     import plotly.graph_objects as go
 
     plot = go.Figure()
-    for place, fired in enumerate(result.fired.values()):
+    for place, (site, fired) in enumerate(result.fired.items()):
         plot.add_scatter(
             x=list(range(len(fired))),
             y=(~fired).sum(axis=1).tolist(),
-            name=f"layer {place + 1} (of {fired.shape[1]})",
+            name=f"{site} (of {fired.shape[1]})",
             mode="lines",
             line={"dash": _DASHES[place], "width": 2, "shape": "hv"},
         )
     plot.update_layout(
-        xaxis={"title": {"text": "steps done"}},
+        xaxis={"title": {"text": "updates done"}},
         yaxis={"title": {"text": "silent units"}, "rangemode": "tozero"},
     )
     ends = ", ".join(f"{int((~fired[-1]).sum())} of {fired.shape[1]}" for fired in result.fired.values())
@@ -110,7 +110,7 @@ def deaths(result: DeathResult) -> Figure:
 
 
 def accuracy(result: DeathResult) -> Figure:
-    """Test accuracy by epoch, large step and small."""
+    """Test accuracy by epoch, large step size and small."""
     import plotly.graph_objects as go
 
     plot = go.Figure()
@@ -118,7 +118,7 @@ def accuracy(result: DeathResult) -> Figure:
         plot.add_scatter(
             x=list(range(len(curve))),
             y=[100 * value for value in curve],
-            name=f"step {step:g}",
+            name=f"step size {step:g}",
             mode="lines+markers",
             line={"dash": _DASHES[place], "width": 2},
             marker={"symbol": _SYMBOLS[place], "size": 6},
@@ -126,7 +126,7 @@ def accuracy(result: DeathResult) -> Figure:
     plot.update_layout(xaxis={"title": {"text": "epochs done"}}, yaxis={"title": {"text": "test accuracy (%)"}})
     return Figure(
         plot,
-        "The same network, the same batches: only the step differs.",
+        "The same network, the same batches: only the step size differs.",
         f"Test accuracy ends at {100 * result.accuracy[-1]:.1f} % and {100 * result.accuracy_small[-1]:.1f} %.",
         wide=False,
     )
@@ -148,17 +148,17 @@ def drift(chain: ChainRule) -> Figure:
     )
     plot.update_layout(
         height=280,
-        xaxis={"title": {"text": "step"}, "range": [0, steps[-1] + 1]},
+        xaxis={"title": {"text": "update"}, "range": [0, steps[-1] + 1]},
         yaxis={"title": {"text": "largest change of a weight"}, "type": "log"},
     )
-    told = "After the unit last fired only Adam's memory of earlier gradients moves it, less at every step."
+    told = "After the unit last fired only Adam's memory of earlier gradients moves it, less at every update."
     if chain.still_from is not None:
-        told += f" From step {chain.still_from + 1} on the change is exactly 0, which no logarithmic axis shows."
+        told += f" From update {chain.still_from + 1} on the change is exactly 0, which no logarithmic axis shows."
     return Figure(plot, told, told)
 
 
 def remedies(result: CureResult) -> Figure:
-    """Gain over doing nothing at the same step, with its standard error, one dot a remedy and step."""
+    """Gain over doing nothing at the same step size, with its standard error, one dot a remedy and step."""
     import plotly.graph_objects as go
 
     plot = go.Figure()
@@ -168,7 +168,7 @@ def remedies(result: CureResult) -> Figure:
             x=[100 * arm.gain for arm in arms],
             y=[index + (0.12 if place else -0.12) for index in range(len(arms))],
             error_x={"type": "data", "array": [200 * arm.gain_error for arm in arms], "thickness": 2},
-            name=f"step {step:g}",
+            name=f"step size {step:g}",
             mode="markers",
             marker={"symbol": _SYMBOLS[place], "size": 10},
         )
@@ -179,11 +179,13 @@ def remedies(result: CureResult) -> Figure:
         yaxis={"tickvals": list(range(len(names))), "ticktext": names, "autorange": "reversed"},
     )
     told = "; ".join(
-        f"{arm.remedy} at {arm.step:g}: {100 * arm.gain:+.1f}" for arm in result.arms if arm.remedy != "nothing"
+        f"{arm.remedy} at step size {arm.step:g}: {100 * arm.gain:+.1f}"
+        for arm in result.arms
+        if arm.remedy != "nothing"
     )
     return Figure(
         plot,
-        "Right of the line a remedy is better than doing nothing at the same step. Bars: twice the standard error "
+        "Right of the line a remedy is better than doing nothing at the same step size. Bars: twice the standard error "
         "each way.",
         f"Gain in points. {told}.",
     )

@@ -1,8 +1,8 @@
-"""Act 3, cure: remedies side by side on the same dying networks, at the same step and at a smaller one.
+"""Act 3, cure: remedies side by side on the same dying networks, at the same step size and at a smaller one.
 
-Each seed's network is trained with too large a step as in act 2. Then every remedy gets its own copy of that network
-(weights and optimizer's memory), the same batches and the same number of further steps, so remedies differ in nothing
-but themselves. A remedy is compared with doing nothing *at the same step*, seed by seed.
+Each seed's network is trained with too large a step size as in act 2. Then every remedy gets its own copy of that
+network (weights and optimizer's memory), the same batches and the same number of further updates, so remedies differ in
+nothing but themselves. A remedy is compared with doing nothing *at the same step size*, seed by seed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..checkup.records import Record
 from . import digits
 from .death import SMALL_STEP, STEP, STEPS, adam, copy_of, silent_units
 
-__all__ = ["REMEDIES", "SEEDS", "Arm", "CureResult", "Remedy", "Run", "run"]
+__all__ = ["REMEDIES", "SEEDS", "SWAPS", "Arm", "CureResult", "Remedy", "Run", "run"]
 
 SEEDS = 10
 Remedy = Literal["nothing", "recycle", "Leaky ReLU 0.01", "Leaky ReLU 0.1", "ELU", "He initialisation"]
@@ -37,7 +37,8 @@ REMEDIES: tuple[Remedy, ...] = (
 )
 """He initialisation is a fresh start: all that was learned is given up, and the further steps are all it has."""
 
-_SWAPS: dict[str, nn.Module] = {
+#: Remedies that put another rectifier in the place of the ReLU.
+SWAPS: dict[str, nn.Module] = {
     "Leaky ReLU 0.01": rt.LeakyReLU(0.01),
     "Leaky ReLU 0.1": rt.LeakyReLU(0.1),
     "ELU": rt.ELU(),
@@ -70,7 +71,7 @@ class Arm:
     output_change: float
     """Largest max |Δ output| at the moment of the remedy over the seeds."""
     gain: float
-    """Mean over the seeds of accuracy − accuracy of doing nothing at the same step."""
+    """Mean over the seeds of accuracy − accuracy of doing nothing at the same step size."""
     gain_error: float
     """Standard error of that mean."""
 
@@ -98,7 +99,7 @@ class CureResult:
     """Silent units of each seed's network when the remedies were given."""
     arms: tuple[Arm, ...]
     smaller_step_gain: float
-    """The remedy "smaller step" alone: mean of accuracy at the smaller step − at the same step, nothing else done."""
+    """The remedy "smaller step size" alone: mean of accuracy at the smaller − at the same step size."""
     smaller_step_error: float
 
     def at(self, step: float) -> tuple[Arm, ...]:
@@ -108,7 +109,7 @@ class CureResult:
         return next(arm for arm in self.at(step) if arm.remedy == remedy)
 
     def best(self, step: float) -> Arm:
-        """The remedy with the largest mean gain at this step, doing nothing aside."""
+        """The remedy with the largest mean gain at this step size, doing nothing aside."""
         return max((arm for arm in self.at(step) if arm.remedy != "nothing"), key=lambda arm: arm.gain)
 
 
@@ -204,8 +205,8 @@ def _give(
     if remedy == "recycle":
         receipts = rectifier.heal(patient, record, memory, how="recycle", probe=data.x_train, seed=seed)
         return memory, max((receipt.output_change or 0.0 for receipt in receipts), default=0.0)
-    if remedy in _SWAPS:
-        rectifier.heal(patient, record, memory, how="swap", with_=_SWAPS[remedy])
+    if remedy in SWAPS:
+        rectifier.heal(patient, record, memory, how="swap", with_=SWAPS[remedy])
     if remedy == "He initialisation":
         rt.init_(patient, generator=torch.Generator().manual_seed(seed))
         return adam(patient, step), None

@@ -1,7 +1,7 @@
-"""Act 4, cut: what is still dead is pruned. Same outputs, fewer numbers, fewer microseconds, all measured.
+"""Act 4, cut: what stays silent is pruned. Same outputs, fewer numbers, fewer microseconds, all measured.
 
-The network of act 2 is trained on with the smaller step and nothing else, so that it becomes as good as it can with the
-units it has left; the dead ones do not come back, and are cut.
+The network of act 2 is trained on with the smaller step size and nothing else, so that it becomes as good as it can
+with the units it has left; those that stay silent are cut.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class CutResult:
     """Act 4."""
 
     steps: int
-    """Further steps at the smaller step."""
+    """Further steps at the smaller step size."""
     hidden: tuple[int, ...]
     """Units of each hidden layer before."""
     silent_before: int
@@ -93,7 +93,7 @@ def run(
     rounds: int = 200,
     tick: Callable[[float], None] = lambda share: None,
 ) -> CutResult:
-    """Train the patient on with the smaller step, then cut what is still dead. The patient itself is left as it is."""
+    """Train the patient on with the smaller step size, then cut what is still silent. The patient stays as it is."""
     data = digits.load()
     model, memory = copy_of(patient.model, patient.optimizer, SMALL_STEP)
     digits.train(model, memory, stream, steps, lambda done: tick(0.5 * done / steps))

@@ -1,7 +1,7 @@
-"""Act 2, death: a network trained with too large a step loses units. Nothing is planted.
+"""Act 2, death: a network trained with too large a step size loses units. Nothing is planted.
 
-Whether a unit fires is asked of all training images before the first step and after every step, so each death has its
-step; what closed a unit is measured by recomputing z with only its own weights, then with only its inputs changed.
+Whether a unit fires is asked of all training images before the first update and after every one, so each death has its
+update; what closed a unit is measured by recomputing z with only its own weights, then with only its inputs changed.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ __all__ = [
     "silent_units",
 ]
 
-#: Adam's step here; its usual one is 0.001.
+#: Adam's step size here; its usual one is 0.001.
 STEP = 0.07
-#: A step that this network bears well.
+#: A step size that this network bears well.
 SMALL_STEP = 0.003
 #: Ten epochs of 21 batches.
 STEPS = 210
@@ -52,7 +52,7 @@ class DeathResult:
     """Act 2."""
 
     step: float
-    """Adam's step."""
+    """Adam's step size."""
     small_step: float
     steps: int
     hidden_units: int
@@ -66,7 +66,7 @@ class DeathResult:
     causes: Mapping[str, int]
     """Cause as the watch named it → silent units ("not seen by the watch": those that it did not call silent)."""
     first_push: float
-    """Largest fall of any first-layer z, over all training images, in the first step alone."""
+    """Largest fall of any first-layer z, over all training images, in the first update alone."""
     chain: ChainRule | None
     """The chain rule on one real unit; None where no first-layer unit died."""
     accuracy: tuple[float, ...]
@@ -74,7 +74,7 @@ class DeathResult:
     accuracy_small: tuple[float, ...]
     """The same with the smaller step: the same weights at the start, the same batches."""
     silent_small: int
-    """Units silent at the end with the smaller step."""
+    """Units silent at the end with the smaller step size."""
     watched: Record = field(repr=False)
     """What ``rectifier.watch`` saw during training."""
     checked: Record = field(repr=False)
@@ -119,7 +119,7 @@ def adam(model: nn.Module, step: float) -> torch.optim.Optimizer:
 def copy_of(
     model: nn.Sequential, optimizer: torch.optim.Optimizer, step: float
 ) -> tuple[nn.Sequential, torch.optim.Optimizer]:
-    """The network and the optimizer's memory of it, to go on with at another step; the originals stay as they are."""
+    """The network and the optimizer's memory of it, to go on with at another step size; the originals stay."""
     twin = copy.deepcopy(model)
     memory = adam(twin, step)
     state: dict[str, Any] = copy.deepcopy(optimizer.state_dict())
@@ -144,7 +144,7 @@ def silent_units(record: Record) -> dict[str, tuple[int, ...]]:
 def run(
     seed: int, *, step: float = STEP, steps: int = STEPS, tick: Callable[[float], None] = lambda share: None
 ) -> tuple[DeathResult, Patient]:
-    """Train one network with too large a step, watched; count its dead; train its twin with a small step."""
+    """Train one network with too large a step size, watched; count its dead; train its twin with a small step size."""
     data = digits.load()
     model = digits.mlp(seed)
     optimizer = adam(model, step)

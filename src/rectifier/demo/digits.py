@@ -7,9 +7,11 @@ Repository, doi:10.24432/C50P49), scaled to [0, 1], split once and for all into 
 from __future__ import annotations
 
 import contextlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +36,7 @@ __all__ = [
 BOX = (0.0, 1.0)
 #: Images of one step.
 BATCH = 64
-#: Steps of one epoch: 1,347 images in whole batches.
+#: Updates of one epoch: 1,347 images in whole batches.
 EPOCH = 21
 #: Inputs, three hidden layers, classes.
 WIDTHS = (64, 128, 128, 64, 10)
@@ -76,10 +78,11 @@ def mlp(seed: int) -> nn.Sequential:
     """64 → 128 → 128 → 64 → 10 with ReLU, PyTorch's own initialisation; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        layers: list[nn.Module] = []
-        for wide, narrow in zip(WIDTHS[:-2], WIDTHS[1:-1], strict=True):
-            layers += [nn.Linear(wide, narrow), nn.ReLU()]
-        return nn.Sequential(*layers, nn.Linear(*WIDTHS[-2:]))
+        layers: dict[str, nn.Module] = {}
+        for place, (wide, narrow) in enumerate(pairwise(WIDTHS[:-1]), start=1):
+            # The names that the check-up's sentences get: "silent at layer 1", "the weights of layer 1".
+            layers |= {str(place): nn.Linear(wide, narrow), f"layer {place}": nn.ReLU()}
+        return nn.Sequential(OrderedDict(layers, outputs=nn.Linear(*WIDTHS[-2:])))
 
 
 def batches(digits: Digits, generator: torch.Generator) -> Stream:

@@ -16,6 +16,7 @@ from .cure import CureResult
 from .cut import CutResult
 from .death import DeathResult
 from .depth import DepthResult
+from .findings import dated
 from .summary import delta, headline, paragraphs, points, share, which
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["render", "sections"]
 
-_PUSHES: tuple[Push, ...] = ("its own step", "its inputs", "both together", "born silent")
+_PUSHES: tuple[Push, ...] = ("its own update", "its inputs", "both together", "born silent")
 
 
 def render(result: DemoResult) -> str:
@@ -36,11 +37,11 @@ def render(result: DemoResult) -> str:
         sections(result),
         facts=(
             Fact(f"{death.silent_units} of {death.hidden_units}", "hidden units silent", "bad"),
-            Fact(share(death.accuracy[-1]), f"test accuracy with step {death.step:g}", "warn"),
-            Fact(share(death.accuracy_small[-1]), f"with step {death.small_step:g}", "good"),
+            Fact(share(death.accuracy[-1]), f"test accuracy with step size {death.step:g}", "warn"),
+            Fact(share(death.accuracy_small[-1]), f"with step size {death.small_step:g}", "good"),
             Fact(
                 points(best.gain, best.gain_error).removesuffix(" points"),
-                f"points of accuracy by the best remedy at the same step: {best.remedy}",
+                f"points of accuracy by the best remedy at the same step size: {best.remedy}",
             ),
             Fact(
                 f"{count(result.cut.parameters)} → {count(result.cut.silent_cut.parameters)}",
@@ -53,7 +54,6 @@ def render(result: DemoResult) -> str:
 
 def sections(result: DemoResult) -> tuple[Section, ...]:
     """One section an act, one on a single dead unit, and last the check-up's own findings."""
-    findings = html.sections(result.death.watched)[0]
     told = dict(paragraphs(result))
 
     def act(section: Section, title: str) -> Section:
@@ -65,7 +65,21 @@ def sections(result: DemoResult) -> tuple[Section, ...]:
         *([_chain(result.death.chain)] if result.death.chain else []),
         act(_cure(result.cure), "Cure"),
         act(_cut(result.cut), "Cut"),
-        dataclasses.replace(findings, title="What the check-up found while the network of act 2 trained"),
+        _found(result.death),
+    )
+
+
+def _found(death: DeathResult) -> Section:
+    return dataclasses.replace(
+        html.sections(dated(death.checked, death.watched))[0],
+        title="What the check-up found in the network of act 2",
+        paragraphs=(
+            f"rectifier.check after the last update: on all {count(death.examples)} training images, with proofs for "
+            "every image whose pixels lie in [0, 1]. Causes and dates are those that rectifier.watch saw during "
+            "training; its steps are updates.",
+            "The watch on its own names slightly other units: it judges the images of its last interval alone, and "
+            "proves for the range of each pixel that it met.",
+        ),
     )
 
 
@@ -111,29 +125,29 @@ def _depth(depth: DepthResult) -> Section:
 
 def _death(death: DeathResult) -> Section:
     rows = []
-    for place, (site, units) in enumerate(death.silent.items(), start=1):
+    for site, units in death.silent.items():
         total = death.fired[site].shape[1]
         pushes = [sum(d.site == site and d.push == push for d in death.deaths) for push in _PUSHES]
-        rows.append((str(place), site, f"{len(units)} of {total}", which(units, total), *map(str, pushes)))
+        rows.append((site, f"{len(units)} of {total}", which(units, total), *map(str, pushes)))
     return Section(
-        "2. Death: too large a step closes units",
+        "2. Death: too large a step size closes units",
         (
-            f"A network 64 → 128 → 128 → 64 → 10 with ReLU, trained with Adam at step {death.step:g} for "
-            f"{death.steps} steps. Nothing is planted. A unit that fires on no training image gives 0 for all of "
+            f"A network 64 → 128 → 128 → 64 → 10 with ReLU, trained with Adam at step size {death.step:g} for "
+            f"{death.steps} updates. Nothing is planted. A unit that fires on no training image gives 0 for all of "
             "them, and gets no gradient.",
-            f"One step of {death.step:g} moves every weight of a unit by as much. The pixels are never negative, so "
-            "where all weights move down the z of every image falls: in the first step alone by as much as "
-            f"{death.first_push:.1f}. A unit whose z falls below 0 for every image is closed, and nothing pushes it "
-            "back.",
+            f"One update with step size {death.step:g} moves every weight of a unit by as much. The pixels are never "
+            "negative, so where all weights move down the z of every image falls: in the first update alone by as "
+            f"much as {death.first_push:.1f}. A unit whose z falls below 0 for every image is closed, and nothing "
+            "pushes it back.",
         ),
         figures=(charts.lives(death), charts.deaths(death), charts.accuracy(death)),
         tables=(
             Table(
-                ("Layer", "Site", "Silent", "Which units", "Own step", "Inputs", "Both", "Born silent"),
+                ("Layer", "Silent", "Which units", "Own update", "Inputs", "Both", "Born silent"),
                 tuple(rows),
-                "What closed them, measured by recomputing z with only the unit's weights changed by the step (own "
-                "step), with only its inputs changed (inputs), or neither alone (both). Born silent: fired on no "
-                "training image even before training.",
+                "What closed them, measured by recomputing z with only the unit's weights changed by the update (own "
+                "update) and with only its inputs changed (inputs); where neither closes the unit, the two together do "
+                "(both). Born silent: fired on no training image even before training.",
             ),
         ),
         notes=(
@@ -146,13 +160,13 @@ def _death(death: DeathResult) -> Section:
 
 
 def _first_deaths(death: DeathResult) -> list[str]:
-    """How many fired for the last time before which step, the commonest first."""
+    """How many fired for the last time before which update, the commonest first."""
     steps: dict[int, int] = {}
     for each in death.deaths:
         if each.last_fired is not None:
             steps[each.last_fired] = steps.get(each.last_fired, 0) + 1
     commonest = sorted(steps.items(), key=lambda item: (-item[1], item[0]))[:5]
-    return [f"Step {step + 1} closed {many} units for good." for step, many in commonest]
+    return [f"Update {step + 1} closed {many} units for good." for step, many in commonest]
 
 
 def _chain(chain: ChainRule) -> Section:
@@ -168,10 +182,13 @@ def _chain(chain: ChainRule) -> Section:
         for row in chain.rows
     )
     still = (
-        f"none of its 65 numbers changed by a bit in the last {chain.still_steps} steps"
+        f"none of its 65 numbers changed by a bit in the last {chain.still_steps} updates"
         if chain.still_from is not None
-        else f"the last step still moved them by up to {number(chain.drift[-1])}"
+        else f"the last update still moved them by up to {number(chain.drift[-1])}"
     )
+    shut = chain.images - chain.open_images
+    closed = f"all {count(shut)}" if not chain.open_images else f"{count(shut)} of {count(chain.images)}"
+    fired = f"after update {chain.last_fired}" if chain.last_fired else "before training"
     parts = [
         (
             "What the loss asks",
@@ -179,7 +196,7 @@ def _chain(chain: ChainRule) -> Section:
         ),
         (
             "The factor 0",
-            f"z is at most {number(chain.largest_z)}; f'(z) is not 0 on {chain.open_images} images.",
+            f"z is at most {number(chain.largest_z)}; f'(z) is 0 on {closed} images.",
         ),
         (
             "The gradient 0",
@@ -188,8 +205,7 @@ def _chain(chain: ChainRule) -> Section:
         ),
         (
             "The weights",
-            f"It last fired after step {chain.last_fired}. Adam still moves it by its memory, which fades by 0.9 a "
-            f"step; {still}.",
+            f"It last fired {fired}. Adam still moves it by its memory, which fades by 0.9 an update; {still}.",
         ),
     ]
     if chain.living_unit is not None:
@@ -229,10 +245,10 @@ def _cure(cure: CureResult) -> Section:
         "3. Cure: remedies side by side",
         (
             f"{len(cure.seeds)} networks (seeds {cure.seeds[0]} to {cure.seeds[-1]}) were trained for "
-            f"{cure.steps_before} steps at {cure.step:g}, which left {min(cure.silent_before)} to "
+            f"{cure.steps_before} updates at step size {cure.step:g}, which left {min(cure.silent_before)} to "
             f"{max(cure.silent_before)} of {cure.hidden_units} hidden units silent. Then each remedy got a copy of "
-            f"each network, the same batches and {cure.steps_after} more steps.",
-            'The remedy "smaller step" alone is the row "nothing" at the smaller step: '
+            f"each network, the same batches and {cure.steps_after} more updates.",
+            'The remedy "smaller step size" alone is the row "nothing" at the smaller one: '
             f"{points(cure.smaller_step_gain, cure.smaller_step_error)} over going on as before.",
         ),
         figures=(charts.remedies(cure),),
@@ -240,7 +256,7 @@ def _cure(cure: CureResult) -> Section:
             Table(
                 (
                     "Remedy",
-                    "Step",
+                    "Step size",
                     "Test accuracy",
                     "Gain",
                     "Verdict",
@@ -248,8 +264,8 @@ def _cure(cure: CureResult) -> Section:
                     "Outputs changed at once",
                 ),
                 rows,
-                "Gain over doing nothing at the same step: mean ± standard error of the differences, seed by seed. "
-                "Outputs changed at once: largest |Δ| on the training images when the remedy was given. Silent: "
+                "Gain over doing nothing at the same step size: mean ± standard error of the differences, seed by "
+                "seed. Outputs changed at once: largest |Δ| on the training images when the remedy was given. Silent: "
                 "units without a living negative part.",
             ),
         ),
@@ -286,10 +302,12 @@ def _cut(cut: CutResult) -> Section:
             for name, c in (("proved dead cut", cut.proved), ("silent cut too", cut.silent_cut))
         ),
     )
+    changes = [change for c in (cut.proved, cut.silent_cut) for change in (c.change_train, c.change_test)]
+    rounding = " Sums of fewer terms round differently: no change is exactly 0 where they do." if any(changes) else ""
     return Section(
-        "4. Cut: what is still dead is pruned",
+        "4. Cut: what stays silent is pruned",
         (
-            f"The network of act 2 was trained for {cut.steps} more steps at the smaller step. Of its "
+            f"The network of act 2 was trained for {cut.steps} more updates at the smaller step size. Of its "
             f"{cut.silent_before} silent units {cut.returned} came back; {cut.silent} are silent now. Units proved "
             "dead for every image whose pixels lie in [0, 1] are cut unasked; those only seen silent are cut on "
             "the user's word.",
@@ -309,8 +327,7 @@ def _cut(cut: CutResult) -> Section:
                     (name, units, " → ".join(map(str, hidden)), count(numbers), train, test, share(accuracy))
                     for name, units, hidden, numbers, train, test, accuracy in stages
                 ),
-                f"max |Δ|: largest change of any output; the outputs reach {number(cut.largest_output)}. Sums of "
-                "fewer terms round differently, hence a change that is not exactly 0.",
+                f"max |Δ|: largest change of any output; the outputs reach {number(cut.largest_output)}.{rounding}",
             ),
             Table(
                 ("Images at once", "Before (µs)", "After (µs)", "Times as fast"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..reporters.words import count, number, percent
-from .cure import Arm, CureResult
+from .cure import SWAPS, Arm, CureResult
 from .cut import CutResult
 from .death import SMALL_STEP, DeathResult
 from .depth import DepthResult
@@ -69,13 +69,15 @@ def headline(result: DemoResult) -> str:
     """The answer in one sentence: what died, why, what helps."""
     death, cure = result.death, result.cure
     same, small = cure.best(cure.step), cure.best(cure.small_step)
-    helps = f"{same.remedy} helps at the same step" if same.sure else "no remedy surely helps at the same step"
+    helps = (
+        f"{same.remedy} helps at the same step size" if same.sure else "no remedy surely helps at the same step size"
+    )
     if small.sure:
         twice = same.sure and small.remedy == same.remedy
         helps += " and at a smaller one" if twice else f", {small.remedy} at a smaller one"
     return (
-        f"Too large a step silenced {death.silent_units} of {death.hidden_units} hidden units: their slope "
-        f"is 0, so no gradient moves them; {helps}; what stays dead can be cut."
+        f"Too large a step size silenced {death.silent_units} of {death.hidden_units} hidden units: their slope "
+        f"is 0, so no gradient moves them; {helps}; what stays silent can be cut."
     )
 
 
@@ -90,13 +92,13 @@ def _depth(depth: DepthResult) -> str:
 
 def _death(death: DeathResult) -> str:
     sites = ", ".join(
-        f"{len(units)} of {death.fired[site].shape[1]} in layer {place}{_named(units, death.fired[site].shape[1])}"
-        for place, (site, units) in enumerate(death.silent.items(), start=1)
+        f"{len(units)} of {death.fired[site].shape[1]} in {site}{_named(units, death.fired[site].shape[1])}"
+        for site, units in death.silent.items()
     )
     text = (
-        f"Trained with too large a step (Adam, {death.step:g}), {death.silent_units} of {death.hidden_units} hidden "
-        f"units ({share(death.share)}) fire on none of {count(death.examples)} training images: {sites}. "
-        f"{_why(death)} Test accuracy: {share(death.accuracy[-1])}; with step {death.small_step:g}, "
+        f"Trained with too large a step size (Adam, {death.step:g}), {death.silent_units} of {death.hidden_units} "
+        f"hidden units ({share(death.share)}) fire on none of {count(death.examples)} training images: {sites}. "
+        f"{_why(death)} Test accuracy: {share(death.accuracy[-1])}; with step size {death.small_step:g}, "
         f"{share(death.accuracy_small[-1])} and {death.silent_small} silent."
     )
     return text + (f" {_one_unit(death)}" if death.chain else "")
@@ -110,14 +112,14 @@ def _named(units: tuple[int, ...], total: int) -> str:
 def _why(death: DeathResult) -> str:
     """What closed them, and when."""
     parts = [
-        (death.pushed("its own step"), "by a step of their own weights"),
+        (death.pushed("its own update"), "by an update of their own weights"),
         (death.pushed("its inputs"), "by a change of their inputs"),
         (death.pushed("both together"), "by both together"),
         (death.pushed("born silent"), "never fired, even before training"),
     ]
     told = ", ".join(f"{many} {what}" for many, what in parts if many)
     half = death.median_death
-    when = "" if half is None else f"; half of them by step {half + 1} of {death.steps}"
+    when = "" if half is None else f"; half of them by update {half + 1} of {death.steps}"
     return f"They were pushed below 0 for every image ({told}{when})."
 
 
@@ -125,9 +127,9 @@ def _one_unit(death: DeathResult) -> str:
     chain = death.chain
     assert chain is not None
     still = (
-        f"its last {chain.still_steps} steps changed no bit of its weights"
+        f"its last {chain.still_steps} updates changed no bit of its weights"
         if chain.still_from is not None
-        else f"only Adam's fading memory still moves its weights ({number(chain.drift[-1])} in the last step)"
+        else f"only Adam's fading memory still moves its weights ({number(chain.drift[-1])} in the last update)"
     )
     closed = chain.images - chain.open_images
     return (
@@ -144,21 +146,31 @@ def _arm(arm: Arm) -> str:
 def _cure(cure: CureResult) -> str:
     same = cure.best(cure.step)
     if same.sure:
-        first = f"At the same step {_arm(same)} of test accuracy helps most (more than twice its standard error)."
+        first = f"At the same step size {_arm(same)} of test accuracy helps most (more than twice its standard error)."
     else:
-        first = f"At the same step no remedy gained more than twice its standard error; the best: {_arm(same)}."
+        first = f"At the same step size no remedy gained more than twice its standard error; the best: {_arm(same)}."
     lost = [arm for arm in cure.at(cure.step) if arm.gain < -2.0 * arm.gain_error]
-    losses = f" Worse than nothing: {', '.join(map(_arm, lost))}." if lost else ""
+    losses = f" Worse than nothing: {', '.join(_arm(arm) + _harm(arm, cure) for arm in lost)}." if lost else ""
     told = [cure.best(cure.small_step)]
     if told[0].remedy != "recycle":
         told.append(cure.of("recycle", cure.small_step))
     further = " and ".join(_arm(arm) + ("" if arm.sure else " (within twice its error)") for arm in told)
     change = max(cure.of("recycle", step).output_change for step in (cure.step, cure.small_step))
     return (
-        f"{len(cure.seeds)} such networks, {cure.steps_after} more steps each. {first}{losses} A smaller step "
+        f"{len(cure.seeds)} such networks, {cure.steps_after} more updates each. {first}{losses} A smaller step size "
         f"({cure.small_step:g}) alone: {points(cure.smaller_step_gain, cure.smaller_step_error)}; on top of it "
         f"{further}. Recycling changed the outputs by {_at_most(change)} at that moment."
     )
+
+
+def _harm(arm: Arm, cure: CureResult) -> str:
+    """Why a remedy harms, where the run has measured it."""
+    silent, before = (sum(many) / len(many) for many in (arm.silent, cure.silent_before))
+    if arm.remedy == "recycle" and silent > 0.5 * before:
+        return f" (at this step size the units die again: {silent:.0f} silent at the end, {before:.0f} before)"
+    if arm.remedy in SWAPS and arm.output_change > 0.0:
+        return f" (swapping it in moved the outputs by up to {count(round(arm.output_change))} at once)"
+    return ""
 
 
 def _at_most(change: float) -> str:
@@ -169,8 +181,8 @@ def _cut(cut: CutResult) -> str:
     last, proved = cut.silent_cut, cut.proved
     changed = max(last.change_train, last.change_test)
     text = (
-        f"After {cut.steps} more steps with {SMALL_STEP:g}, {cut.returned} of {cut.silent_before} silent units came "
-        f"back. {proved.units} are proved dead for every possible image; these and all silent ones cut: "
+        f"After {cut.steps} more updates with step size {SMALL_STEP:g}, {cut.returned} of {cut.silent_before} silent "
+        f"units came back. {proved.units} are proved dead for every possible image; these and all silent ones cut: "
         f"{count(cut.parameters)} → {count(last.parameters)} parameters, outputs changed by {_at_most(changed)} "
         f"(they reach {number(cut.largest_output)}), test accuracy {share(cut.accuracy)} → {share(last.accuracy)}."
     )

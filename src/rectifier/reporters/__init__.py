@@ -35,11 +35,9 @@ def report(
     >>> report(Record(model="MLP", source="check", snapshots=()))
     Nothing was observed, so nothing can be said about any unit.
     """
-    from rich.console import Console
-
     from .files import check_writable, write
     from .html import render
-    from .terminal import print_record
+    from .terminal import console, print_record
 
     if html is not None and json is not None and Path(html).resolve() == Path(json).resolve():
         raise RectifierValueError(
@@ -52,8 +50,7 @@ def report(
     texts = [(path, make) for path, make in ((html, render), (json, Record.to_json)) if path is not None]
     # Both texts exist before either file does.
     ready = [(path, make(found)) for path, make in texts]
-    console = Console(file=file, highlight=False)
-    print_record(found, console)
+    print_record(found, console(file))
     for path, text in ready:
         write(path, text, force=force)
 

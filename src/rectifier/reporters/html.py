@@ -8,7 +8,7 @@ import numpy as np
 
 from ..checkup.records import Finding, Record, SiteVitals
 from . import charts
-from .page import Card, Fact, Section, Table, Tone
+from .page import Card, Fact, Folded, Section, Table, Tone
 from .page import render as render_page
 from .words import TITLES, count, first_silence, number, ordered, percent, sentences, spot, units
 
@@ -106,7 +106,8 @@ def _findings(record: Record) -> Section:
 
 
 def _card(finding: Finding) -> Card:
-    parts = [("Units", _which(finding))] if finding.units else []
+    name = "Unit" if len(finding.units) == 1 else "Units"
+    parts = [(name, _which(finding))] if finding.units else []
     parts.append(("Evidence", finding.evidence))
     if finding.proof:
         parts.append(("Proof", finding.proof))
@@ -130,7 +131,10 @@ def _card(finding: Finding) -> Card:
 
 
 def _which(finding: Finding) -> str:
-    return units(finding.units, finding.total) if finding.units else "–"
+    if not finding.units:
+        return "–"
+    short, whole = (units(finding.units, finding.total, limit=limit) for limit in (24, None))
+    return whole if short == whole else Folded(short, whole)
 
 
 def _firing(record: Record) -> Section | None:

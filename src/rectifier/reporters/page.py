@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     from markupsafe import Markup
 
-__all__ = ["Card", "Fact", "Figure", "Section", "Table", "Tone", "plain", "render"]
+__all__ = ["Card", "Fact", "Figure", "Folded", "Section", "Table", "Tone", "plain", "render"]
 
 Tone = Literal["bad", "warn", "good", "plain"]
 
@@ -35,6 +35,21 @@ _PROSE = 36
 
 # A column is set flush right only when every cell of it is a number, a dash for "none", or empty.
 _NUMBER = re.compile(r"[-−+±~<>≤≥]?\s?[\d][\d\s.,]*(e[-+−]?\d+)?\s?(%|×|ms|µs|s)?(\s?±\s?[\d.,]+\s?%?)?|–|")
+
+
+class Folded(str):
+    """A text that the page shows short and, where the reader opens it, whole; for a card's part or a table's cell.
+
+    >>> Folded("1, 2, …", "1, 2, 5, 9").whole
+    '1, 2, 5, 9'
+    """
+
+    whole: str
+
+    def __new__(cls, short: str, whole: str) -> Folded:
+        folded = super().__new__(cls, short)
+        folded.whole = whole
+        return folded
 
 
 @dataclass(frozen=True)

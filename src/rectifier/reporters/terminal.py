@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from ..checkup.records import Finding, Record
 from .html import SITE_COLUMNS, site_rows
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["print_record", "summary"]
+__all__ = ["console", "print_record", "summary"]
 
 # SITE_COLUMNS in few letters: the table must fit 80 columns. The line below it says what they mean.
 _COLUMNS = ("Site", "Rectifier", "Units", "Examples", "Never", "Rare", "Always", "Median", "Gradient")
@@ -22,6 +22,17 @@ _LEGEND = (
 
 # A terminal is read from the bottom up: more findings than this hide the summary.
 MAX_FINDINGS = 30
+
+
+def console(file: IO[str] | None = None, *, stderr: bool = False) -> Console:
+    """A Rich console that leaves a broken pipe to its caller; Rich's own ends the process with status 1."""
+    from rich.console import Console
+
+    class Quiet(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # noqa: PLE0704 - called while the BrokenPipeError is handled
+
+    return Quiet(file=file, stderr=stderr, highlight=False)
 
 
 def print_record(record: Record, console: Console) -> None:
@@ -76,7 +87,8 @@ def _finding(finding: Finding) -> Table:
     grid.add_column(width=12, no_wrap=True)
     grid.add_column(overflow="fold")
     style = "bold red" if finding.fault else "bold yellow"
-    which = f", units {units(finding.units, finding.total)}" if finding.units else ""
+    told = units(finding.units, finding.total, more="all of them with --json or on the page")
+    which = f", {'unit' if len(finding.units) == 1 else 'units'} {told}" if finding.units else ""
     title = Text(TITLES[finding.kind], style=style)
     # The first row spans both columns by being a grid of its own.
     outer = Table.grid()

@@ -85,8 +85,10 @@ def bound(examples: int) -> str:
     return f"{math.ceil(round(share / step, 9)) * step:.2g} %".replace("1e+02", "100").replace("-", "−")
 
 
-def units(indices: Iterable[int], total: int = 0, *, limit: int = 24) -> str:
+def units(indices: Iterable[int], total: int = 0, *, limit: int | None = 24, more: str = "") -> str:
     """Unit numbers with runs joined, and how many they are of ``total``; at most ``limit`` runs.
+
+    more: where the others are to be found, told if there are any.
 
     >>> units([3, 7, 8, 9, 10, 11, 12], 64)
     '3, 7–12 (7 of 64)'
@@ -97,12 +99,13 @@ def units(indices: Iterable[int], total: int = 0, *, limit: int = 24) -> str:
         members = [unit for _, unit in run]
         joint = "–" if len(members) > 2 else ", "
         runs.append(str(members[0]) if len(members) == 1 else f"{members[0]}{joint}{members[-1]}")
-    text = ", ".join(runs[:limit]) + (", …" if len(runs) > limit else "")
+    cut = limit is not None and len(runs) > limit
+    text = ", ".join(runs[:limit]) + (", …" if cut else "")
     if not total:
         return text
     if len(numbers) == total:
         return f"all {count(total)}"
-    return f"{text} ({count(len(numbers))} of {count(total)})"
+    return f"{text} ({count(len(numbers))} of {count(total)}{f'; {more}' if cut and more else ''})"
 
 
 def spot(name: str, kind: str = "") -> str:
@@ -181,9 +184,13 @@ def _never_firing(record: Record, total: int) -> str:
     where = _where(record, dead | silent)
     verb = "is" if len(dead | silent) == 1 else "are"
     if not silent:
+        # A proof that holds in evaluation mode alone says nothing of training.
+        alone = any("evaluation mode" in (finding.proof or "") for finding in record.of("dead"))
+        they, output, learn = ("it", "outputs", "learns") if len(dead) == 1 else ("they", "output", "learn")
+        then = ", in evaluation mode" if alone else f" and {learn} nothing"
         return (
             f"{count(len(dead))} of {count(total)} units {verb} proved dead{where}: "
-            "for every input of the stated box they output the same value and learn nothing."
+            f"for every input of the stated box {they} {output} the same value{then}."
         )
     seen = _seen(record)
     if not dead:

@@ -11,6 +11,7 @@ import numpy as np
 from .._family import Kink, Parameter, Row
 from .._functions import FUNCTIONS
 from .._gain import gain
+from ..errors import RectifierValueError
 from .curves import Curve, Drawn, span, trace, view
 
 __all__ = ["card", "convention", "gain_text", "parameter_text"]
@@ -154,6 +155,8 @@ def parameter_text(parameter: Parameter, value: float) -> str:
 def gain_text(drawn: Drawn) -> str:
     """The gain at the parameters drawn, and what it is for."""
     of_value = {p.name: drawn.parameters[p.name] for p in drawn.row.parameters if p.of == "value"}
-    with np.errstate(all="ignore"):  # an extreme parameter may overflow: its gain is then 0 or infinite
+    try:
         value = gain(drawn.row.name, **of_value)
+    except RectifierValueError:  # an extreme parameter, which the gain refuses and the graphs do not
+        return "beyond what float64 can hold at these parameters"
     return f"{value:.4g} (keeps the scale of activations at initialisation)"

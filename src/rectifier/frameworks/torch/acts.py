@@ -15,11 +15,22 @@ from torch import nn
 
 from ..._family import family
 from ..._gain import gain
-from ...checkup.plan import NOTHING_BELOW
+from ...checkup.plan import NOTHING_BELOW, Wanted
 from ...errors import RectifierTypeError, RectifierValueError
-from .graph import Consumer, Graph, Place
+from .graph import Consumer, Place
 from .sites import identify
-from .surgery import Edit, Edits, Look, count_parameters, look, optimizer_edits, output_change
+from .surgery import (
+    Edit,
+    Edits,
+    Look,
+    count_parameters,
+    look,
+    optimizer_edits,
+    output_change,
+    refuse_undo,
+    unchanged,
+)
+from .targets import Target, targets_of
 
 __all__ = ["Act", "prune", "recycle", "swap"]
 
@@ -44,40 +55,39 @@ class Act:
 
 def recycle(
     model: nn.Module,
-    wanted: Mapping[str, Units],
+    wanted: Wanted,
     *,
     optimizer: torch.optim.Optimizer | None,
     probe: Any,
     seed: int | None,
     force: bool,
-) -> list[Act]:
+) -> tuple[list[Act], tuple[str, ...]]:
     """New incoming weights (normal, deviation gain/√fan-in), bias 0, outgoing weights 0, optimizer state anew."""
-    graph = Graph(model, "heal")
-    places = [graph.place(site) for site in wanted]
-    for place in places:
-        _check_units(place, wanted[place.site], "heal")
-    seen = look(model, probe, places, "heal") if probe is not None else None
-    if not force:
-        _refuse_live(places, wanted, seen)
     generator = torch.Generator()
     if seed is None:
         generator.seed()
     else:
         generator.manual_seed(seed)
     # All is planned, and so refused where it must be, before the first weight is written.
-    plans = [_plan(place, wanted[place.site], seen, optimizer, generator) for place in places]
+    plans: dict[str, tuple[Edits, str]] = {}
+
+    def plan(target: Target, seen: Look | None) -> None:
+        quiet = _quiet(target, wanted, seen)
+        plans[target.place.site] = _plan(target.place, target.units, seen, quiet, optimizer, generator)
+
+    targets, skipped = targets_of(model, wanted, "heal", probe=probe, alive=force, plan=plan)
     total = count_parameters(model)
     acts = []
-    for place, (edits, change) in zip(places, plans, strict=True):
+    for target in targets:
+        place, (edits, change) = target.place, plans[target.place.site]
         before = look(model, probe, [], "heal") if probe is not None else None
         edits.make()
-        units = tuple(int(unit) for unit in wanted[place.site])
         moved = None
         if before is not None:
-            after = _until_it_fires(model, place, units, edits, probe, generator)
+            after = _until_it_fires(model, place, target.units, edits, probe, generator)
             moved = output_change(before, after)
-        acts.append(Act(place.site, units, change, moved, total, total, edits.undo))
-    return acts
+        acts.append(Act(place.site, target.units, change, moved, total, total, partial(edits.undo, place.site)))
+    return acts, skipped
 
 
 #: Draws of a unit that stays silent on the probe, before it is left as it is.
@@ -92,7 +102,7 @@ def _until_it_fires(
     assert isinstance(drawn, torch.Tensor)
     after = look(model, probe, [], "heal")
     for _ in range(_DRAWS):
-        vitals = _fired(after, place.site)
+        vitals = after.site(place.site)
         silent = [row for row, unit in enumerate(units) if vitals is not None and vitals.fired[unit] == 0]
         if not silent:
             break
@@ -115,34 +125,23 @@ def _deviation(place: Place) -> float:
     return _gain(place) / math.sqrt(_tensor(place.layer.weight)[0].numel())
 
 
-def _check_units(place: Place, units: Units, verb: str) -> None:
-    if any(not 0 <= unit < place.units for unit in units):
-        raise RectifierValueError(
-            f"{verb}: `findings` must name units of this model; got units {list(units)} of {place.site!r}, which has "
-            f"{place.units}. Check the model as it is now."
-        )
-
-
-def _fired(seen: Look | None, site: str) -> Any:
-    sites = seen.snapshot.sites if seen is not None and seen.snapshot is not None else ()
-    return next((other for other in sites if other.site == site), None)
-
-
-def _refuse_live(places: Sequence[Place], wanted: Mapping[str, Units], seen: Look | None) -> None:
-    for place in places:
-        vitals = _fired(seen, place.site)
-        live = [unit for unit in wanted[place.site] if vitals is not None and vitals.fired[unit] > 0]
-        if live:
-            raise RectifierValueError(
-                f"heal: `findings` must name units that do not fire; got units {live} of {place.site!r}, which fire "
-                "on the probe. Leave them out, or pass force=True."
-            )
+def _quiet(target: Target, wanted: Wanted, seen: Look | None) -> str | None:
+    """On what these units were measured to give 0, the probe before the record; None where they do not."""
+    place = target.place
+    if place.rectifier not in NOTHING_BELOW:
+        return None
+    where, vitals = "on the probe", None if seen is None else seen.site(place.site)
+    if vitals is None and seen is None:
+        where, vitals = "on what the record saw", wanted.vitals.get(place.site)
+    silent = vitals is not None and not any(vitals.fired[unit] for unit in target.units)
+    return where if silent else None
 
 
 def _plan(
     place: Place,
     units: Units,
     seen: Look | None,
+    quiet: str | None,
     optimizer: torch.optim.Optimizer | None,
     generator: torch.Generator,
 ) -> tuple[Edits, str]:
@@ -158,14 +157,15 @@ def _plan(
         edits += [Edit(value, 0, index, start) for value, start in values if isinstance(value, torch.Tensor)]
     told = []
     for consumer in place.consumers:
-        more, line = _outgoing(place, consumer, index, seen)
+        more, line = _outgoing(place, consumer, index, seen, quiet)
         edits += more
         told.append(line)
     state = [edit for main in edits for edit in optimizer_edits(optimizer, main)]
     with_state = f"; {len(state)} slices of optimizer state reset" if optimizer is not None else ""
-    norm = f", {place.norm_name} reset for them" if place.norm_name else ""
+    norm = f", layer {place.norm_name} reset for them" if place.norm_name else ""
     change = (
-        f"{len(units)} units of {place.layer_name} drawn anew (normal, deviation {_deviation(place):.4g}), "
+        f"{len(units)} unit{'s' if len(units) != 1 else ''} of layer {place.layer_name} drawn anew "
+        f"(normal, deviation {_deviation(place):.4g}), "
         f"bias 0{norm}; {'; '.join(told)}{with_state}"
     )
     return Edits([*edits, *state]), change
@@ -186,17 +186,15 @@ def _gain(place: Place) -> float:
     return gain(place.rectifier, **numbers)
 
 
-def _outgoing(place: Place, consumer: Consumer, index: torch.Tensor, seen: Look | None) -> tuple[list[Edit], str]:
+def _outgoing(
+    place: Place, consumer: Consumer, index: torch.Tensor, seen: Look | None, quiet: str | None
+) -> tuple[list[Edit], str]:
     """Zero what reads the units; what they gave on average goes into the bias."""
     weight = _tensor(consumer.module.weight)
     columns = consumer.columns(index, place.units)
     zero = Edit(weight, 1, columns, 0.0)
-    vitals = _fired(seen, place.site)
-    quiet = place.rectifier in NOTHING_BELOW and (
-        vitals is None or not any(vitals.sum_abs_h[int(unit)] for unit in index)
-    )
-    if quiet:
-        return [zero], f"their weights in {consumer.name} set to 0, where they gave 0"
+    if quiet is not None:
+        return [zero], f"their weights in layer {consumer.name} set to 0 (they gave 0 {quiet})"
     if seen is None or consumer.name not in seen.means:
         raise RectifierValueError(
             f"heal: `probe` must be given where the output of a unit is not 0; got None for {place.site!r} "
@@ -205,38 +203,43 @@ def _outgoing(place: Place, consumer: Consumer, index: torch.Tensor, seen: Look 
     mean = seen.means[consumer.name][columns.to(weight.device)]
     read = weight.detach().to(torch.float64)[:, columns.to(weight.device)]
     given = read.reshape(read.shape[0], read.shape[1], -1).sum(dim=2) @ mean
+    if not bool(torch.isfinite(given).all()):
+        raise RectifierValueError(
+            f"heal: `probe` must give finite outputs where the next layer is to take them over; got NaN or infinities "
+            f"behind {place.site!r}. Leave such inputs out of it."
+        )
     bias = consumer.module.bias
     if not isinstance(bias, torch.Tensor):
         raise RectifierValueError(
             f"heal: `findings` must name units whose mean output the next layer can take over; got {place.site!r}, "
-            f"behind which {consumer.name} has no bias. Give it a bias, or leave these units out."
+            f"behind which layer {consumer.name} has no bias. Give it a bias, or leave these units out."
         )
     rows = torch.arange(bias.shape[0])
     compensated = Edit(bias, 0, rows, (bias.detach().to(torch.float64) + given).to(bias.dtype))
     size = float(given.abs().max())
     return [zero, compensated], (
-        f"their weights in {consumer.name} set to 0 and their mean on the probe (at most {size:.4g}) put into its bias"
+        f"their weights in layer {consumer.name} set to 0 and their mean on the probe (at most {size:.4g}) put into "
+        "its bias"
     )
 
 
 # Swap
 
 
-def swap(model: nn.Module, sites: Sequence[str], *, with_: str | nn.Module, probe: Any) -> list[Act]:
+def swap(model: nn.Module, wanted: Wanted, *, with_: str | nn.Module, probe: Any) -> tuple[list[Act], tuple[str, ...]]:
     """Another rectifier in place of the modules at these sites."""
     modules = dict(model.named_modules(remove_duplicate=False))
-    names = dict.fromkeys(site.partition("@")[0] for site in sites)
-    for name in names:
-        if "#" in name:
-            raise RectifierValueError(
-                f"heal: `findings` must name sites that are modules in order to swap them; got {name!r}, a call inside "
-                "forward. Replace it with a module such as torch.nn.ReLU() first, or change the code."
-            )
-        if name not in modules or identify(modules[name]) is None:
-            raise RectifierValueError(
-                f"heal: `findings` must name sites of this model; got {name!r}, which is no rectifier there. "
-                "Check the model as it is now."
-            )
+    names, refused = [], []
+    for name in dict.fromkeys(site.partition("@")[0] for site in wanted.units):
+        error = _no_module(name, modules)
+        if error is None:
+            names.append(name)
+        elif wanted.record:
+            refused.append(error)
+        else:
+            raise error
+    if not names:
+        raise refused[0]
     new = {name: _new_module(with_, model) for name in names}
     acts = []
     for name, module in new.items():
@@ -250,7 +253,21 @@ def swap(model: nn.Module, sites: Sequence[str], *, with_: str | nn.Module, prob
         own = "; its parameters are new: add them to the optimizer" if after != before else ""
         change = f"{type(old).__name__} replaced by {module!r} at {len(places)} place(s){own}"
         acts.append(Act(name, (), change, moved, before, after, partial(_put, places, old)))
-    return acts
+    return acts, tuple(str(error).removeprefix("heal: ") for error in refused)
+
+
+def _no_module(name: str, modules: Mapping[str, nn.Module]) -> RectifierValueError | None:
+    if "#" in name:
+        return RectifierValueError(
+            f"heal: `findings` must name sites that are modules in order to swap them; got {name!r}, a call inside "
+            "forward. Replace it with a module such as torch.nn.ReLU() first, or change the code."
+        )
+    if name not in modules or identify(modules[name]) is None:
+        return RectifierValueError(
+            f"heal: `findings` must name sites of this model; got {name!r}, which is no rectifier there. "
+            "Check the model as it is now."
+        )
+    return None
 
 
 def _put(places: Sequence[tuple[nn.Module, str]], module: nn.Module) -> None:
@@ -280,19 +297,15 @@ def _new_module(with_: str | nn.Module, model: nn.Module) -> nn.Module:
 # Prune
 
 
-def prune(model: nn.Module, wanted: Mapping[str, Units], *, probe: Any) -> Act:
+def prune(model: nn.Module, wanted: Wanted, *, probe: Any) -> tuple[Act, tuple[str, ...]]:
     """Cut units out of chains of linear layers: smaller parameters in the same modules."""
-    graph = Graph(model, "prune")
-    places = [graph.place(site) for site in wanted]
-    for place in places:
-        _check_units(place, wanted[place.site], "prune")
-        _check_chain(place)
+    targets, skipped = targets_of(model, wanted, "prune", probe=probe, alive=False, fits=_check_chain)
     before = look(model, probe, [], "prune") if probe is not None else None
     parameters = count_parameters(model)
     undone: list[Callable[[], None]] = []
     told, cut = [], []
-    for place in places:
-        units = list(wanted[place.site])
+    for target in targets:
+        place, units = target.place, list(target.units)
         kept = [unit for unit in range(place.units) if unit not in set(units)]
         spare = ""
         if not kept:  # a layer without units is no layer: one stays
@@ -301,17 +314,27 @@ def prune(model: nn.Module, wanted: Mapping[str, Units], *, probe: Any) -> Act:
         size = place.units
         undone += _cut(place, kept)
         cut += units
-        told.append(f"{place.layer_name} {size} → {len(kept)} units{spare}")
+        told.append(f"layer {place.layer_name}: {size} → {len(kept)} units{spare}")
     moved = None if before is None else output_change(before, look(model, probe, [], "prune"))
+    sites = ", ".join(target.place.site for target in targets)
+    left = [
+        (module, name, parameter, parameter.detach().clone())
+        for target in targets
+        for module in (target.place.layer, *(consumer.module for consumer in target.place.consumers))
+        for name, parameter in module._parameters.items()
+        if parameter is not None
+    ]
 
     def undo() -> None:
+        if undone and any(m._parameters[name] is not p or not unchanged(p.detach(), was) for m, name, p, was in left):
+            raise refuse_undo(sites, "parameters")
         for step in reversed(undone):
             step()
         undone.clear()
 
     change = f"{'; '.join(told)}. Parameters are new objects: make a new optimizer" if told else "nothing to cut"
     after = count_parameters(model)
-    return Act(", ".join(wanted), tuple(cut), change, moved, parameters, after, undo)
+    return Act(sites, tuple(cut), change, moved, parameters, after, undo), skipped
 
 
 def _check_chain(place: Place) -> None:

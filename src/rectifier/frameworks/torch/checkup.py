@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
 from ...errors import RectifierTypeError, RectifierValueError
-from .calm import undisturbed
+from .calm import plain_value, undisturbed
 from .observe import Observer
 from .provenance import is_opaque
 
@@ -70,7 +70,10 @@ def run(observer: Observer, inputs: Any, targets: Any, loss: Callable[[Any, Any]
     """One batch through the observed model; with a loss, its value, and gradients that leave ``.grad`` alone."""
     args, kwargs = arguments(inputs, "check: `batches` must yield inputs that are tensors, or a tuple or dict of them")
     if loss is None:
-        with torch.no_grad():
+        # Tensors of inference mode do not count their changes. Inputs are copied: a model may change them in place.
+        with torch.inference_mode(False), torch.no_grad():
+            args = tuple(_copied(value) for value in args)
+            kwargs = {key: _copied(value) for key, value in kwargs.items()}
             observer.model(*args, **kwargs)
         return None
     with torch.inference_mode(False), torch.enable_grad():
@@ -90,7 +93,8 @@ def run(observer: Observer, inputs: Any, targets: Any, loss: Callable[[Any, Any]
                 f"check: `loss` must return a scalar tensor that depends on the outputs; got {got}. "
                 "Return for instance torch.nn.functional.cross_entropy(outputs, targets)."
             )
-        weights = {name: observer.names[name].weight for name in observer.layers}
+        # What is computed anew at each reading is not the tensor that the loss was computed from.
+        weights = {name: plain_value(observer.names[name], "weight") for name in observer.layers}
         asked = {
             name: weight
             for name, weight in weights.items()
@@ -113,9 +117,13 @@ def arguments(inputs: Any, rule: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
     raise RectifierTypeError(f"{rule}; got {type(inputs).__name__}. Convert arrays with torch.as_tensor.")
 
 
+def _copied(value: Any) -> Any:
+    return value.clone() if isinstance(value, torch.Tensor) else value
+
+
 def _followed(value: Any, leaves: list[torch.Tensor]) -> Any:
     if not isinstance(value, torch.Tensor) or not (value.is_floating_point() or value.is_complex()):
-        return value
+        return _copied(value)
     leaf = value.detach().clone().requires_grad_(True)
     leaves.append(leaf)
     return leaf.clone()

@@ -113,6 +113,9 @@ class Graph:
     def place(self, site: str) -> Place:
         """What stands before and behind a site. Raises RectifierValueError where it cannot be followed."""
         if site not in self._sites:
+            kept = self._kept_whole(site)
+            if kept is not None:
+                raise self._refuse(site, f"it is inside {kept}, which torch.fx keeps whole")
             raise RectifierValueError(
                 f"{self.verb}: `findings` must name sites of this model; got {site!r}. Its sites are "
                 f"{', '.join(self._sites) or 'none'}."
@@ -138,6 +141,14 @@ class Graph:
         for name, module in ((place.layer_name, layer), *((c.name, c.module) for c in place.consumers)):
             self._own(site, name, module)
         return place
+
+    def _kept_whole(self, site: str) -> str | None:
+        """The module of PyTorch's own, such as a TransformerEncoderLayer, whose inside the graph does not show."""
+        for node in self._graph.nodes:
+            inside = node.op == "call_module" and site.startswith(f"{node.target}.")
+            if inside and identify(self._module(node)) is None:
+                return f"{node.target}, a {type(self._module(node)).__name__}"
+        return None
 
     def _refuse(self, site: str, why: str) -> RectifierValueError:
         return RectifierValueError(

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import ParametrizationList
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
@@ -21,15 +21,17 @@ from .provenance import (
     FOREIGN_CALLS,
     Origin,
     Origins,
+    computes_plainly,
     has_weights,
     is_activation_like,
     is_norm,
     is_opaque,
-    is_pool,
+    name_of,
     unit_axis,
 )
 from .reading import Reader
 from .sites import identify, identify_call
+from .spellings import spelled
 from .tally import LayerTally, SiteTally
 
 __all__ = ["Observer"]
@@ -108,6 +110,10 @@ class Observer:
             if reason == "compiled":
                 self._hook(name, module, self._enter_opaque, self._leave_opaque)
             return
+        if isinstance(module, ParametrizationList):
+            # What makes a weight is no part of the network, whatever functions it calls.
+            self._hook(name, module, self._enter_hidden, self._leave_hidden)
+            return
         self.names[name] = module
         if identify(module) is not None:
             self._activations[name] = type(module).__name__
@@ -185,6 +191,12 @@ class Observer:
         if self._mode is None:
             self._mode_on()
 
+    def _enter_hidden(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
+        self._hidden += 1
+
+    def _leave_hidden(self, name: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        self._hidden = max(0, self._hidden - 1)
+
     # One module, one call
 
     def _enter(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
@@ -212,11 +224,7 @@ class Observer:
         elif has_weights(module):
             self._layer(name, module, x, output)
         elif is_norm(module):
-            past = self.origins[x]
-            self.origins[output] = Origin(layer=None if past.norm else past.layer, norm=name, on_input=past.on_input)
-        elif is_pool(module):
-            past = self.origins[x]
-            self.origins[output] = replace(past, input=False)
+            self._norm(name, module, x, output)
         elif self._is_unknown(module, x, output):
             kind = type(module).__name__
             self._note(f"{name} ({kind}): maps each value and is not known; its gates were not observed")
@@ -225,17 +233,23 @@ class Observer:
         if type(module).__module__.startswith(("torch.", "rectifier.")) or module is self.model:
             return False
         leaf = next(module.children(), None) is None and next(module.parameters(), None) is None
-        silent = self.origins[output] == Origin() and output is not x
+        origin = self.origins[output]
+        silent = origin.site is None and origin.layer is None and origin.norm is None and not origin.input
+        silent = silent and output is not x
         return leaf and silent and output.shape == x.shape and x.is_floating_point()
 
     def _call(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         found = None if self._hidden else identify_call(func, args, kwargs)
         z = args[0] if args else kwargs.get("input", kwargs.get("x"))
         if found is None or not isinstance(z, torch.Tensor):
-            result = func(*args, **kwargs)
-            self._foreign(func)
-            self.origins.follow(func, args, result)
-            return result
+            name = name_of(func)
+            other = False if self._hidden else spelled(func, name, args, kwargs, self.origins)
+            if not isinstance(other, tuple):
+                if other:
+                    self._spelled(name)
+                self._foreign(name)
+                return self.origins.call(func, args, kwargs)
+            found, z = other[:2], other[2]
         inside = self._stack[-1][0] if self._stack else ""
         label = f"{inside}.{found[0]}" if inside else found[0]
         site = self._open(self._nth(label, always=True), found[0], found[1], z)
@@ -248,8 +262,12 @@ class Observer:
             self._close(site, result)
         return result
 
-    def _foreign(self, func: Any) -> None:
-        name = getattr(func, "__name__", "")
+    def _spelled(self, name: str) -> None:
+        inside, module = self._stack[-1][:2] if self._stack else ("", self.model)
+        where = inside or type(module).__name__
+        self._note(f"{where}: calls {name}, which may be a rectifier by another name; its gates were not observed")
+
+    def _foreign(self, name: str) -> None:
         if name not in FOREIGN_CALLS or self._hidden:
             return
         inside, module = self._stack[-1][:2] if self._stack else ("", self.model)
@@ -270,8 +288,9 @@ class Observer:
         if z.numel() == 0:
             return None
         past = self.origins[z]
-        layer, norm = self.names.get(past.layer or ""), self.names.get(past.norm or "")
-        axis = unit_axis(z, layer if past.layer else None, norm if past.norm else None)
+        axis, guessed = unit_axis(z, past.axis)
+        if guessed:
+            self._note(f"the unit axis of {site} was guessed: axis {axis} of a {z.ndim}-D tensor")
         tally = self.sites.get(site)
         if tally is None:
             source = self.layers.get(past.layer) if past.layer else None
@@ -282,7 +301,9 @@ class Observer:
             self._note(f"{site}: its number of units changed from {tally.units} to {z.shape[axis]} between calls")
             return None
         tally.axis = axis
-        tally.on_input &= past.on_input and past.layer == tally.layer and past.norm == tally.norm
+        if (past.layer, past.norm) != (tally.layer, tally.norm):  # not the same each time: nothing holds for all
+            tally.layer = tally.norm = tally.upstream = None
+        tally.on_input &= past.on_input and past.layer is not None and past.layer == tally.layer
         seen = z.detach()
         tally.see_input(seen)
         if z.requires_grad and torch.is_grad_enabled():
@@ -294,13 +315,15 @@ class Observer:
         tally.see_output(h.detach())
         if h.requires_grad and torch.is_grad_enabled():
             h.register_hook(tally.see_gradient_of_output)  # type: ignore[no-untyped-call]
-        self.origins[h] = Origin(site=site)
+        self.origins[h] = Origin(site=site, axis=tally.axis - h.ndim)
 
     def _layer(self, name: str, module: nn.Module, x: torch.Tensor, z: torch.Tensor) -> None:
+        if not z.is_floating_point() or not x.is_floating_point():
+            return
         past = self.origins[x]
         tally = self.layers.get(name)
         if tally is None:
-            axis = unit_axis(z, module, None)
+            axis = self._axis_of(module)
             tally = LayerTally(name, z.shape[axis], past.input, past.site, z.device)
             self.layers[name] = tally
         tally.see(x.detach(), z.detach())
@@ -308,17 +331,36 @@ class Observer:
             self._range(name, module, x.detach())
         if z.requires_grad and torch.is_grad_enabled():
             z.register_hook(tally.see_gradient)  # type: ignore[no-untyped-call]
-        self.origins[z] = Origin(layer=name, on_input=past.input)
+        # A forward of another make, or a hook that put something else in place, is no longer W·x + b.
+        exact = computes_plainly(module) and self.origins[z].made
+        self.origins[z] = Origin(
+            layer=name if exact else None, on_input=exact and past.input, axis=self._axis_of(module)
+        )
+
+    def _norm(self, name: str, module: nn.Module, x: torch.Tensor, z: torch.Tensor) -> None:
+        past, seen = self.origins[x], self.origins[z]
+        if not (seen.made and computes_plainly(module)):
+            return
+        # Units of the layer and channels of the normalisation must be the same.
+        same = past.norm is None and past.axis == 1 - x.ndim
+        layer = past.layer if same else None
+        self.origins[z] = Origin(layer=layer, norm=name, on_input=layer is not None and past.on_input, axis=seen.axis)
+
+    @staticmethod
+    def _axis_of(module: nn.Module) -> int:
+        return -1 if isinstance(module, nn.Linear) else -1 - len(module.kernel_size)  # type: ignore[arg-type]
 
     def _range(self, name: str, module: nn.Module, x: torch.Tensor) -> None:
         if x.numel() == 0 or not x.is_floating_point():
             return
-        axis = unit_axis(x, module, None)
+        axis = x.ndim + self._axis_of(module)
         others = tuple(d for d in range(x.ndim) if d != axis)
-        nan = torch.isnan(x)
-        low, high = x.masked_fill(nan, torch.inf), x.masked_fill(nan, -torch.inf)
-        if others:
-            low, high = low.amin(dim=others), high.amax(dim=others)
+        low, high = (x.amin(dim=others), x.amax(dim=others)) if others else (x, x)
+        # NaN goes through to the ends, so on a CPU they tell; elsewhere asking would wait for the device.
+        if x.device.type != "cpu" or bool(torch.isnan(low).any()):
+            nan = torch.isnan(x)
+            low, high = x.masked_fill(nan, torch.inf), x.masked_fill(nan, -torch.inf)
+            low, high = (low.amin(dim=others), high.amax(dim=others)) if others else (low, high)
         if name in self.ranges:
             low, high = torch.minimum(low, self.ranges[name][0]), torch.maximum(high, self.ranges[name][1])
         self.ranges[name] = (low, high)

@@ -1,46 +1,82 @@
-"""Where a tensor came from: which layer made it, which site fed it, or the model's own input."""
+"""Where a tensor came from: which layer made it, which site fed it, or the model's own input.
+
+What is known is kept with the tensor's version: PyTorch counts every change in place, also through a view, so what was
+true of the values before such a change is not believed after it. Where the units lie (``axis``) is followed further
+than what the values are: through normalisations, residuals and other element-wise calls.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.pooling import (
     _AdaptiveAvgPoolNd,
     _AdaptiveMaxPoolNd,
     _AvgPoolNd,
     _MaxPoolNd,
 )
-from torch.utils.weak import WeakIdKeyDictionary
 
 __all__ = [
+    "FOREIGN_CALLS",
     "Origin",
     "Origins",
+    "computes_plainly",
     "has_weights",
     "is_activation_like",
     "is_norm",
     "is_opaque",
     "is_pool",
+    "name_of",
     "unit_axis",
 ]
 
-#: Calls that keep every value and its order: what was true of the input is true of the output.
-_SAME_ORDER = frozenset(
-    {"clone", "contiguous", "detach", "flatten", "reshape", "squeeze", "unflatten", "unsqueeze", "view"}
-)
-#: Calls that keep the shape as well (dropout only hides units for a moment).
-_SAME_SHAPE = frozenset(
-    {"alpha_dropout", "clone", "contiguous", "detach", "dropout", "dropout1d", "dropout2d", "dropout3d"}
-)
-#: Calls of pooling: channels stay what they were, positions do not.
-_POOLS = frozenset(
-    f"{start}{kind}_pool{n}d" for start in ("", "_", "adaptive_") for kind in ("max", "avg") for n in (1, 2, 3)
-)
+#: What a call does to the origin of its first argument, by the call's name without underscores.
+_CALLS: Mapping[str, str] = {
+    # every value and its order stay
+    **dict.fromkeys(("clone", "contiguous", "detach"), "same"),
+    **dict.fromkeys(("to", "float", "double", "half", "bfloat16", "cpu", "cuda", "type_as"), "cast"),
+    **dict.fromkeys(
+        ("flatten", "reshape", "squeeze", "unflatten", "unsqueeze", "view", "view_as", "reshape_as"), "reshape"
+    ),
+    # every value stays, in another order
+    **dict.fromkeys(("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t"), "move"),
+    # units are hidden for a moment, the rest is scaled
+    **dict.fromkeys(("dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout"), "dropout"),
+    # channels stay what they were, positions do not
+    **dict.fromkeys((f"{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3)), "pool"),
+    **dict.fromkeys((f"adaptive_{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3)), "pool"),
+    **dict.fromkeys(("linear", "conv1d", "conv2d", "conv3d"), "made"),
+    **dict.fromkeys((f"conv_transpose{n}d" for n in (1, 2, 3)), "made"),
+    **dict.fromkeys(("batch_norm", "instance_norm", "group_norm"), "norm"),
+    # values change, the shape does not: the axis stays
+    **dict.fromkeys(("layer_norm", "rms_norm", "local_response_norm", "normalize", "alpha_dropout"), "element"),
+    **dict.fromkeys(("feature_alpha_dropout", "add", "sub", "rsub", "mul", "multiply", "div", "divide"), "element"),
+    **dict.fromkeys(("subtract", "true_divide", "rdiv", "rtruediv", "neg", "pow", "rpow", "square"), "element"),
+    **dict.fromkeys(("abs", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "reciprocal", "sin", "cos"), "element"),
+    **dict.fromkeys(("tanh", "sigmoid", "erf", "sign", "round", "floor", "ceil", "nan_to_num"), "element"),
+    **dict.fromkeys(("clamp", "clip", "clamp_min", "clamp_max", "minimum", "maximum", "fmax", "fmin"), "element"),
+    **dict.fromkeys(("where", "lerp", "addcmul", "addcdiv", "masked_fill", "softmax", "log_softmax"), "element"),
+    **dict.fromkeys(("gelu", "silu", "mish", "hardswish", "hardsigmoid", "hardtanh", "softsign"), "element"),
+    **dict.fromkeys(("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "prelu", "softplus", "rrelu"), "element"),
+    # positions are cut or put together; where the units lie stays
+    **dict.fromkeys(("cat", "concat", "concatenate", "chunk", "split", "tensor_split", "narrow", "pad"), "pieces"),
+    **dict.fromkeys(("interpolate", "upsample", "flip", "roll", "getitem"), "pieces"),
+    **dict.fromkeys(("mean", "sum", "amax", "amin"), "reduce"),
+    **dict.fromkeys(("zeros", "zeros_like", "new_zeros"), "zeros"),
+    **dict.fromkeys(("gt", "ge", "lt", "le", "greater", "greater_equal", "less", "less_equal"), "compare"),
+}
+#: Calls that hand out memory which can then be changed without PyTorch counting it.
+_LEAKS = frozenset({"numpy", "data_ptr", "untyped_storage", "storage", "array", "dlpack"})
+_GATES = {"gt": "open", "ge": "open", "greater": "open", "greater_equal": "open"}
+_AXIS = {"linear": -1} | {f"conv{kind}{n}d": -1 - n for kind in ("", "_transpose") for n in (1, 2, 3)}
 _POOL_MODULES = (_MaxPoolNd, _AvgPoolNd, _AdaptiveMaxPoolNd, _AdaptiveAvgPoolNd)
 
 _NOT_ACTIVATIONS = frozenset({"MultiheadAttention", "Softmax", "Softmax2d", "LogSoftmax", "Softmin"})
@@ -65,42 +101,267 @@ class Origin:
     """True: that layer was called on the model's input."""
     input: bool = False
     """True: it holds the values of the model's one input tensor in their order."""
+    axis: int | None = None
+    """Axis of the units, counted from the end; it outlives changes of the values."""
+    made: bool = False
+    """True: just what a convolution, matrix product or batch normalisation of PyTorch's returned."""
+    zero: bool = False
+    """True: made of zeros."""
+    gate: Gate | None = None
+    """Set for a mask: what was compared with 0."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A mask made by comparing a tensor with 0; a change of that tensor in place makes it one of nothing."""
+
+    of: weakref.ref[torch.Tensor]
+    version: int | None
+    open: bool
+    """True for z > 0, False for z < 0."""
+
+    def is_of(self, z: Any) -> bool:
+        return isinstance(z, torch.Tensor) and self.of() is z and self.version == version_of(z)
+
+
+_UNKNOWN = Origin()
+
+
+def version_of(tensor: torch.Tensor) -> int | None:
+    """How often its memory was changed in place; None for tensors of inference mode, which do not count."""
+    try:
+        return tensor._version
+    except RuntimeError:
+        return None
+
+
+def name_of(func: Any) -> str:
+    """The bare name of a call: ``add`` for ``Tensor.__iadd__``, ``relu`` for ``aten.relu.default``."""
+    name: str = getattr(func, "__name__", "")
+    name = name.strip("_").partition(".")[0]
+    return name[1:] if name in ("iadd", "isub", "imul") else name
 
 
 class Origins:
-    """Tensor (by identity, weakly) → :class:`Origin`."""
+    """Tensor → :class:`Origin`, for one forward pass."""
 
     def __init__(self) -> None:
-        self._of: Any = WeakIdKeyDictionary()
+        self._of: dict[int, tuple[weakref.ref[torch.Tensor], int | None, torch.Size, Origin]] = {}
+        self._leaked: set[int] = set()
 
     def __getitem__(self, tensor: torch.Tensor) -> Origin:
-        origin: Origin = self._of.get(tensor, Origin())
+        entry = self._of.get(id(tensor))
+        if entry is None or entry[0]() is not tensor or entry[2] != tensor.shape:
+            return _UNKNOWN
+        origin = entry[3]
+        if entry[1] is None or entry[1] != version_of(tensor):
+            return Origin(axis=origin.axis)
+        if self._leaked and tensor.untyped_storage().data_ptr() in self._leaked:
+            return Origin(axis=origin.axis)
         return origin
 
     def __setitem__(self, tensor: torch.Tensor, origin: Origin) -> None:
-        self._of[tensor] = origin
+        self._of[id(tensor)] = (weakref.ref(tensor), version_of(tensor), tensor.shape, origin)
 
     def clear(self) -> None:
-        self._of = WeakIdKeyDictionary()
+        self._of.clear()
+        self._leaked.clear()
 
-    def follow(self, func: Callable[..., Any], args: tuple[Any, ...], result: Any) -> None:
-        """Carry the origin of the first argument over to the result, where the call only moves values."""
-        name = getattr(func, "__name__", "")
-        if not (name in _SAME_ORDER or name in _SAME_SHAPE or name in _POOLS):
-            return
-        if not (args and isinstance(args[0], torch.Tensor) and isinstance(result, torch.Tensor)):
-            return
-        past = self[args[0]]
-        if result is args[0]:
-            return
-        keeps_units = name in _SAME_SHAPE or name in _POOLS
-        self[result] = Origin(
-            layer=past.layer if keeps_units else None,
-            norm=past.norm if keeps_units else None,
-            on_input=keeps_units and past.on_input,
-            site=past.site,
-            input=past.input and (name in _SAME_ORDER or name in _SAME_SHAPE),
-        )
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run a call of a PyTorch function, and carry over to its result what stays true."""
+        name = name_of(func)
+        kind = _CALLS.get(name)
+        if kind is None:
+            result = func(*args, **kwargs)
+            if name in ("get", "set"):
+                self._property(func, name, args, result)
+            elif name in _LEAKS:
+                self._leak(args)
+            return result
+        first: Any = args[0] if args else kwargs.get("input")
+        # Before the call: it may change its argument in place.
+        past = self[first] if isinstance(first, torch.Tensor) else _UNKNOWN
+        result = func(*args, **kwargs)
+        if isinstance(result, torch.Tensor):
+            if result is first:
+                self._in_place(kind, past, result, getattr(func, "__name__", "").endswith("_"))
+            else:
+                self._carry(kind, name, past, first, func, args, kwargs, result)
+        elif kind == "pieces" and isinstance(result, (tuple, list)):
+            for piece in result:
+                if isinstance(piece, torch.Tensor):
+                    self[piece] = Origin(axis=past.axis)
+        return result
+
+    def _in_place(self, kind: str, past: Origin, result: torch.Tensor, named: bool) -> None:
+        """The argument itself came back: changed, or (``flatten`` of what is flat) as it was."""
+        if kind in ("reshape", "move"):
+            if named:
+                self[result] = _UNKNOWN
+        elif kind == "dropout" and self[result] != past:
+            self[result] = replace(past, input=False, made=False)
+        elif version_of(result) is None:
+            self[result] = Origin(axis=past.axis)
+        # else: the version tells
+
+    def _carry(
+        self,
+        kind: str,
+        name: str,
+        past: Origin,
+        first: Any,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        result: torch.Tensor,
+    ) -> None:
+        if kind == "zeros":
+            self[result] = Origin(zero=True)
+        elif kind == "element":
+            axis = self._common_axis((*args, *kwargs.values()) if kwargs else args, result)
+            if axis is not None:
+                self[result] = Origin(axis=axis)
+        elif kind == "pieces":
+            axis = past.axis
+            if not isinstance(first, torch.Tensor):
+                axis = self._common_axis(first if isinstance(first, (tuple, list)) else (), result, pieces=True)
+            elif name == "getitem" and not _keeps_axes(args[1]):
+                axis = None
+            self[result] = Origin(
+                axis=axis if not isinstance(first, torch.Tensor) or first.ndim == result.ndim else None
+            )
+        elif isinstance(first, torch.Tensor):
+            origin = self._moved(kind, name, past, first, func, args, kwargs, result)
+            if origin != _UNKNOWN:
+                self[result] = origin
+
+    def _moved(
+        self,
+        kind: str,
+        name: str,
+        past: Origin,
+        first: torch.Tensor,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        result: torch.Tensor,
+    ) -> Origin:
+        """The origin of a result whose values are those of the first argument, or made from them unit by unit."""
+        if kind == "made":
+            return Origin(axis=_AXIS[name], made=True)
+        if kind == "norm":
+            channels = 1 - result.ndim if result.ndim > 1 else None
+            return Origin(axis=past.axis if past.axis is not None else channels, made=name == "batch_norm")
+        if kind == "compare":
+            other = args[1] if len(args) > 1 else kwargs.get("other")
+            if isinstance(other, (int, float)) and other == 0:
+                gate = Gate(weakref.ref(first), version_of(first), name in _GATES)
+                return Origin(axis=past.axis, gate=gate)
+            return Origin(axis=past.axis)
+        if past == _UNKNOWN:
+            return past
+        past = replace(past, made=False)
+        if kind == "same":
+            return past
+        if kind == "cast":
+            # Rounding keeps the sign, but may leave the range that the input was given in.
+            return replace(past, input=past.input and result.dtype == first.dtype)
+        if kind in ("dropout", "pool"):
+            return replace(past, input=False, gate=None)
+        if kind == "reshape":
+            return _reshaped(past, first, result)
+        axis = _probed(past.axis, first.ndim, func, args, kwargs)
+        if kind == "reduce":
+            return Origin(axis=axis)
+        return _at(replace(past, input=False, gate=None), axis)
+
+    def _common_axis(self, values: Any, result: torch.Tensor, *, pieces: bool = False) -> int | None:
+        """The axis that all arguments with a known one agree on."""
+        found = set()
+        for value in values:
+            if isinstance(value, torch.Tensor):
+                axis = self[value].axis
+                if axis is not None and -axis <= result.ndim and (pieces or value.shape[axis] == result.shape[axis]):
+                    found.add(axis)
+        return found.pop() if len(found) == 1 else None
+
+    def _property(self, func: Any, name: str, args: tuple[Any, ...], result: Any) -> None:
+        owner = getattr(func, "__self__", None)
+        if name == "set" and owner is None:  # Tensor.set_: other memory under the same tensor
+            self._leak((*args, result))
+        elif owner is torch.Tensor.data:
+            self._leak(args if name == "set" else (*args, result))
+        elif name == "get" and owner in _TRANSPOSES and isinstance(result, torch.Tensor):
+            past = replace(self[args[0]], input=False, made=False, gate=None)
+            axis = past.axis
+            if axis is not None:
+                turned = {-1: -2, -2: -1}.get(axis, axis)
+                axis = turned if owner is not torch.Tensor.T or args[0].ndim == 2 else -1 - args[0].ndim - axis
+            self[result] = _at(past, axis)
+
+    def _leak(self, args: tuple[Any, ...]) -> None:
+        for value in args:
+            if isinstance(value, torch.Tensor):
+                self._leaked.add(value.untyped_storage().data_ptr())
+
+
+_TRANSPOSES = (torch.Tensor.T, torch.Tensor.mT)
+
+
+def _at(past: Origin, axis: int | None) -> Origin:
+    """The same with its units on another axis; without one, they are no units any more."""
+    if axis is None:
+        return Origin(site=past.site, input=past.input)
+    return replace(past, axis=axis)
+
+
+def _reshaped(past: Origin, x: torch.Tensor, result: torch.Tensor) -> Origin:
+    """The order of the values stays, so an axis does where as many values come before and lie in it."""
+    if result.dtype != x.dtype:  # Tensor.view(dtype) reads the bits anew
+        return _UNKNOWN
+    rows = x.shape[0] if x.ndim else 1
+    whole = past.input and result.ndim > 0 and rows > 0 and result.shape[0] % rows == 0
+    past = replace(past, input=whole, gate=None)
+    if past.axis is None:
+        return past
+    size, before = x.shape[past.axis], prod(x.shape[: past.axis])
+    for axis in range(-1, -1 - result.ndim, -1):
+        if result.shape[axis] == size and prod(result.shape[:axis]) == before:
+            return _at(past, axis)
+    return _at(past, None)
+
+
+def _probed(
+    axis: int | None, ndim: int, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> int | None:
+    """Where a call that moves axes puts this one: it is asked to move a tensor whose one axis of size 2 it is."""
+    if axis is None or not args:
+        return None
+    shape = [1] * ndim
+    shape[axis] = 2
+    try:
+        moved = func(torch.empty(shape, device="meta"), *args[1:], **kwargs)
+    except (RuntimeError, TypeError, IndexError, NotImplementedError):
+        return None
+    found = (
+        [i - moved.ndim for i, size in enumerate(moved.shape) if size == 2] if isinstance(moved, torch.Tensor) else []
+    )
+    return found[0] if found else None
+
+
+def _keeps_axes(index: Any) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(isinstance(part, slice) or part is Ellipsis for part in parts)
+
+
+def computes_plainly(module: nn.Module) -> bool:
+    """Whether its forward pass is PyTorch's own: a subclass or a patched one may compute anything."""
+    kind = type(module)
+    return (
+        "forward" not in module.__dict__
+        and getattr(kind.forward, "__module__", "").startswith("torch.nn.modules.")
+        and getattr(getattr(kind, "_conv_forward", kind.forward), "__module__", "").startswith("torch.nn.modules.")
+    )
 
 
 def has_weights(module: nn.Module) -> bool:
@@ -132,20 +393,9 @@ def is_activation_like(module: nn.Module) -> bool:
     return kind.__module__ == "torch.nn.modules.activation" and kind.__name__ not in _NOT_ACTIVATIONS
 
 
-def unit_axis(z: torch.Tensor, layer: nn.Module | None, norm: nn.Module | None) -> int:
-    """Axis of the units: that of the layer which made ``z`` where it is known, else the field's habit (1 for maps)."""
-    if isinstance(layer, _ConvNd):
-        return z.ndim - 1 - len(layer.kernel_size)
-    if isinstance(layer, nn.Linear):
-        return z.ndim - 1
-    if norm is not None and z.ndim > 1:
-        return 1
-    return 1 if z.ndim >= 4 else z.ndim - 1
-
-
-def fan_in(module: nn.Module) -> int:
-    if isinstance(module, _ConvTransposeNd):
-        return module.in_channels // module.groups * int(torch.tensor(module.kernel_size).prod())
-    weight = module.weight
-    assert isinstance(weight, torch.Tensor)
-    return weight[0].numel() if weight.shape[0] else 0
+def unit_axis(z: torch.Tensor, known: int | None) -> tuple[int, bool]:
+    """Axis of the units, and whether it is a guess: the axis followed, else the field's habit (1 for maps)."""
+    if known is not None and -known <= z.ndim:
+        return z.ndim + known, False
+    # Without positions there is only one axis besides the samples.
+    return (1 if z.ndim >= 4 else z.ndim - 1), z.ndim >= 3

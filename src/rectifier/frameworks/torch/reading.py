@@ -14,7 +14,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from ...checkup.proof import FirstLayer, Normalisation
 from ...checkup.records import LayerVitals, SiteVitals, Snapshot
-from .provenance import fan_in
+from .calm import plain_value, value_of
 from .tally import SiteTally, to_host
 
 if TYPE_CHECKING:
@@ -26,12 +26,19 @@ Floats = npt.NDArray[np.float64]
 Group = dict[str, torch.Tensor]
 
 
-def rows(module: nn.Module) -> torch.Tensor | None:
+def rows(module: nn.Module, weight: torch.Tensor | None) -> torch.Tensor | None:
     """The weights with one row a unit, (units, fan-in) float64; None where rows are no units (transposed)."""
-    weight = module.weight
-    if isinstance(module, _ConvTransposeNd) or not isinstance(weight, torch.Tensor):
+    if isinstance(module, _ConvTransposeNd) or weight is None:
         return None
     return weight.detach().to(torch.float64).reshape(weight.shape[0], -1)
+
+
+def fan_in(module: nn.Module) -> int:
+    if isinstance(module, _ConvNd):
+        # A transposed convolution has as many inputs a unit where strides do not thin them out.
+        return module.in_channels // module.groups * math.prod(module.kernel_size)
+    assert isinstance(module, nn.Linear)
+    return module.in_features
 
 
 class Reader:
@@ -47,19 +54,23 @@ class Reader:
 
     def see_weight_gradients(self, gradients: Mapping[str, torch.Tensor] | None = None) -> None:
         if gradients is None:
-            found = {name: self._weight(name).grad for name in self._o.layers}
-            gradients = {name: gradient for name, gradient in found.items() if gradient is not None}
+            gradients = {}
+            for name in self._o.layers:
+                weight = plain_value(self._o.names[name], "weight")
+                # Only a leaf keeps its gradient; a computed weight has none to read.
+                if weight is not None and weight.is_leaf and weight.grad is not None:
+                    gradients[name] = weight.grad
         for name, gradient in gradients.items():
             if not gradient.is_sparse:
                 square = gradient.detach().to(torch.float64).square().mean().reshape(1)
                 self._gradients.setdefault(name, []).append(square)
 
     def measure_update(self) -> Callable[[], None]:
-        before = {name: self._weight(name).detach().clone() for name in self._o.layers}
+        before = {name: self._weight(name).clone() for name in self._o.layers}
 
         def after() -> None:
             for name, old in before.items():
-                new = self._weight(name).detach()
+                new = self._weight(name)
                 if new.shape == old.shape:
                     moved = (new.to(torch.float64) - old).norm() / old.to(torch.float64).norm()
                     self._updates[name] = moved.reshape(1)
@@ -67,8 +78,8 @@ class Reader:
         return after
 
     def _weight(self, layer: str) -> torch.Tensor:
-        weight = self._o.names[layer].weight
-        assert isinstance(weight, torch.Tensor)
+        weight = value_of(self._o.names[layer], "weight")
+        assert weight is not None
         return weight
 
     # One snapshot
@@ -102,19 +113,19 @@ class Reader:
                 group[f"parameter {key}"] = value.detach()
         if tally.norm is not None:
             norm = names[tally.norm]
-            for key, value in (("scale", norm.weight), ("shift", norm.bias)):
-                if isinstance(value, torch.Tensor) and value.numel() == tally.units:
-                    group[key] = value.detach()
+            for key, value in (("scale", value_of(norm, "weight")), ("shift", value_of(norm, "bias"))):
+                if value is not None and value.numel() == tally.units:
+                    group[key] = value
         if tally.layer is None:
             return group
         module = names[tally.layer]
-        weight, bias = rows(module), module.bias
+        weight, bias = rows(module, value_of(module, "weight")), value_of(module, "bias")
         if weight is not None and weight.shape[0] == tally.units:
             full = weight
             group["weight_norm"] = weight.norm(dim=1)
-            if isinstance(bias, torch.Tensor):
-                group["bias"] = bias.detach()
-                full = torch.cat([weight, bias.detach().to(torch.float64)[:, None]], dim=1)
+            if bias is not None:
+                group["bias"] = bias
+                full = torch.cat([weight, bias.to(torch.float64)[:, None]], dim=1)
             old = self._previous.get(tally.layer)
             if old is not None and old.shape == full.shape:
                 group["moved"] = (full - old).norm(dim=1) / old.norm(dim=1)
@@ -122,7 +133,7 @@ class Reader:
         return group
 
     def _layer_group(self, name: str) -> Group:
-        weight = self._weight(name).detach()
+        weight = self._weight(name)
         group = {"weight": weight.to(torch.float64).square().mean().reshape(1)}
         if name in self._updates:
             group["update"] = self._updates[name]
@@ -131,7 +142,7 @@ class Reader:
         return group
 
     def _site(self, name: str, tally: SiteTally, sums: dict[str, Floats], weights: dict[str, Floats]) -> SiteVitals:
-        values = tally.examples * tally.units - float(sums["nan"].sum())
+        values = tally.examples * tally.units - float(sums["unbounded_h"][0])
         seen = tally.gradient_values
         numbers = {key: float(value) for key, value in tally.parameters.items() if isinstance(value, (int, float))}
         numbers |= {key[10:]: float(v[0]) for key, v in weights.items() if key.startswith("parameter ")}
@@ -151,6 +162,8 @@ class Reader:
             gradient_rms=math.sqrt(float(sums["square_gradient"][0]) / (seen * tally.units)) if seen else None,
             gradient_abs=sums["gradient_abs"] / seen if seen else None,
             upstream=tally.upstream,
+            infinite=sums["infinite"].astype(np.int64),
+            inputs=tally.inputs,
             **{key: weights.get(key) for key in ("bias", "weight_norm", "moved", "scale", "shift")},
         )
 
@@ -160,6 +173,7 @@ class Reader:
         def rms(key: str, values: int) -> float | None:
             return math.sqrt(float(sums[key][0]) / values) if values else None
 
+        finite = tally.input_values - int(sums["input_infinite"][0])
         return LayerVitals(
             layer=name,
             fan_in=fan_in(self._o.names[name]),
@@ -170,9 +184,10 @@ class Reader:
             weight_gradient_rms=math.sqrt(float(sums["weight_gradient"][0])) if "weight_gradient" in sums else None,
             update_ratio=float(sums["update"][0]) if "update" in sums else None,
             first=tally.first,
-            input_mean=float(sums["input"][0]) / tally.input_values if tally.input_values else None,
-            input_rms=rms("input_square", tally.input_values),
+            input_mean=float(sums["input"][0]) / finite if finite else None,
+            input_rms=rms("input_square", finite),
             values=tally.values / tally.samples if tally.samples else None,
+            input_infinite=int(sums["input_infinite"][0]),
         )
 
     # What a proof needs
@@ -183,7 +198,8 @@ class Reader:
             if tally.layer is None or not tally.on_input or tally.layer not in self._o.ranges:
                 continue
             module = self._o.names[tally.layer]
-            weight = rows(module)
+            stored = self._weight(tally.layer)
+            weight, bias = rows(module, stored), value_of(module, "bias")
             if weight is None or weight.shape[0] != tally.units:
                 continue
             norm = self._o.names[tally.norm] if tally.norm else None
@@ -191,22 +207,21 @@ class Reader:
             if norm is not None and normalisation is None:
                 continue
             low, high = self._o.ranges[tally.layer]
-            bias = module.bias
             found.append(
                 FirstLayer(
                     site=site,
                     layer=tally.layer,
                     rectifier=tally.rectifier,
                     weight=weight.cpu().numpy(),
-                    bias=bias.detach().double().cpu().numpy() if isinstance(bias, torch.Tensor) else None,
+                    bias=None if bias is None else bias.double().cpu().numpy(),
                     low=low.double().cpu().numpy(),
                     high=high.double().cpu().numpy(),
                     groups=module.groups if isinstance(module, _ConvNd) else 1,
                     channels=isinstance(module, _ConvNd),
                     pads=isinstance(module, _ConvNd) and module.padding_mode == "zeros" and _pads(module.padding),
                     normalisation=normalisation,
-                    roundoff=_roundoff(self._weight(tally.layer)),
-                    smallest=float(torch.finfo(self._weight(tally.layer).dtype).tiny),
+                    roundoff=_roundoff(stored, self._o.layers[tally.layer].coarsest),
+                    smallest=float(torch.finfo(stored.dtype).tiny),
                     input_shape=self._o.input_shape or (),
                 )
             )
@@ -225,19 +240,22 @@ def _normalisation(norm: nn.Module) -> Normalisation | None:
         result: Floats = value.detach().double().cpu().numpy()
         return result
 
-    size = norm.running_mean.numel()  # type: ignore[operator]
+    size = int(norm.running_mean.numel())  # type: ignore[operator]
+    scale, shift = value_of(norm, "weight"), value_of(norm, "bias")
     return Normalisation(
-        scale=array(norm.weight) if norm.weight is not None else np.ones(int(size)),
-        shift=array(norm.bias) if norm.bias is not None else np.zeros(int(size)),
+        scale=np.ones(size) if scale is None else array(scale),
+        shift=np.zeros(size) if shift is None else array(shift),
         mean=array(norm.running_mean),
         variance=array(norm.running_var),
         epsilon=float(norm.eps),  # type: ignore[arg-type]
     )
 
 
-def _roundoff(weight: torch.Tensor) -> float:
+def _roundoff(weight: torch.Tensor, coarsest: float) -> float:
     """Unit roundoff of a product as the framework may compute it: TensorFloat-32 and bfloat16 passes are coarser."""
     own = float(torch.finfo(weight.dtype).eps) / 2
+    if coarsest / 2 > own:  # autocast: weights and inputs were rounded as well, and each product is of two of them
+        return 2 * coarsest
     if weight.dtype != torch.float32:
         return own
     if torch.get_float32_matmul_precision() != "highest":

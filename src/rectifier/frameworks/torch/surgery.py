@@ -11,25 +11,36 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from ...checkup.records import Snapshot
+from ...checkup.records import SiteVitals, Snapshot
 from ...errors import RectifierValueError
 from .calm import undisturbed
 from .checkup import arguments
 from .graph import Place
 from .observe import Observer
 
-__all__ = ["Edit", "Edits", "Look", "count_parameters", "look", "optimizer_edits", "output_change"]
+__all__ = [
+    "Edit",
+    "Edits",
+    "Look",
+    "count_parameters",
+    "look",
+    "optimizer_edits",
+    "output_change",
+    "refuse_undo",
+    "unchanged",
+]
 
 
 @dataclass
 class Edit:
-    """New values for a slice of a tensor; ``saved`` once it is made."""
+    """New values for a slice of a tensor; ``saved`` (what was there) and ``written`` once it is made."""
 
     tensor: torch.Tensor
     axis: int
     index: torch.Tensor
     value: torch.Tensor | float
     saved: torch.Tensor | None = None
+    written: torch.Tensor | None = None
 
     def _at(self) -> tuple[Any, ...]:
         return (slice(None),) * self.axis + (self.index.to(self.tensor.device),)
@@ -44,12 +55,37 @@ class Edit:
         value = self.value
         with torch.no_grad():
             self.tensor[self._at()] = value.to(self.tensor) if isinstance(value, torch.Tensor) else value
+            self.written = self.tensor[self._at()].clone()
+
+    @property
+    def changed(self) -> bool:
+        """Has the slice been written to since, by training or another act?"""
+        if self.saved is None or self.written is None:
+            return False
+        with torch.no_grad():
+            return not unchanged(self.tensor[self._at()], self.written)
 
     def undo(self) -> None:
         if self.saved is not None:
             with torch.no_grad():
                 self.tensor[self._at()] = self.saved
             self.saved = None
+
+
+def unchanged(now: torch.Tensor, then: torch.Tensor) -> bool:
+    """The same values in the same format, NaN for NaN."""
+    if now.shape != then.shape or now.dtype != then.dtype:
+        return False
+    then = then.to(now.device)
+    return bool(((now == then) | (torch.isnan(now) & torch.isnan(then))).all())
+
+
+def refuse_undo(site: str, what: str) -> RectifierValueError:
+    """To put old rows into weights that were trained on would mix two models."""
+    return RectifierValueError(
+        f"undo: the model must be as the act at {site!r} left it; got {what} that changed since. "
+        "Keep the act, or go on from a copy of the model made before it."
+    )
 
 
 @dataclass
@@ -62,7 +98,9 @@ class Edits:
         for edit in self.edits:
             edit.make()
 
-    def undo(self) -> None:
+    def undo(self, site: str) -> None:
+        if any(edit.changed for edit in self.edits):
+            raise refuse_undo(site, "weights or optimizer state")
         for edit in reversed(self.edits):
             edit.undo()
 
@@ -105,6 +143,11 @@ class Look:
     outputs: tuple[torch.Tensor, ...]
     snapshot: Snapshot | None
     means: Mapping[str, torch.Tensor]
+
+    def site(self, name: str) -> SiteVitals | None:
+        """What this site did on the probe."""
+        sites = self.snapshot.sites if self.snapshot is not None else ()
+        return next((site for site in sites if site.site == name), None)
 
 
 def look(model: nn.Module, probe: Any, places: Sequence[Place], verb: str) -> Look:

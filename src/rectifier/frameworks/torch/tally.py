@@ -41,9 +41,13 @@ def square(x: torch.Tensor) -> torch.Tensor:
     return norm.square()
 
 
-def _may_hold_nan(x: torch.Tensor) -> bool:
-    """On a CPU one sum tells; elsewhere asking would wait for the device, so the answer is yes."""
-    return x.device.type != "cpu" or bool(torch.isnan(x.sum()))
+def _may_be_unbounded(x: torch.Tensor) -> bool:
+    """Whether a NaN or an infinity may be in it.
+
+    On a CPU one sum tells (it may overflow without: then the longer way is gone for nothing); elsewhere asking would
+    wait for the device, so the answer is yes.
+    """
+    return x.device.type != "cpu" or not math.isfinite(x.sum().item())
 
 
 #: Rectifiers whose Σ|h| is Σh.
@@ -63,6 +67,7 @@ class SiteTally:
     units: int
     device: torch.device
     examples: int = 0
+    inputs: int = 0
     gradient_values: int = 0
     on_input: bool = True
     """False where its layer was not, or not each time, called on the model's input."""
@@ -75,10 +80,12 @@ class SiteTally:
         def zeros(size: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
             return torch.zeros(size, dtype=dtype, device=self.device)
 
-        self.examples = self.gradient_values = 0
+        self.examples = self.inputs = self.gradient_values = 0
         self.sums = {
             "fired": zeros(self.units, torch.int64),
             "nan": zeros(self.units, torch.int64),
+            "infinite": zeros(self.units, torch.int64),
+            "unbounded_h": zeros(1, torch.int64),
             "sum_h": zeros(self.units),
             "sum_abs_h": zeros(self.units),
             "min_z": zeros(self.units) + math.inf,
@@ -91,10 +98,12 @@ class SiteTally:
     def see_input(self, z: torch.Tensor) -> None:
         others = _reductions(z, self.axis)
         self.examples += z.numel() // self.units
+        self.inputs += z.shape[0] if self.axis % z.ndim else 1  # units first: one sample without a batch
         self.sums["fired"] += per_unit(z > 0, self.axis, torch.int64)
         low = high = z
-        if _may_hold_nan(z):
+        if _may_be_unbounded(z):
             nan = torch.isnan(z)
+            self.sums["infinite"] += per_unit(torch.isinf(z), self.axis, torch.int64)
             self.sums["nan"] += per_unit(nan, self.axis, torch.int64)
             low, high = z.masked_fill(nan, math.inf), z.masked_fill(nan, -math.inf)
         low, high = (low.amin(dim=others), high.amax(dim=others)) if others else (low, high)
@@ -102,8 +111,10 @@ class SiteTally:
         self.sums["max_z"] = torch.maximum(self.sums["max_z"], high.to(torch.float64))
 
     def see_output(self, h: torch.Tensor) -> None:
-        if _may_hold_nan(h):
-            h = h.masked_fill(torch.isnan(h), 0)
+        if _may_be_unbounded(h):
+            unbounded = ~torch.isfinite(h)
+            self.sums["unbounded_h"] += unbounded.sum()
+            h = h.masked_fill(unbounded, 0)
         total = per_unit(h, self.axis, torch.float64)
         self.sums["sum_h"] += total
         self.sums["sum_abs_h"] += total if self.rectifier in _NEVER_NEGATIVE else norm_1(h, self.axis)
@@ -128,6 +139,8 @@ class LayerTally:
     device: torch.device
     values: int = 0
     samples: int = 0
+    coarsest: float = 0.0
+    """Largest ε of the dtypes that its outputs were computed in."""
     gradient_values: int = 0
     input_values: int = 0
     sums: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -137,15 +150,23 @@ class LayerTally:
 
     def clear(self) -> None:
         self.values = self.samples = self.gradient_values = self.input_values = 0
-        names = ("square", "square_gradient", "input", "input_square")
+        names = ("square", "square_gradient", "input", "input_square", "input_infinite")
         self.sums = {name: torch.zeros(1, dtype=torch.float64, device=self.device) for name in names}
 
     def see(self, x: torch.Tensor, z: torch.Tensor) -> None:
         self.values += z.numel()
+        self.coarsest = max(self.coarsest, torch.finfo(z.dtype).eps)
         self.samples += z.shape[0] if z.ndim > 1 else 1
         self.sums["square"] += square(z)
         self.input_values += x.numel()
-        self.sums["input"] += x.sum(dtype=torch.float64)
+        total = x.sum(dtype=torch.float64)
+        if x.device.type != "cpu" or not math.isfinite(total.item()):
+            # A NaN stays, and makes the mean NaN; ∞ − ∞ must not look like one.
+            infinite = torch.isinf(x)
+            self.sums["input_infinite"] += infinite.sum()
+            x = x.masked_fill(infinite, 0)
+            total = x.sum(dtype=torch.float64)
+        self.sums["input"] += total
         self.sums["input_square"] += square(x)
 
     def see_gradient(self, gradient: torch.Tensor) -> None:

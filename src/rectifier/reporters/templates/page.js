@@ -47,6 +47,12 @@
     root.dataset.figures = String(plots().length);
   }
 
+  // The words are for a table that is wider than the window, as long as it is.
+  const sized = new ResizeObserver((entries) => {
+    for (const { target } of entries) target.previousElementSibling.hidden = target.scrollWidth <= target.clientWidth;
+  });
+  for (const place of document.querySelectorAll(".table .scroll")) sized.observe(place);
+
   button.hidden = false;
   button.addEventListener("click", () => {
     chosen = current() === "dark" ? "light" : "dark";
