@@ -25,20 +25,23 @@ struct pair {
 // For double, operands have 24 bits: the product is exact, and a quotient's error of 2^-53 costs an
 // exponential 2^-46 at the largest argument that does not round to 0. For float64 operands that
 // would be half a last place, so the rest is kept.
+//
+// Beyond 2^14 an exponential is 0 or infinite, and the rest would only give a 0 its sign.
+template <class R>
+bool needs_rest(R hi, R p) {
+  return !std::is_same_v<R, double> && p != 1 && std::fabs(hi) < 0x1p14;
+}
+
 template <class R>
 pair<R> product(R p, R x) {
   R hi = p * x;
-  if constexpr (std::is_same_v<R, double>) return {hi, R(0)};
-  if (p == 1 || !std::isfinite(hi)) return {hi, R(0)};
-  return {hi, std::fma(p, x, -hi)};
+  return {hi, needs_rest(hi, p) ? std::fma(p, x, -hi) : R(0)};
 }
 
 template <class R>
 pair<R> quotient(R x, R p) {
   R hi = x / p;
-  if constexpr (std::is_same_v<R, double>) return {hi, R(0)};
-  if (p == 1 || !std::isfinite(hi)) return {hi, R(0)};
-  return {hi, std::fma(-hi, p, x) / p};
+  return {hi, needs_rest(hi, p) ? std::fma(-hi, p, x) / p : R(0)};
 }
 
 template <class R>
@@ -132,7 +135,8 @@ VERIFY_FUNCTION(elu_inverse, false, false) {
 VERIFY_FUNCTION(celu_value, false, false) {
   if (x > 0) return x;
   pair<R> t = quotient(x, p);
-  return p * (std::expm1(t.hi) + (t.lo == 0 ? R(0) : std::exp(t.hi) * t.lo));
+  // Adding a rest of +0 would lose the sign of -0.
+  return p * (t.lo == 0 ? std::expm1(t.hi) : std::expm1(t.hi) + std::exp(t.hi) * t.lo);
 }
 }
 ;

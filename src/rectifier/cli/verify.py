@@ -23,6 +23,9 @@ def verify(
     dtype: Annotated[
         str | None, typer.Option(metavar="NAMES", help="float32,float16,bfloat16,float64, or some of them.")
     ] = None,
+    kind: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="value,derivative,slope_derivative,inverse, or some of them.")
+    ] = None,
     sample: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Inputs of a case that is not visited whole.")
     ] = None,
@@ -50,6 +53,7 @@ def verify(
     Example: rectifier verify elu softplus --dtype float32 --exhaustive
     """
     from ..verify import make_plan, plan, subjects
+    from ..verify import peers as peer_modules
     from ..verify import verify as judge
 
     if exhaustive and sample is not None:
@@ -62,11 +66,15 @@ def verify(
         )
     outputs = Outputs("verify", html=None, json=json, force=force)
     isas = plan.known_isas(_listed(isa))
-    kinds = ("derivative",) if gradients else ("value", "derivative", "slope_derivative", "inverse")
+    if kind is not None and gradients:
+        raise RectifierValueError(
+            "verify: `--kind` must come without --gradients, which are derivatives; got both. Leave one out."
+        )
+    kinds = ["derivative"] if gradients else _listed(kind)
     cases = make_plan(names or (), _listed(dtype), exhaustive=exhaustive, sample=sample, kinds=kinds)
     who: list[subjects.Subject] = [subjects.Gradient()] if gradients else [subjects.Kernel(name) for name in isas]
     if peers:
-        who += [subjects.Peer(name) for name in subjects.peers.MODULES]
+        who += [subjects.Peer(name) for name in peer_modules.MODULES]
     proof = _with_bar(lambda progress: judge(cases, who, jobs=jobs, progress=progress))
     _print(proof, to_stderr=outputs.json_to_stdout)
     if outputs.json_to_stdout:

@@ -29,11 +29,13 @@ EDGES = (0.0, 1.0, 6.0, 0.5, float(np.log(2)), 16.7, 17.4, 20.0, 36.1, 87.4, 88.
 
 def dtype_of(name: str) -> np.dtype[Any]:
     """The NumPy dtype of a name; bfloat16 is ml_dtypes'."""
+    scalar: Any = name
     if name == "bfloat16":
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(name)
+        scalar = ml_dtypes.bfloat16
+    dtype: np.dtype[Any] = np.dtype(scalar)
+    return dtype
 
 
 def patterns(dtype: str, start: int, stop: int) -> Array:
@@ -62,11 +64,13 @@ def sample(case: Case, seed: int = 0) -> Array:
     around = np.abs(near.astype(np.int64) + np.concatenate([[0 * near], steps])).ravel().astype(bits).view(dtype)
     ends = _ends(dtype, bits)
     one_sided = np.concatenate([hard, ends, around])
-    special = np.concatenate([one_sided, -one_sided, _results(case, working), working, anything])
-    if special.size < case.count:
-        more = rng.integers(0, 2 ** (8 * dtype.itemsize), case.count - special.size, dtype=bits).view(dtype)
-        special = np.concatenate([special, more])
-    return np.ascontiguousarray(special[: max(case.count, 2 * hard.size + 2 * ends.size)])
+    wanted = np.concatenate([one_sided, -one_sided, _results(case, working), working, anything]).view(bits)
+    # Once each, in this order.
+    wanted = wanted[np.sort(np.unique(wanted, return_index=True)[1])]
+    if wanted.size < case.count:
+        more = rng.integers(0, 2 ** (8 * dtype.itemsize), case.count - wanted.size, dtype=bits)
+        wanted = np.concatenate([wanted, more])
+    return np.ascontiguousarray(wanted[: max(case.count, hard.size + ends.size)]).view(dtype)
 
 
 def _ends(dtype: np.dtype[Any], bits: np.dtype[Any]) -> Array:

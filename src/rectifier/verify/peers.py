@@ -107,13 +107,13 @@ def _numpy(name: str, kind: str, dtype: str) -> Function | None:
 def _scipy(name: str, kind: str, dtype: str) -> Function | None:
     if (name, kind) not in (("sigmoid", "value"), ("softplus", "derivative")) or dtype == "bfloat16":
         return None
-    from scipy.special import expit  # type: ignore[import-not-found,unused-ignore]
+    from scipy.special import expit
 
     return lambda x: np.asarray(expit(x))
 
 
 def _jax(name: str, kind: str, dtype: str) -> Function | None:
-    import jax  # type: ignore[import-not-found,unused-ignore]
+    import jax
 
     jax.config.update("jax_enable_x64", True)
     functions = {n: getattr(jax.nn, n) for n in ("relu", "leaky_relu", "relu6", "elu", "celu", "selu", "softplus")}
@@ -128,7 +128,7 @@ def _jax(name: str, kind: str, dtype: str) -> Function | None:
 
 
 def _tensorflow(name: str, kind: str, dtype: str) -> Function | None:
-    import tensorflow as tf  # type: ignore[import-not-found,unused-ignore]
+    import tensorflow as tf
 
     functions = {n: getattr(tf.nn, n) for n in ("relu", "relu6", "elu", "selu", "softplus", "sigmoid", "tanh")}
     functions["abs"] = tf.abs

@@ -10,9 +10,20 @@ from .. import _native, oracle
 from .._family import family
 from ..errors import RectifierValueError
 
-__all__ = ["DTYPES", "SAMPLE", "Case", "known_dtypes", "known_functions", "known_isas", "make_plan"]
+__all__ = [
+    "DTYPES",
+    "KINDS",
+    "SAMPLE",
+    "Case",
+    "known_dtypes",
+    "known_functions",
+    "known_isas",
+    "known_kinds",
+    "make_plan",
+]
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
+KINDS = ("value", "derivative", "slope_derivative", "inverse")
 #: Inputs of a case of float32 or float64 unless told; 16-bit dtypes are always visited whole.
 SAMPLE = 100_000
 #: Sampled in an exhaustive run where not every input can be visited: float64, and float32 at other parameters.
@@ -85,6 +96,14 @@ def known_dtypes(names: Sequence[str]) -> tuple[str, ...]:
     return chosen
 
 
+def known_kinds(names: Sequence[str]) -> tuple[str, ...]:
+    """The kinds given, all where none is. Raises RectifierValueError for an unknown one."""
+    for name in names:
+        if name not in KINDS:
+            raise RectifierValueError(f"verify: `--kind` must be of {', '.join(KINDS)}; got {name!r}. Pass value.")
+    return tuple(names) or KINDS
+
+
 def known_isas(names: Sequence[str]) -> tuple[str, ...]:
     """The instruction sets given, the one in use where none is; ``all``: those this machine has."""
     there = tuple(_native.supported_isas())
@@ -104,20 +123,21 @@ def make_plan(
     *,
     exhaustive: bool = False,
     sample: int | None = None,
-    kinds: Sequence[str] = ("value", "derivative", "slope_derivative", "inverse"),
+    kinds: Sequence[str] = (),
     others: bool = True,
 ) -> tuple[Case, ...]:
     """The cases, in the order of tables.
 
-    functions, dtypes: names; all where empty. exhaustive: every bit pattern of float32 at default parameters.
+    functions, dtypes, kinds: names; all where empty. exhaustive: every bit pattern of float32 at default parameters.
     sample: inputs of a case where not all are visited. others: also parameters that are not the default.
     Raises RectifierValueError for an unknown name.
     """
     wide = sample or (LARGE_SAMPLE if exhaustive else SAMPLE)
+    chosen = known_kinds(kinds)
     cases = []
     for dtype in known_dtypes(dtypes):
         for function in known_functions(functions):
-            for kind in (k for f, k in oracle.EXACT if f == function and k in kinds):
+            for kind in (k for f, k in oracle.EXACT if f == function and k in chosen):
                 names = oracle.EXACT[function, kind][0]
                 default = oracle.DEFAULTS[names[0]] if names else None
                 whole = dtype in ("float16", "bfloat16")

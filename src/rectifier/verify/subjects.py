@@ -56,8 +56,13 @@ class Kernel:
         self.name = isa
 
     def function(self, case: Case) -> Function | None:
-        _native.use_isa(self.name)
-        return kernel(case.function, case.kind, case.dtype, case.parameter)
+        computed = kernel(case.function, case.kind, case.dtype, case.parameter)
+
+        def on_this(x: Array) -> Array:
+            _native.use_isa(self.name)
+            return computed(x)
+
+        return on_this
 
 
 class Gradient:
