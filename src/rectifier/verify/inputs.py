@@ -57,11 +57,11 @@ def sample(case: Case, seed: int = 0) -> Array:
     with np.errstate(all="ignore"):
         working = (rng.choice([-1.0, 1.0], third) * 10 ** rng.uniform(-5, 2.9, third)).astype(dtype)
         centres = np.array([*EDGES, *(v for v in case.parameters.values())]).astype(dtype)
-        powers = np.ldexp(1.0, np.arange(-1074 if case.dtype == "float64" else -149, 11)).astype(dtype)
+        exponents = np.arange(-1074 if case.dtype == "float64" else -149, 11)
+        powers = np.ldexp(1.0, rng.permutation(exponents)[: case.count // 32]).astype(dtype)
         hard = np.array([float.fromhex(h) for h in HARD.get((case.function, case.kind), ())]).astype(dtype)
-    near = np.concatenate([centres, powers]).view(bits)
-    steps = rng.integers(-40, 41, (16, near.size))
-    around = np.abs(near.astype(np.int64) + np.concatenate([[0 * near], steps])).ravel().astype(bits).view(dtype)
+    steps = rng.integers(-40, 41, (16, centres.size))
+    around = np.concatenate([_moved(centres, steps), _moved(powers, [[-1], [0], [1]]), centres])
     ends = _ends(dtype, bits)
     one_sided = np.concatenate([hard, ends, around])
     wanted = np.concatenate([one_sided, -one_sided, _results(case, working), working, anything]).view(bits)
@@ -71,6 +71,13 @@ def sample(case: Case, seed: int = 0) -> Array:
         more = rng.integers(0, 2 ** (8 * dtype.itemsize), case.count - wanted.size, dtype=bits)
         wanted = np.concatenate([wanted, more])
     return np.ascontiguousarray(wanted[: max(case.count, hard.size + ends.size)]).view(dtype)
+
+
+def _moved(centres: Array, steps: npt.ArrayLike) -> Array:
+    """The numbers so many representable ones away."""
+    bits = centres.view(f"int{8 * centres.dtype.itemsize}")
+    moved: Array = np.abs(bits.astype(np.int64) + np.asarray(steps)).ravel().astype(bits.dtype)
+    return moved.view(centres.dtype)
 
 
 def _ends(dtype: np.dtype[Any], bits: np.dtype[Any]) -> Array:

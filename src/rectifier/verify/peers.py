@@ -15,7 +15,14 @@ Array = npt.NDArray[Any]
 Function = Callable[[Array], Array]
 
 #: Name of a peer → module that it needs.
-MODULES = {"torch": "torch", "numpy idiom": "numpy", "scipy": "scipy", "jax": "jax", "tensorflow": "tensorflow"}
+MODULES = {
+    "torch": "torch",
+    "numpy idiom": "numpy",
+    "scipy": "scipy",
+    "jax": "jax",
+    "tensorflow": "tensorflow",
+    "onnxruntime": "onnxruntime",
+}
 
 
 def installed(module: str) -> bool:
@@ -26,8 +33,7 @@ def function(peer: str, name: str, kind: str, dtype: str) -> Function | None:
     """The peer's function on arrays of a dtype at default parameters; None where it has none."""
     if not installed(MODULES[peer]):
         return None
-    table = {"torch": _torch, "numpy idiom": _numpy, "scipy": _scipy, "jax": _jax, "tensorflow": _tensorflow}[peer]
-    return table(name, kind, dtype)
+    return _TABLES[peer](name, kind, dtype)
 
 
 def torch_gradient(f: Callable[[Any], Any], x: Array) -> Array:
@@ -116,7 +122,9 @@ def _jax(name: str, kind: str, dtype: str) -> Function | None:
     import jax
 
     jax.config.update("jax_enable_x64", True)
-    functions = {n: getattr(jax.nn, n) for n in ("relu", "leaky_relu", "relu6", "elu", "celu", "selu", "softplus")}
+    functions: dict[str, Any] = {
+        n: getattr(jax.nn, n) for n in ("relu", "leaky_relu", "relu6", "elu", "celu", "selu", "softplus")
+    }
     functions |= {"sigmoid": jax.nn.sigmoid, "tanh": jax.numpy.tanh, "abs": jax.numpy.abs}
     f = functions.get(name)
     if f is None or kind not in ("value", "derivative"):
@@ -146,3 +154,40 @@ def _tensorflow(name: str, kind: str, dtype: str) -> Function | None:
         return np.asarray(tape.gradient(h, z))
 
     return gradient
+
+
+def _onnxruntime(name: str, kind: str, dtype: str) -> Function | None:
+    import onnxruntime
+
+    operators = {
+        "relu": "Relu",
+        "leaky_relu": "LeakyRelu",
+        "abs": "Abs",
+        "elu": "Elu",
+        "celu": "Celu",
+        "selu": "Selu",
+        "softplus": "Softplus",
+        "sigmoid": "Sigmoid",
+        "tanh": "Tanh",
+    }
+    # Its processor provider computes float32 for all of these, the other dtypes for some; it has no gradients. A graph
+    # is written with a package of its own.
+    if name not in operators or kind != "value" or dtype != "float32" or not installed("onnx"):
+        return None
+    from onnx import TensorProto, helper
+
+    ends = [helper.make_tensor_value_info(end, TensorProto.FLOAT, [None]) for end in "xy"]
+    graph = helper.make_graph([helper.make_node(operators[name], ["x"], ["y"])], name, ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return lambda x: np.asarray(session.run(None, {"x": x})[0])
+
+
+_TABLES: dict[str, Callable[[str, str, str], Function | None]] = {
+    "torch": _torch,
+    "numpy idiom": _numpy,
+    "scipy": _scipy,
+    "jax": _jax,
+    "tensorflow": _tensorflow,
+    "onnxruntime": _onnxruntime,
+}
