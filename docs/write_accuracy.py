@@ -1,4 +1,4 @@
-"""Writes the tables of accuracy.md from records of ``rectifier verify --json``: python docs/write_accuracy.py FILE..."""
+"""Writes the tables of accuracy.md from records: python docs/write_accuracy.py FILE... (of verify --json)."""
 
 import sys
 from pathlib import Path

@@ -147,4 +147,9 @@ def make_plan(
                     if kind == "inverse" and value <= 0:
                         continue
                     cases.append(Case(function, kind, dtype, value, False, None if whole else wide))
+    if not cases:
+        raise RectifierValueError(
+            f"verify: nothing to judge: {', '.join(functions)} has no {', '.join(kinds)}. "
+            "Name another function, or leave --kind out."
+        )
     return tuple(cases)
