@@ -14,9 +14,9 @@ __all__ = ["HARD", "dtype_of", "patterns", "sample"]
 
 Array = npt.NDArray[Any]
 
-# ½ + x/4 is a tie of float32, and only −x³/48 breaks it, beyond a long double's digits; then where kernels change method.
+# ½ + x/4 is a tie of float32 that only −x³/48 breaks, beyond a long double's digits; then where kernels change method.
 _SIGMOID = (
-    *((odd * 2.0**scale).hex() for scale in (-23, -24) for odd in range(1, 80, 2)),
+    *((odd * 2.0**scale).hex() for scale in (-23, -24) for odd in range(1, 146, 2)),
     *("0x1p-10", "0x1.fffffep-11", "0x1.e75002p-11"),
 )
 #: float32 inputs whose exact result lies next to a tie, by function and kind: of all 2³², those that long double leaves
