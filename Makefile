@@ -9,7 +9,7 @@ PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet -
 NATIVE := CMakeLists.txt $(shell find native -type f)
 JOBS   ?= 2
 
-.PHONY: demo test lint format bench docs clean
+.PHONY: demo test lint format bench verify docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/rectifier demo $(if $(DEMO),$(DEMO),--html rectifier-demo.html --force)
@@ -30,6 +30,13 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/functions.py
+
+# The inverses are within 1 ulp, not correctly rounded, so the best instruction set stands for all there.
+verify: $(VENV)/.dev
+	mkdir -p build
+	$(BIN)/rectifier verify --exhaustive --isa all --kind value,derivative,slope_derivative --json build/verify.json --force
+	$(BIN)/rectifier verify --exhaustive --kind inverse --json build/verify-inverse.json --force
+	$(BIN)/python docs/write_accuracy.py build/verify.json build/verify-inverse.json
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html

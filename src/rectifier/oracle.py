@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from rectifier.errors import RectifierError, RectifierTypeError, RectifierValueError
 
-__all__ = ["OracleUnavailableError", "derivative", "inverse", "ulp_error", "value"]
+__all__ = ["OracleUnavailableError", "derivative", "inverse", "results", "ulp_error", "value"]
 
 Kind = Literal["value", "derivative", "slope_derivative", "inverse"]
 Array = npt.NDArray[Any]
@@ -227,9 +227,10 @@ def _evaluate(
         precision *= 2
 
 
-def _results(kind: Kind, name: str, x: Any, dtype: npt.DTypeLike, given: dict[str, Any]) -> Array:
+def results(kind: Kind, name: str, x: npt.ArrayLike, dtype: npt.DTypeLike, **parameters: npt.ArrayLike) -> Array:
+    """The kind of function named, correctly rounded. Other arguments and errors as in :func:`value`."""
     form = _format(dtype)
-    formula, arrays = _parse(name, kind, dtype, x, given)
+    formula, arrays = _parse(name, kind, dtype, x, parameters)
     m = _context()
     out = np.empty(arrays[0].shape, np.float64)
     for i, numbers in enumerate(zip(*(a.ravel().tolist() for a in arrays), strict=True)):
@@ -255,17 +256,17 @@ def value(name: str, x: npt.ArrayLike, dtype: npt.DTypeLike, **parameters: npt.A
         RectifierTypeError: unknown parameter or dtype.
         OracleUnavailableError: mpmath is not installed.
     """
-    return _results("value", name, x, dtype, parameters)
+    return results("value", name, x, dtype, **parameters)
 
 
 def derivative(name: str, x: npt.ArrayLike, dtype: npt.DTypeLike, **parameters: npt.ArrayLike) -> Array:
     """f′(x), correctly rounded, with the library's values at the kinks. Arguments and errors as in :func:`value`."""
-    return _results("derivative", name, x, dtype, parameters)
+    return results("derivative", name, x, dtype, **parameters)
 
 
 def inverse(name: str, h: npt.ArrayLike, dtype: npt.DTypeLike, **parameters: npt.ArrayLike) -> Array:
     """The x with f(x) = h, correctly rounded; NaN outside the range. Arguments and errors as in :func:`value`."""
-    return _results("inverse", name, h, dtype, parameters)
+    return results("inverse", name, h, dtype, **parameters)
 
 
 def ulp_error(

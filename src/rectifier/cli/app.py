@@ -11,7 +11,8 @@ from .check import check
 from .demo import demo
 from .report import report
 from .show import show
-from .status import HELP, PLAIN_HELP
+from .status import HELP, PLAIN_HELP, VERIFY_HELP
+from .verify import verify
 
 __all__ = ["app"]
 
@@ -48,3 +49,4 @@ app.command(epilog=PLAIN_HELP)(demo)
 app.command(epilog=HELP)(check)
 app.command(epilog=HELP)(report)
 app.command(epilog=PLAIN_HELP)(show)
+app.command(epilog=VERIFY_HELP)(verify)

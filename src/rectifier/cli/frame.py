@@ -39,6 +39,7 @@ P = ParamSpec("P")
 _EXTRAS = {
     "jinja2": "checkup",
     "matplotlib": "checkup",
+    "mpmath": "verify",
     "plotext": "checkup",
     "plotly": "checkup",
     "rich": "checkup",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BROKEN_PIPE", "FAULT", "FINDINGS", "HELP", "INTERRUPTED", "NOTHING", "USAGE"]
+__all__ = ["BROKEN_PIPE", "FAULT", "FINDINGS", "HELP", "INTERRUPTED", "NOTHING", "PLAIN_HELP", "USAGE", "VERIFY_HELP"]
 
 NOTHING = 0
 FINDINGS = 1
@@ -25,5 +25,13 @@ PLAIN_HELP = """\b
 Exit status:
   0  done
   2  usage, or the output could not be written
+  3  a fault of rectifier's
+"""
+
+VERIFY_HELP = """\b
+Exit status:
+  0  every promise kept
+  1  a promise broken
+  2  usage
   3  a fault of rectifier's
 """

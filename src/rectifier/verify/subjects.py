@@ -1,0 +1,107 @@
+"""Who is judged: the kernels in an instruction set, the gradient that PyTorch users get, installed peers.
+
+A subject maps a case to the function that computes it, or None where it has no such function.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _native, oracle
+from . import peers
+from .plan import Case
+
+__all__ = ["Gradient", "Kernel", "Peer", "Subject", "kernel"]
+
+Array = npt.NDArray[Any]
+Function = Callable[[Array], Array]
+
+
+class Subject(Protocol):
+    """One who computes."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def promises(self) -> bool:
+        """Whether the library's promise is held against it; a peer has given none."""
+        ...
+
+    @property
+    def judged_at_nan(self) -> bool: ...
+    def function(self, case: Case) -> Function | None: ...
+
+
+def kernel(name: str, kind: str, dtype: str, parameter: float | None) -> Function:
+    """The ufunc of a case, its parameter bound."""
+    ufunc = getattr(_native, name if kind == "value" else f"{name}_{kind}")
+    wide: Any = np.float64 if dtype == "float64" else np.float32
+    takes = oracle.EXACT[name, kind][0] if (name, kind) in oracle.EXACT else ()  # type: ignore[index]
+    operands = [wide(parameter)] if takes else []
+    return lambda x: ufunc(x, *operands)
+
+
+class Kernel:
+    """The kernels, in one instruction set."""
+
+    promises = True
+    judged_at_nan = True
+
+    def __init__(self, isa: str) -> None:
+        self.name = isa
+
+    def function(self, case: Case) -> Function | None:
+        computed = kernel(case.function, case.kind, case.dtype, case.parameter)
+
+        def on_this(x: Array) -> Array:
+            _native.use_isa(self.name)
+            return computed(x)
+
+        return on_this
+
+
+class Gradient:
+    """What ``backward`` leaves in ``z.grad`` for an upstream gradient of 1, through ``rectifier.torch``."""
+
+    name = "torch gradient"
+    promises = True
+    # A NaN of z is let through from a gate and is NaN from a saved value; it is counted apart.
+    judged_at_nan = False
+
+    def function(self, case: Case) -> Function | None:
+        if case.kind != "derivative" or not peers.installed("torch"):
+            return None
+        import rectifier.torch as rectifier_torch
+
+        layer = getattr(rectifier_torch, case.function, None)
+        if layer is None or "at_zero" in case.parameters and not case.default:
+            return None
+        given = {name: value for name, value in case.parameters.items() if name != "at_zero"}
+        return lambda x: peers.torch_gradient(lambda z: layer(z, **given), x)
+
+
+class Peer:
+    """Another library, at its best."""
+
+    promises = False
+    judged_at_nan = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def function(self, case: Case) -> Function | None:
+        # Each peer has conventions of its own for the rest.
+        return peers.function(self.name, case.function, case.kind, case.dtype) if case.default else None
+
+
+def missing(subject: Subject) -> str | None:
+    """Why a subject cannot be asked; None where it can."""
+    module = peers.MODULES.get(subject.name, "torch" if isinstance(subject, Gradient) else "")
+    if module and importlib.util.find_spec(module) is None:
+        return f"{subject.name}: {module} is not installed"
+    return None
