@@ -31,8 +31,13 @@ using loop = void (*)(char* const* operands, ptrdiff_t n, const ptrdiff_t* strid
 // ceil(n / 8) bytes; bit i is values[i] > 0, or NaN.
 using packer = void (*)(const char* values, ptrdiff_t n, uint8_t* bits);
 
+// Copies whole cache lines past the cache; `out` lies on a line's start.
+using streamer = void (*)(char* out, const char* from, ptrdiff_t bytes);
+
 struct kernel_table {
   loop floating[op_count][dtype_count];
+  bool heavy[op_count];  // arithmetic takes longer than memory
+  streamer stream;
   loop integer[integer_op_count][integer_type_count];
   packer pack_floating[dtype_count];
   packer pack_integer[integer_type_count];

@@ -35,6 +35,9 @@ constexpr loop loop_of() {
   {loop_of<kernel, half, inputs>(), loop_of<kernel, float, inputs>(), \
    loop_of<kernel, double, inputs>(), loop_of<kernel, bfloat16, inputs>()},
 
+#define RECTIFIER_HEAVY(name, kernel, inputs, narrow, wide) \
+  (kernel::on != lanes::same && kernel::on != lanes::product),
+
 #define RECTIFIER_INTEGERS(loop_for)                                                        \
   {loop_for(int8_t, uint8_t),    loop_for(uint8_t, uint8_t),  loop_for(int16_t, uint16_t),  \
    loop_for(uint16_t, uint16_t), loop_for(int32_t, uint32_t), loop_for(uint32_t, uint32_t), \
@@ -48,6 +51,8 @@ constexpr loop loop_of() {
 extern const kernel_table RECTIFIER_TABLE;
 const kernel_table RECTIFIER_TABLE = {
     {RECTIFIER_OPS(RECTIFIER_ROW)},
+    {RECTIFIER_OPS(RECTIFIER_HEAVY)},
+    stream_lines,
     {RECTIFIER_INTEGERS(RECTIFIER_RELU), RECTIFIER_INTEGERS(RECTIFIER_ABS),
      RECTIFIER_INTEGERS(RECTIFIER_RELU6)},
     {pack_floating<half>, pack_floating<float>, pack_floating<double>, pack_floating<bfloat16>},

@@ -6,6 +6,8 @@
 #include <string>
 
 #include "dispatch.hpp"
+#include "large.hpp"
+#include "threads.hpp"
 #include "ufuncs.hpp"
 
 namespace nb = nanobind;
@@ -53,10 +55,26 @@ void choose_at_import() {
   }
 }
 
+void set_threads(long long n) {
+  if (n < 1 || n > rectifier::most_threads) {
+    throw nb::value_error(("set_threads: `n` must be a whole number from 1 to " +
+                           std::to_string(rectifier::most_threads) + "; got " + std::to_string(n) +
+                           ". Pass 1 for no helpers.")
+                              .c_str());
+  }
+  rectifier::set_threads(static_cast<int>(n));
+}
+
+void count_threads_at_import() {
+  std::string fault = rectifier::threads_at_import();
+  if (!fault.empty()) throw nb::import_error(fault.c_str());
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
   choose_at_import();
+  count_threads_at_import();
   if (!rectifier::add_ufuncs(m.ptr())) throw nb::python_error();
 
   m.def("isa", [] { return rectifier::active->name; }, "Name of the instruction set in use.");
@@ -65,6 +83,12 @@ NB_MODULE(_native, m) {
       "use_isa", use_isa, nb::arg("name"),
       "Use this instruction set from now on, in every thread. For tests: the bits are the same.\n\n"
       "Raises ValueError where the machine does not support it.");
+  m.def("threads", rectifier::threads, "How many threads a long loop may use.");
+  m.def("set_threads", set_threads, nb::arg("n"),
+        "Use up to n threads, the caller's among them, for a long loop. The bits are the same.\n\n"
+        "Raises ValueError where n is not from 1 to 1024.");
+  m.def("stream_from", rectifier::stream_from, nb::arg("bytes"),
+        "For tests: write past the cache from this many bytes of result on; returns what was.");
   m.def(
       "register_bfloat16",
       [](nb::handle dtype) {

@@ -140,5 +140,13 @@ inline f32 bit_and(f32 a, f32 b) { return _mm256_and_ps(a.v, b.v); }
 inline f32 bit_andnot(f32 a, f32 b) { return _mm256_andnot_ps(a.v, b.v); }
 inline f32 bit_or(f32 a, f32 b) { return _mm256_or_ps(a.v, b.v); }
 
+inline void stream_line(char* out, const char* from) {
+  const __m256i* line = reinterpret_cast<const __m256i*>(from);
+  __m256i* to = reinterpret_cast<__m256i*>(out);
+  __m256i a = _mm256_loadu_si256(line), b = _mm256_loadu_si256(line + 1);
+  _mm256_stream_si256(to, a);
+  _mm256_stream_si256(to + 1, b);
+}
+
 }  // namespace
 }  // namespace rectifier
