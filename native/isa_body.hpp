@@ -4,6 +4,7 @@
 // shared inline function compiled here with wider instructions could be the copy the linker keeps.
 #include "dispatch.hpp"
 #include "gate.hpp"
+#include "gated.hpp"
 #include "kernels/abs.hpp"
 #include "kernels/celu.hpp"
 #include "kernels/elu.hpp"
@@ -38,6 +39,14 @@ constexpr loop loop_of() {
 #define RECTIFIER_HEAVY(name, kernel, inputs, narrow, wide) \
   (kernel::on != lanes::same && kernel::on != lanes::product),
 
+#define RECTIFIER_GATED_ROW(name, kernel, kept)                                         \
+  {gated<kernel::value, half, planes::kept>, gated<kernel::value, float, planes::kept>, \
+   gated<kernel::value, double, planes::kept>, gated<kernel::value, bfloat16, planes::kept>},
+
+#define RECTIFIER_BACKWARD_ROW(name)                                                            \
+  {backward<closed::name, half>, backward<closed::name, float>, backward<closed::name, double>, \
+   backward<closed::name, bfloat16>},
+
 #define RECTIFIER_INTEGERS(loop_for)                                                        \
   {loop_for(int8_t, uint8_t),    loop_for(uint8_t, uint8_t),  loop_for(int16_t, uint16_t),  \
    loop_for(uint16_t, uint16_t), loop_for(int32_t, uint32_t), loop_for(uint32_t, uint32_t), \
@@ -57,6 +66,8 @@ const kernel_table RECTIFIER_TABLE = {
      RECTIFIER_INTEGERS(RECTIFIER_RELU6)},
     {pack_floating<half>, pack_floating<float>, pack_floating<double>, pack_floating<bfloat16>},
     RECTIFIER_INTEGERS(RECTIFIER_PACK),
+    {RECTIFIER_GATED(RECTIFIER_GATED_ROW)},
+    {RECTIFIER_BACKWARD(RECTIFIER_BACKWARD_ROW)},
 };
 
 }  // namespace rectifier

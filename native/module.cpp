@@ -6,6 +6,7 @@
 #include <string>
 
 #include "dispatch.hpp"
+#include "fused.hpp"
 #include "large.hpp"
 #include "threads.hpp"
 #include "ufuncs.hpp"
@@ -70,6 +71,11 @@ void count_threads_at_import() {
   if (!fault.empty()) throw nb::import_error(fault.c_str());
 }
 
+nb::object given(PyObject* result) {
+  if (!result) throw nb::python_error();
+  return nb::steal<nb::object>(result);
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -97,12 +103,39 @@ NB_MODULE(_native, m) {
       nb::arg("dtype"),
       "Give every floating-point ufunc a loop for ml_dtypes.bfloat16. A second call does nothing.");
   m.def(
-      "pack_gate",
-      [](nb::handle x) {
-        PyObject* bits = rectifier::packed_gate(x.ptr());
-        if (!bits) throw nb::python_error();
-        return nb::steal<nb::object>(bits);
+      "with_gate",
+      [](const char* name, nb::handle x, nb::handle out, nb::handle parameter, Py_ssize_t inner,
+         nb::handle gate, nb::handle plane) {
+        return given(rectifier::with_gate(name, x.ptr(), out.ptr(), parameter.ptr(), inner,
+                                          gate.ptr(), plane.ptr()));
       },
+      nb::arg("name"), nb::arg("x"), nb::arg("out"), nb::arg("parameter").none(), nb::arg("inner"),
+      nb::arg("gate"), nb::arg("plane").none(),
+      "f(x) into `out` and its packed gate into `gate`, in one pass; true if a bit of `plane` is "
+      "set.\n\n"
+      "Value i's parameter is parameter[(i // inner) % len(parameter)], or the number given. "
+      "`plane` gets x == 0 (relu_and_zeros, abs) or 0 < x < ceiling or NaN (relu6).");
+  m.def(
+      "backward",
+      [](const char* name, nb::handle dh, nb::handle out, nb::handle parameter, Py_ssize_t inner,
+         nb::handle gate, nb::handle plane) {
+        return given(rectifier::backward(name, dh.ptr(), out.ptr(), parameter.ptr(), inner,
+                                         gate.ptr(), plane.ptr()));
+      },
+      nb::arg("name"), nb::arg("dh"), nb::arg("out"), nb::arg("parameter").none(), nb::arg("inner"),
+      nb::arg("gate"), nb::arg("plane").none(),
+      "dh where the gate is open, into `out`; where it is closed 0 (nothing), parameter * dh "
+      "(slope), -dh (mirror) or 0 (share).\n\n"
+      "Where `plane` is set, mirror gives 0 and share parameter * dh.");
+  m.def(
+      "copy_past_cache",
+      [](nb::handle out, nb::handle from) {
+        return given(rectifier::copy_past_cache(out.ptr(), from.ptr()));
+      },
+      nb::arg("out"), nb::arg("from"),
+      "Copies bytes by every thread with streaming stores: what memory allows, for benchmarks.");
+  m.def(
+      "pack_gate", [](nb::handle x) { return given(rectifier::packed_gate(x.ptr())); },
       nb::arg("x"),
       "Bit i of the uint8 result is set where x[i] > 0 or NaN; little-endian, zero-padded.\n\n"
       "x: one-dimensional contiguous array of float16, bfloat16 (once registered), float32, "

@@ -139,5 +139,8 @@ inline void stream_line(char* out, const char* from) {
   _mm512_stream_si512(reinterpret_cast<__m512i*>(out), _mm512_loadu_si512(from));
 }
 
+inline f64::mask mask_of(f64, unsigned bits) { return {static_cast<__mmask8>(bits)}; }
+inline f32::mask mask_of(f32, unsigned bits) { return {static_cast<__mmask16>(bits)}; }
+
 }  // namespace
 }  // namespace rectifier

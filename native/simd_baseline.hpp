@@ -134,5 +134,8 @@ inline void stream_line(char* out, const char* from) {
 #endif
 }
 
+inline f64::mask mask_of(f64, unsigned bits) { return {(bits & 1) != 0}; }
+inline f32::mask mask_of(f32, unsigned bits) { return {(bits & 1) != 0}; }
+
 }  // namespace
 }  // namespace rectifier

@@ -4,6 +4,7 @@
 
 #define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
 #define NPY_TARGET_VERSION NPY_2_0_API_VERSION
+#define PY_ARRAY_UNIQUE_SYMBOL rectifier_array_api
 #include <numpy/arrayobject.h>
 #include <numpy/ufuncobject.h>
 
@@ -203,13 +204,22 @@ PyObject* make_ufunc(int row) {
 
 int bfloat16_type = -1;
 
+}  // namespace
+
+int floating_column(int type) {
+  if (type == bfloat16_type) return static_cast<int>(dtype::bfloat16);
+  for (const floating_type& t : floating_types) {
+    if (t.value == type) return static_cast<int>(t.column);
+  }
+  return -1;
+}
+
+namespace {
+
 packer packer_of(int type) {
   const kernel_table& table = *active->table;
   if (type == NPY_BOOL) return table.pack_integer[1];
-  if (type == bfloat16_type) return table.pack_floating[static_cast<int>(dtype::bfloat16)];
-  for (const floating_type& t : floating_types) {
-    if (t.value == type) return table.pack_floating[static_cast<int>(t.column)];
-  }
+  if (int column = floating_column(type); column >= 0) return table.pack_floating[column];
   for (const integer_type& t : integer_types) {
     if (t.type == type) return table.pack_integer[column_of(t)];
   }

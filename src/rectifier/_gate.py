@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,18 @@ import numpy.typing as npt
 from . import _native
 
 __all__ = ["Gate"]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What ``with_gate`` keeps beside the gate for the backward pass."""
+
+    function: str
+    parameters: Mapping[str, Any]
+    plane_of: str | None
+    """What a second plane of bits says: ``zeros`` (z == 0), ``inside`` (0 < z < ceiling, or NaN) or nothing."""
+    plane: npt.NDArray[np.uint8] | None
+    """Laid out as the gate's bits; None also where no z was 0."""
 
 
 class Gate:
@@ -29,7 +43,7 @@ class Gate:
     1
     """
 
-    __slots__ = ("_order", "bits", "shape")
+    __slots__ = ("_kept", "_order", "bits", "shape")
 
     bits: npt.NDArray[np.uint8]
     """The packed bits, shape (⌈size / 8⌉,), read-only."""
@@ -46,6 +60,18 @@ class Gate:
         self.bits.flags.writeable = False
         self.shape = z.shape
         self._order = order
+        self._kept: Kept | None = None
+
+    @classmethod
+    def _of(cls, bits: npt.NDArray[np.uint8], shape: tuple[int, ...], order: tuple[int, ...], kept: Kept) -> Gate:
+        """A gate whose bits are there already."""
+        self = object.__new__(cls)
+        bits.flags.writeable = False
+        self.bits, self.shape, self._order, self._kept = bits, shape, order, kept
+        return self
+
+    def _with(self, kept: Kept) -> Gate:
+        return self._of(self.bits, self.shape, self._order, kept)
 
     @property
     def size(self) -> int:
@@ -54,8 +80,9 @@ class Gate:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the packed bits take: ⌈size / 8⌉."""
-        return int(self.bits.nbytes)
+        """Bytes that the packed bits take: ⌈size / 8⌉, and as many for a second plane where ``with_gate`` kept one."""
+        plane = None if self._kept is None else self._kept.plane
+        return int(self.bits.nbytes) + (0 if plane is None else int(plane.nbytes))
 
     def unpack(self) -> npt.NDArray[np.bool_]:
         """One boolean a value, in the shape of the array that the gate was taken from."""
