@@ -63,6 +63,11 @@ using gated_loop = bool (*)(const char* x, char* out, ptrdiff_t start, ptrdiff_t
 using backward_loop = void (*)(const char* dh, char* out, ptrdiff_t start, ptrdiff_t n,
                                const pattern& parameter, const uint8_t* gate, const uint8_t* plane);
 
+// Adds to counts[u] the set bits of unit u: `bits` lie as [outer][units][inner] from bit `first`
+// on; `bytes` of them may be read.
+using counter = void (*)(const uint8_t* bits, ptrdiff_t bytes, ptrdiff_t first, ptrdiff_t outer,
+                         ptrdiff_t units, ptrdiff_t inner, int64_t* counts);
+
 // Copies whole cache lines past the cache; `out` lies on a line's start.
 using streamer = void (*)(char* out, const char* from, ptrdiff_t bytes);
 
@@ -73,6 +78,7 @@ struct kernel_table {
   loop integer[integer_op_count][integer_type_count];
   packer pack_floating[dtype_count];
   packer pack_integer[integer_type_count];
+  counter count;
   gated_loop gated[gated_count][dtype_count];
   backward_loop backward[backward_count][dtype_count];
 };

@@ -192,7 +192,79 @@ bool read_all(const char* function, bool forward, PyObject* from, PyObject* out,
   return true;
 }
 
+// Axes of which neighbours are never both kept or both summed over.
+struct axes {
+  static constexpr int most = 64;
+  ptrdiff_t size[most];
+  bool kept[most];
+  int count = 0;
+
+  void add(ptrdiff_t n, bool keep) {
+    if (n == 1) return;
+    if (count && kept[count - 1] == keep) {
+      size[count - 1] *= n;
+    } else if (count < most) {
+      size[count] = n;
+      kept[count++] = keep;
+    }
+  }
+};
+
+// Axes from `from` on, bits from `first` on.
+void count_axes(const axes& a, int from, const memory_of& bits, ptrdiff_t first, int64_t* counts) {
+  ptrdiff_t outer = 1, units = 1, inner = 1;
+  int i = from;
+  if (i < a.count && !a.kept[i] && i + 1 < a.count) outer = a.size[i++];
+  if (i < a.count && a.kept[i]) units = a.size[i++];
+  if (i < a.count && !a.kept[i]) inner = a.size[i++];
+  if (i == a.count) {
+    active->table->count(reinterpret_cast<const uint8_t*>(bits.start), bits.bytes, first, outer,
+                         units, inner, counts);
+    return;
+  }
+  ptrdiff_t step = 1, counts_step = a.kept[from] ? 1 : 0;
+  for (i = from + 1; i < a.count; ++i) {
+    step *= a.size[i];
+    if (a.kept[i]) counts_step *= a.size[i];
+  }
+  for (ptrdiff_t j = 0; j < a.size[from]; ++j) {
+    count_axes(a, from + 1, bits, first + j * step, counts + j * counts_step);
+  }
+}
+
 }  // namespace
+
+PyObject* count_gates(PyObject* bits, PyObject* sizes, PyObject* kept, PyObject* counts) {
+  const char* function = "count_gates";
+  memory_of from{"bits"}, to{"counts"};
+  if (!read(function, counts, true, to)) return nullptr;
+  axes a;
+  ptrdiff_t values = 1, units = 1;
+  bool good = PyTuple_Check(sizes) && PyTuple_Check(kept) &&
+              PyTuple_GET_SIZE(sizes) == PyTuple_GET_SIZE(kept) &&
+              PyTuple_GET_SIZE(sizes) <= axes::most;
+  for (Py_ssize_t i = 0; good && i < PyTuple_GET_SIZE(sizes); ++i) {
+    const ptrdiff_t size = PyLong_AsSsize_t(PyTuple_GET_ITEM(sizes, i));
+    const int keep = PyObject_IsTrue(PyTuple_GET_ITEM(kept, i));
+    if (PyErr_Occurred()) return nullptr;
+    good = size >= 0 && !__builtin_mul_overflow(values, size, &values);
+    if (keep) units *= size;
+    a.add(size, keep != 0);
+  }
+  if (!good || to.type != NPY_LONG || to.count != units) {
+    PyErr_SetString(PyExc_ValueError,
+                    "count_gates: `sizes` and `kept` must be tuples with an entry an axis, and "
+                    "`counts` int64 with an entry a unit. Pass np.zeros(units, np.int64).");
+    return nullptr;
+  }
+  if (!read_bits(function, bits, false, values, from) || !apart(function, to, from)) return nullptr;
+  if (values) {
+    Py_BEGIN_ALLOW_THREADS;
+    count_axes(a, 0, from, 0, reinterpret_cast<int64_t*>(to.start));
+    Py_END_ALLOW_THREADS;
+  }
+  Py_RETURN_NONE;
+}
 
 PyObject* with_gate(const char* name, PyObject* x, PyObject* out, PyObject* parameter,
                     Py_ssize_t inner, PyObject* gate, PyObject* plane) {

@@ -18,6 +18,10 @@ PyObject* with_gate(const char* name, PyObject* x, PyObject* out, PyObject* para
 PyObject* backward(const char* name, PyObject* dh, PyObject* out, PyObject* parameter,
                    Py_ssize_t inner, PyObject* gate, PyObject* plane);
 
+// Adds to `counts` (int64, one entry a unit) the set bits of packed gates. `sizes` and `kept` are
+// tuples, an entry an axis, slowest first: units differ along the axes that are kept.
+PyObject* count_gates(PyObject* bits, PyObject* sizes, PyObject* kept, PyObject* counts);
+
 // The bytes of one array into another, past the cache: what memory allows.
 PyObject* copy_past_cache(PyObject* out, PyObject* from);
 

@@ -2,6 +2,7 @@
 //
 // Everything it draws in sits in an unnamed namespace, and it uses no standard library template: a
 // shared inline function compiled here with wider instructions could be the copy the linker keeps.
+#include "count.hpp"
 #include "dispatch.hpp"
 #include "gate.hpp"
 #include "gated.hpp"
@@ -66,6 +67,7 @@ const kernel_table RECTIFIER_TABLE = {
      RECTIFIER_INTEGERS(RECTIFIER_RELU6)},
     {pack_floating<half>, pack_floating<float>, pack_floating<double>, pack_floating<bfloat16>},
     RECTIFIER_INTEGERS(RECTIFIER_PACK),
+    count_units,
     {RECTIFIER_GATED(RECTIFIER_GATED_ROW)},
     {RECTIFIER_BACKWARD(RECTIFIER_BACKWARD_ROW)},
 };

@@ -128,6 +128,14 @@ NB_MODULE(_native, m) {
       "(slope), -dh (mirror) or 0 (share).\n\n"
       "Where `plane` is set, mirror gives 0 and share parameter * dh.");
   m.def(
+      "count_gates",
+      [](nb::handle bits, nb::handle sizes, nb::handle kept, nb::handle counts) {
+        return given(rectifier::count_gates(bits.ptr(), sizes.ptr(), kept.ptr(), counts.ptr()));
+      },
+      nb::arg("bits"), nb::arg("sizes"), nb::arg("kept"), nb::arg("counts"),
+      "Adds the set bits of packed gates to `counts`, per unit.\n\n"
+      "sizes: of the axes, the slowest in memory first. kept: along which of them units differ.");
+  m.def(
       "copy_past_cache",
       [](nb::handle out, nb::handle from) {
         return given(rectifier::copy_past_cache(out.ptr(), from.ptr()));

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from . import _native
 
@@ -94,7 +96,15 @@ class Gate:
         """Number of open gates, over the whole array or along ``axis`` (as in ``np.sum``)."""
         if axis is None:
             return np.asarray(np.bitwise_count(self.bits).sum(dtype=np.int64))[()]
-        return np.asarray(self.unpack().sum(axis=axis, dtype=np.int64))[()]
+        over = set(normalize_axis_tuple(axis, len(self.shape)))
+        kept = tuple(mine not in over for mine in self._order)
+        sizes = tuple(self.shape[mine] for mine in self._order)
+        counts = np.zeros(math.prod(size for size, keep in zip(sizes, kept, strict=True) if keep), np.int64)
+        _native.count_gates(self.bits, sizes, kept, counts)
+        # The counts lie in memory order; their axes are wanted in the array's.
+        units = [mine for mine in self._order if mine not in over]
+        laid_out = counts.reshape([self.shape[mine] for mine in units])
+        return np.asarray(laid_out.transpose(sorted(range(len(units)), key=units.__getitem__)))[()]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Gate):
