@@ -40,6 +40,13 @@ int64_t count_run(bit_array a, ptrdiff_t first, ptrdiff_t n) {
   const unsigned shift = first % 8;
   int64_t count = 0;
   ptrdiff_t i = 0;
+  if (shift == 0) {
+    for (; i + 64 <= n; i += 64) {
+      uint64_t word;
+      __builtin_memcpy(&word, p + i / 8, 8);
+      count += __builtin_popcountll(word);
+    }
+  }
   for (; i + 64 <= n && p + i / 8 + 9 <= a.end; i += 64) {
     count += __builtin_popcountll(shifted_word(p + i / 8, shift));
   }
@@ -106,7 +113,9 @@ inline void read_row(bit_array a, ptrdiff_t first, ptrdiff_t n, uint64_t* words)
   const uint8_t* p = a.bytes + first / 8;
   const unsigned shift = first % 8;
   ptrdiff_t count = (n + 63) / 64;
-  if (p + 8 * count + 1 <= a.end) {
+  if (shift == 0 && n % 64 == 0) {
+    __builtin_memcpy(words, p, static_cast<size_t>(8 * count));
+  } else if (p + 8 * count + 1 <= a.end) {
     for (ptrdiff_t w = 0; w < count; ++w) words[w] = shifted_word(p + 8 * w, shift);
     words[count - 1] &= low_bits(n - 64 * (count - 1));
   } else {

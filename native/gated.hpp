@@ -11,6 +11,11 @@ namespace {
 
 enum class planes { none, zeros, inside };
 
+inline void put_sixteen(uint8_t* to, unsigned bits) {
+  uint16_t both = static_cast<uint16_t>(bits);
+  __builtin_memcpy(to, &both, 2);
+}
+
 inline void put_bits(uint8_t* to, unsigned bits, ptrdiff_t n) {
   if (n < 16) bits &= (1u << n) - 1;
   to[0] = static_cast<uint8_t>(bits);
@@ -51,7 +56,8 @@ inline void with_parameters(const pattern& p, ptrdiff_t start, ptrdiff_t n, Run 
   for (ptrdiff_t first = 0; first < n; first += block) {
     ptrdiff_t count = n - first < block ? n - first : block;
     lay_out(p, start + first, count, laid_out);
-    run(first, count, [&](ptrdiff_t j) { return prepare<Op, T>(V::load(laid_out + j)); });
+    const P* const here = laid_out;
+    run(first, count, [here](ptrdiff_t j) { return prepare<Op, T>(V::load(here + j)); });
   }
 }
 
@@ -80,36 +86,61 @@ inline sixteen_bits sixteen_gated(const T* x, T* out, At at) {
   return bits;
 }
 
+// The bytes of bits may lie anywhere for all the compiler knows, so what the loop needs is in its
+// own variables.
+template <class Op, class T, planes kept, class Parameters>
+inline bool gated_stretch(const T* x, T* out, ptrdiff_t n, Parameters parameters, uint8_t* gate,
+                          uint8_t* plane) {
+  uint64_t any = 0;
+  ptrdiff_t i = 0;
+  // One store of bits for every four cache lines of floats.
+  for (; i + 64 <= n; i += 64) {
+    uint64_t gates = 0, second = 0;
+#pragma GCC unroll 4
+    for (int k = 0; k < 64; k += 16) {
+      sixteen_bits bits = sixteen_gated<Op, T, kept>(
+          x + i + k, out + i + k, [=](ptrdiff_t j) { return parameters(i + k + j); });
+      gates |= uint64_t{bits.gate} << k;
+      second |= uint64_t{bits.plane} << k;
+    }
+    __builtin_memcpy(gate + i / 8, &gates, 8);
+    if constexpr (kept != planes::none) {
+      __builtin_memcpy(plane + i / 8, &second, 8);
+      any |= second;
+    }
+  }
+  for (; i + 16 <= n; i += 16) {
+    sixteen_bits bits =
+        sixteen_gated<Op, T, kept>(x + i, out + i, [=](ptrdiff_t j) { return parameters(i + j); });
+    put_sixteen(gate + i / 8, bits.gate);
+    if constexpr (kept != planes::none) {
+      put_sixteen(plane + i / 8, bits.plane);
+      any |= bits.plane;
+    }
+  }
+  if (i == n) return any != 0;
+  T padded[16], results[16];
+  for (ptrdiff_t j = 0; j < 16; ++j) padded[j] = x[i + j < n ? i + j : i];
+  sixteen_bits bits =
+      sixteen_gated<Op, T, kept>(padded, results, [=](ptrdiff_t j) { return parameters(i + j); });
+  put_bits(gate + i / 8, bits.gate, n - i);
+  if constexpr (kept != planes::none) put_bits(plane + i / 8, bits.plane, n - i);
+  for (ptrdiff_t j = 0; i + j < n; ++j) out[i + j] = results[j];
+  return (any | bits.plane) != 0;
+}
+
 template <class Op, class T, planes kept>
 bool gated(const char* values, char* result, ptrdiff_t start, ptrdiff_t n, const pattern& parameter,
            uint8_t* gate, uint8_t* plane) {
   const T* const x = reinterpret_cast<const T*>(values);
   T* const out = reinterpret_cast<T*>(result);
-  unsigned any = 0;
+  bool any = false;
   with_parameters<Op, T>(
       parameter, start, n, [&](ptrdiff_t first, ptrdiff_t count, auto parameters) {
-        auto put = [&](ptrdiff_t i, ptrdiff_t values_here, sixteen_bits bits) {
-          put_bits(gate + (first + i) / 8, bits.gate, values_here);
-          if constexpr (kept != planes::none) {
-            put_bits(plane + (first + i) / 8, bits.plane, values_here);
-            any |= bits.plane;
-          }
-        };
-        ptrdiff_t i = 0;
-        for (; i + 16 <= count; i += 16) {
-          put(i, 16, sixteen_gated<Op, T, kept>(x + first + i, out + first + i, [&](ptrdiff_t j) {
-                return parameters(i + j);
-              }));
-        }
-        if (i == count) return;
-        T padded[16], results[16];
-        for (ptrdiff_t j = 0; j < 16; ++j) padded[j] = x[first + (i + j < count ? i + j : i)];
-        put(i, count - i, sixteen_gated<Op, T, kept>(padded, results, [&](ptrdiff_t j) {
-              return parameters(i + j);
-            }));
-        for (ptrdiff_t j = 0; i + j < count; ++j) out[first + i + j] = results[j];
+        any |= gated_stretch<Op, T, kept>(x + first, out + first, count, parameters,
+                                          gate + first / 8, plane ? plane + first / 8 : nullptr);
       });
-  return any != 0;
+  return any;
 }
 
 // What a closed gate makes of dh. An open one lets it through, multiplied by 1 or not at all: the
