@@ -31,11 +31,56 @@ using loop = void (*)(char* const* operands, ptrdiff_t n, const ptrdiff_t* strid
 // ceil(n / 8) bytes; bit i is values[i] > 0, or NaN.
 using packer = void (*)(const char* values, ptrdiff_t n, uint8_t* bits);
 
+// Parameters that repeat: value i's is values[(i / inner) % period].
+struct pattern {
+  const char* values;
+  ptrdiff_t inner, period;
+};
+
+// A value and its gate in one pass: X(name, kernel, the plane kept beside the gate).
+#define RECTIFIER_GATED(X)        \
+  X(relu, relu, none)             \
+  X(relu_and_zeros, relu, zeros)  \
+  X(leaky_relu, leaky_relu, none) \
+  X(abs, abs, zeros)              \
+  X(relu6, relu6, inside)         \
+  X(squared_relu, squared_relu, none)
+
+// The backward pass from the gate: what stands for f' where it is closed. X(name).
+#define RECTIFIER_BACKWARD(X) X(nothing) X(slope) X(mirror) X(share)
+
+#define RECTIFIER_ONE(...) +1
+constexpr int gated_count = 0 RECTIFIER_GATED(RECTIFIER_ONE);
+constexpr int backward_count = 0 RECTIFIER_BACKWARD(RECTIFIER_ONE);
+#undef RECTIFIER_ONE
+
+// Values [start, start + n) of an array; x, out, gate and plane are where these begin, and `start`
+// is a multiple of 64. Tells whether a bit of the plane is set.
+using gated_loop = bool (*)(const char* x, char* out, ptrdiff_t start, ptrdiff_t n,
+                            const pattern& parameter, uint8_t* gate, uint8_t* plane);
+
+// Likewise. `plane` may be null: no zero occurred.
+using backward_loop = void (*)(const char* dh, char* out, ptrdiff_t start, ptrdiff_t n,
+                               const pattern& parameter, const uint8_t* gate, const uint8_t* plane);
+
+// Adds to counts[u] the set bits of unit u: `bits` lie as [outer][units][inner] from bit `first`
+// on; `bytes` of them may be read.
+using counter = void (*)(const uint8_t* bits, ptrdiff_t bytes, ptrdiff_t first, ptrdiff_t outer,
+                         ptrdiff_t units, ptrdiff_t inner, int64_t* counts);
+
+// Copies whole cache lines past the cache; `out` lies on a line's start.
+using streamer = void (*)(char* out, const char* from, ptrdiff_t bytes);
+
 struct kernel_table {
   loop floating[op_count][dtype_count];
+  bool heavy[op_count];  // arithmetic takes longer than memory
+  streamer stream;
   loop integer[integer_op_count][integer_type_count];
   packer pack_floating[dtype_count];
   packer pack_integer[integer_type_count];
+  counter count;
+  gated_loop gated[gated_count][dtype_count];
+  backward_loop backward[backward_count][dtype_count];
 };
 
 struct instruction_set {

@@ -67,4 +67,46 @@ class environment {
 #endif
 };
 
+// Overflow and underflow as the processor keeps them, for the flags of one thread to be told by
+// another.
+#if defined(__x86_64__)
+constexpr unsigned told_flags = 0x18;
+inline unsigned flags_now() { return _mm_getcsr() & told_flags; }
+inline void set_flags(unsigned flags) { _mm_setcsr((_mm_getcsr() & ~told_flags) | flags); }
+#else
+constexpr unsigned told_flags = 0x0c;
+inline unsigned flags_now() {
+  uint64_t now;
+  asm volatile("mrs %0, fpsr" : "=r"(now));
+  return static_cast<unsigned>(now) & told_flags;
+}
+inline void set_flags(unsigned flags) {
+  uint64_t now;
+  asm volatile("mrs %0, fpsr" : "=r"(now));
+  asm volatile("msr fpsr, %0" ::"r"((now & ~uint64_t{told_flags}) | flags));
+}
+#endif
+
+inline void raise_flags(unsigned flags) {
+  if (flags & ~flags_now()) set_flags(flags_now() | flags);
+}
+
+// For its lifetime this thread's flags start unraised; taken() says which have been since. At the
+// end those from before return.
+class raised_flags {
+ public:
+  raised_flags() : before_(flags_now()) {
+    if (before_) set_flags(0);
+  }
+  ~raised_flags() {
+    if (flags_now() != before_) set_flags(before_);
+  }
+  unsigned taken() const { return flags_now(); }
+  raised_flags(const raised_flags&) = delete;
+  raised_flags& operator=(const raised_flags&) = delete;
+
+ private:
+  unsigned before_;
+};
+
 }  // namespace rectifier

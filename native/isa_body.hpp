@@ -2,8 +2,10 @@
 //
 // Everything it draws in sits in an unnamed namespace, and it uses no standard library template: a
 // shared inline function compiled here with wider instructions could be the copy the linker keeps.
+#include "count.hpp"
 #include "dispatch.hpp"
 #include "gate.hpp"
+#include "gated.hpp"
 #include "kernels/abs.hpp"
 #include "kernels/celu.hpp"
 #include "kernels/elu.hpp"
@@ -35,6 +37,17 @@ constexpr loop loop_of() {
   {loop_of<kernel, half, inputs>(), loop_of<kernel, float, inputs>(), \
    loop_of<kernel, double, inputs>(), loop_of<kernel, bfloat16, inputs>()},
 
+#define RECTIFIER_HEAVY(name, kernel, inputs, narrow, wide) \
+  (kernel::on != lanes::same && kernel::on != lanes::product),
+
+#define RECTIFIER_GATED_ROW(name, kernel, kept)                                         \
+  {gated<kernel::value, half, planes::kept>, gated<kernel::value, float, planes::kept>, \
+   gated<kernel::value, double, planes::kept>, gated<kernel::value, bfloat16, planes::kept>},
+
+#define RECTIFIER_BACKWARD_ROW(name)                                                            \
+  {backward<closed::name, half>, backward<closed::name, float>, backward<closed::name, double>, \
+   backward<closed::name, bfloat16>},
+
 #define RECTIFIER_INTEGERS(loop_for)                                                        \
   {loop_for(int8_t, uint8_t),    loop_for(uint8_t, uint8_t),  loop_for(int16_t, uint16_t),  \
    loop_for(uint16_t, uint16_t), loop_for(int32_t, uint32_t), loop_for(uint32_t, uint32_t), \
@@ -48,10 +61,15 @@ constexpr loop loop_of() {
 extern const kernel_table RECTIFIER_TABLE;
 const kernel_table RECTIFIER_TABLE = {
     {RECTIFIER_OPS(RECTIFIER_ROW)},
+    {RECTIFIER_OPS(RECTIFIER_HEAVY)},
+    stream_lines,
     {RECTIFIER_INTEGERS(RECTIFIER_RELU), RECTIFIER_INTEGERS(RECTIFIER_ABS),
      RECTIFIER_INTEGERS(RECTIFIER_RELU6)},
     {pack_floating<half>, pack_floating<float>, pack_floating<double>, pack_floating<bfloat16>},
     RECTIFIER_INTEGERS(RECTIFIER_PACK),
+    count_units,
+    {RECTIFIER_GATED(RECTIFIER_GATED_ROW)},
+    {RECTIFIER_BACKWARD(RECTIFIER_BACKWARD_ROW)},
 };
 
 }  // namespace rectifier

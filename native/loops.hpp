@@ -212,5 +212,9 @@ void integer_parameter_loop(char* const* operands, ptrdiff_t n, const ptrdiff_t*
                });
 }
 
+void stream_lines(char* out, const char* from, ptrdiff_t bytes) {
+  for (ptrdiff_t i = 0; i < bytes; i += 64) stream_line(out + i, from + i);
+}
+
 }  // namespace
 }  // namespace rectifier

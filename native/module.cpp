@@ -6,6 +6,9 @@
 #include <string>
 
 #include "dispatch.hpp"
+#include "fused.hpp"
+#include "large.hpp"
+#include "threads.hpp"
 #include "ufuncs.hpp"
 
 namespace nb = nanobind;
@@ -53,10 +56,31 @@ void choose_at_import() {
   }
 }
 
+void set_threads(long long n) {
+  if (n < 1 || n > rectifier::most_threads) {
+    throw nb::value_error(("set_threads: `n` must be a whole number from 1 to " +
+                           std::to_string(rectifier::most_threads) + "; got " + std::to_string(n) +
+                           ". Pass 1 for no helpers.")
+                              .c_str());
+  }
+  rectifier::set_threads(static_cast<int>(n));
+}
+
+void count_threads_at_import() {
+  std::string fault = rectifier::threads_at_import();
+  if (!fault.empty()) throw nb::import_error(fault.c_str());
+}
+
+nb::object given(PyObject* result) {
+  if (!result) throw nb::python_error();
+  return nb::steal<nb::object>(result);
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
   choose_at_import();
+  count_threads_at_import();
   if (!rectifier::add_ufuncs(m.ptr())) throw nb::python_error();
 
   m.def("isa", [] { return rectifier::active->name; }, "Name of the instruction set in use.");
@@ -65,6 +89,12 @@ NB_MODULE(_native, m) {
       "use_isa", use_isa, nb::arg("name"),
       "Use this instruction set from now on, in every thread. For tests: the bits are the same.\n\n"
       "Raises ValueError where the machine does not support it.");
+  m.def("threads", rectifier::threads, "How many threads a long loop may use.");
+  m.def("set_threads", set_threads, nb::arg("n"),
+        "Use up to n threads, the caller's among them, for a long loop. The bits are the same.\n\n"
+        "Raises ValueError where n is not from 1 to 1024.");
+  m.def("stream_from", rectifier::stream_from, nb::arg("bytes"),
+        "For tests: write past the cache from this many bytes of result on; returns what was.");
   m.def(
       "register_bfloat16",
       [](nb::handle dtype) {
@@ -73,12 +103,47 @@ NB_MODULE(_native, m) {
       nb::arg("dtype"),
       "Give every floating-point ufunc a loop for ml_dtypes.bfloat16. A second call does nothing.");
   m.def(
-      "pack_gate",
-      [](nb::handle x) {
-        PyObject* bits = rectifier::packed_gate(x.ptr());
-        if (!bits) throw nb::python_error();
-        return nb::steal<nb::object>(bits);
+      "with_gate",
+      [](const char* name, nb::handle x, nb::handle out, nb::handle parameter, Py_ssize_t inner,
+         nb::handle gate, nb::handle plane) {
+        return given(rectifier::with_gate(name, x.ptr(), out.ptr(), parameter.ptr(), inner,
+                                          gate.ptr(), plane.ptr()));
       },
+      nb::arg("name"), nb::arg("x"), nb::arg("out"), nb::arg("parameter").none(), nb::arg("inner"),
+      nb::arg("gate"), nb::arg("plane").none(),
+      "f(x) into `out` and its packed gate into `gate`, in one pass; true if a bit of `plane` is "
+      "set.\n\n"
+      "Value i's parameter is parameter[(i // inner) % len(parameter)], or the number given. "
+      "`plane` gets x == 0 (relu_and_zeros, abs) or 0 < x < ceiling or NaN (relu6).");
+  m.def(
+      "backward",
+      [](const char* name, nb::handle dh, nb::handle out, nb::handle parameter, Py_ssize_t inner,
+         nb::handle gate, nb::handle plane) {
+        return given(rectifier::backward(name, dh.ptr(), out.ptr(), parameter.ptr(), inner,
+                                         gate.ptr(), plane.ptr()));
+      },
+      nb::arg("name"), nb::arg("dh"), nb::arg("out"), nb::arg("parameter").none(), nb::arg("inner"),
+      nb::arg("gate"), nb::arg("plane").none(),
+      "dh where the gate is open, into `out`; where it is closed 0 (nothing), parameter * dh "
+      "(slope), -dh (mirror) or 0 (share).\n\n"
+      "Where `plane` is set, mirror gives 0 and share parameter * dh.");
+  m.def(
+      "count_gates",
+      [](nb::handle bits, nb::handle sizes, nb::handle kept, nb::handle counts) {
+        return given(rectifier::count_gates(bits.ptr(), sizes.ptr(), kept.ptr(), counts.ptr()));
+      },
+      nb::arg("bits"), nb::arg("sizes"), nb::arg("kept"), nb::arg("counts"),
+      "Adds the set bits of packed gates to `counts`, per unit.\n\n"
+      "sizes: of the axes, the slowest in memory first. kept: along which of them units differ.");
+  m.def(
+      "copy_past_cache",
+      [](nb::handle out, nb::handle from) {
+        return given(rectifier::copy_past_cache(out.ptr(), from.ptr()));
+      },
+      nb::arg("out"), nb::arg("from"),
+      "Copies bytes by every thread with streaming stores: what memory allows, for benchmarks.");
+  m.def(
+      "pack_gate", [](nb::handle x) { return given(rectifier::packed_gate(x.ptr())); },
       nb::arg("x"),
       "Bit i of the uint8 result is set where x[i] > 0 or NaN; little-endian, zero-padded.\n\n"
       "x: one-dimensional contiguous array of float16, bfloat16 (once registered), float32, "

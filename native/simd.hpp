@@ -11,8 +11,11 @@
 //   + - * /, fma(a, b, c), -v
 //   a < b, a <= b, a > b, a >= b, a == b, is_nan(a)            quiet; give V::mask with & | ~
 //   select(mask, then, otherwise), movemask(mask)              bit i of the result is lane i
+//   mask_of(V(), bits)                                         the way back: lane i is bit i
 //   bit_and, bit_or, bit_xor(a, b)                             on the bits of the lanes
-//   int_add, int_sub(a, b), shift_left<n>, shift_right<n>      f64 only: lanes as 64-bit integers
+//   stream_line(out, from)                                     64 bytes, past the cache where it
+//   can int_add, int_sub(a, b), shift_left<n>, shift_right<n>      f64 only: lanes as 64-bit
+//   integers
 //
 // f64::store to half or bfloat16 expects a value that these hold exactly (see math/round.hpp);
 // f32::store to them rounds to nearest even.

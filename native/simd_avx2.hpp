@@ -140,5 +140,24 @@ inline f32 bit_and(f32 a, f32 b) { return _mm256_and_ps(a.v, b.v); }
 inline f32 bit_andnot(f32 a, f32 b) { return _mm256_andnot_ps(a.v, b.v); }
 inline f32 bit_or(f32 a, f32 b) { return _mm256_or_ps(a.v, b.v); }
 
+inline void stream_line(char* out, const char* from) {
+  const __m256i* line = reinterpret_cast<const __m256i*>(from);
+  __m256i* to = reinterpret_cast<__m256i*>(out);
+  __m256i a = _mm256_loadu_si256(line), b = _mm256_loadu_si256(line + 1);
+  _mm256_stream_si256(to, a);
+  _mm256_stream_si256(to + 1, b);
+}
+
+inline f64::mask mask_of(f64, unsigned bits) {
+  const __m256i lane = _mm256_setr_epi64x(1, 2, 4, 8);
+  __m256i own = _mm256_and_si256(_mm256_set1_epi64x(bits), lane);
+  return {_mm256_castsi256_pd(_mm256_cmpeq_epi64(own, lane))};
+}
+inline f32::mask mask_of(f32, unsigned bits) {
+  const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  __m256i own = _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), lane);
+  return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(own, lane))};
+}
+
 }  // namespace
 }  // namespace rectifier

@@ -134,5 +134,13 @@ inline f32 bit_and(f32 a, f32 b) { return _mm512_and_ps(a.v, b.v); }
 inline f32 bit_andnot(f32 a, f32 b) { return _mm512_andnot_ps(a.v, b.v); }
 inline f32 bit_or(f32 a, f32 b) { return _mm512_or_ps(a.v, b.v); }
 
+// A cache line past the cache; `out` lies on a line's start.
+inline void stream_line(char* out, const char* from) {
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(out), _mm512_loadu_si512(from));
+}
+
+inline f64::mask mask_of(f64, unsigned bits) { return {static_cast<__mmask8>(bits)}; }
+inline f32::mask mask_of(f32, unsigned bits) { return {static_cast<__mmask16>(bits)}; }
+
 }  // namespace
 }  // namespace rectifier

@@ -3,6 +3,10 @@
 // fma is the C library's: in software where the machine has none, so slow, but the same bits.
 #pragma once
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 namespace rectifier {
 namespace {
 
@@ -118,6 +122,20 @@ template <int n>
 inline f64 shift_right(f64 a) {
   return f64::of_bits(a.bits() >> n);
 }
+
+inline void stream_line(char* out, const char* from) {
+#if defined(__SSE2__)
+  for (int i = 0; i < 64; i += 16) {
+    __m128i quarter = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i));
+    _mm_stream_si128(reinterpret_cast<__m128i*>(out + i), quarter);
+  }
+#else
+  __builtin_memcpy(out, from, 64);
+#endif
+}
+
+inline f64::mask mask_of(f64, unsigned bits) { return {(bits & 1) != 0}; }
+inline f32::mask mask_of(f32, unsigned bits) { return {(bits & 1) != 0}; }
 
 }  // namespace
 }  // namespace rectifier

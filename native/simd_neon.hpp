@@ -146,5 +146,17 @@ inline f32 bit_and(f32 a, f32 b) { return f32::of_bits(vandq_u32(a.bits(), b.bit
 inline f32 bit_andnot(f32 a, f32 b) { return f32::of_bits(vbicq_u32(b.bits(), a.bits())); }
 inline f32 bit_or(f32 a, f32 b) { return f32::of_bits(vorrq_u32(a.bits(), b.bits())); }
 
+// Nothing past the cache here: no machine to measure it on.
+inline void stream_line(char* out, const char* from) { __builtin_memcpy(out, from, 64); }
+
+inline f64::mask mask_of(f64, unsigned bits) {
+  const uint64_t lanes[2] = {1, 2};
+  return {vtstq_u64(vdupq_n_u64(bits), vld1q_u64(lanes))};
+}
+inline f32::mask mask_of(f32, unsigned bits) {
+  const uint32_t lanes[4] = {1, 2, 4, 8};
+  return {vtstq_u32(vdupq_n_u32(bits), vld1q_u32(lanes))};
+}
+
 }  // namespace
 }  // namespace rectifier

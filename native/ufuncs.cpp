@@ -4,11 +4,13 @@
 
 #define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
 #define NPY_TARGET_VERSION NPY_2_0_API_VERSION
+#define PY_ARRAY_UNIQUE_SYMBOL rectifier_array_api
 #include <numpy/arrayobject.h>
 #include <numpy/ufuncobject.h>
 
 #include "dispatch.hpp"
 #include "environment.hpp"
+#include "large.hpp"
 
 namespace rectifier {
 namespace {
@@ -18,13 +20,75 @@ struct loop_data {
   int row, column;
   bool integer;
   unsigned allowed_flags;
+  int inputs, size;  // operands before the result; bytes a value
 };
+
+struct long_call {
+  loop chosen;
+  char* operands[3];
+  ptrdiff_t strides[3];
+  int inputs;
+};
+
+void values(void* context, ptrdiff_t start, ptrdiff_t count, char* out) {
+  const long_call& call = *static_cast<const long_call*>(context);
+  char* operands[3];
+  for (int i = 0; i < call.inputs; ++i) operands[i] = call.operands[i] + start * call.strides[i];
+  operands[call.inputs] = out;
+  call.chosen(operands, count, call.strides);
+}
+
+bool disjoint(const char* a, ptrdiff_t a_bytes, const char* b, ptrdiff_t b_bytes) {
+  return a + a_bytes <= b || b + b_bytes <= a;
+}
+
+// reduce and accumulate: each result is an operand of the next.
+void run_one_by_one(loop chosen, char* const* operands, ptrdiff_t n, const npy_intp* strides,
+                    unsigned allowed_flags) {
+  environment scope(allowed_flags);
+  char* at[3] = {operands[0], operands[1], operands[2]};
+  for (ptrdiff_t i = 0; i < n; ++i) {
+    chosen(at, 1, strides);
+    for (int k = 0; k < 3; ++k) at[k] += strides[k];
+  }
+}
+
+// Runs the loop in parts, if it is such that they do not meet: a contiguous result, which no
+// operand overlaps but in place.
+bool run_as_long(loop chosen, char* const* operands, ptrdiff_t n, const npy_intp* strides,
+                 const loop_data& d, bool heavy) {
+  long_call call{chosen, {}, {}, d.inputs};
+  char* out = operands[d.inputs];
+  const ptrdiff_t bytes = n * d.size;
+  if (strides[d.inputs] != d.size) return false;
+  for (int i = 0; i < d.inputs; ++i) {
+    const bool in_place = operands[i] == out && strides[i] == d.size;
+    const ptrdiff_t span = strides[i] < 0 ? -strides[i] : strides[i];
+    const char* lowest = operands[i] + (strides[i] < 0 ? strides[i] * (n - 1) : 0);
+    if (!in_place && !disjoint(lowest, span * (n - 1) + 8, out, bytes)) return false;
+    call.operands[i] = operands[i];
+    call.strides[i] = strides[i];
+  }
+  call.strides[d.inputs] = d.size;
+  const char* in = strides[0] == d.size ? operands[0] : nullptr;
+  run_long({values, &call, n, out, d.size, in, heavy, d.allowed_flags, d.integer});
+  return true;
+}
 
 void run(char** operands, const npy_intp* dimensions, const npy_intp* strides, void* data) {
   const loop_data& d = *static_cast<const loop_data*>(data);
   const kernel_table& table = *active->table;
   // Read here, so that a loop under way keeps the table it began with.
   loop chosen = d.integer ? table.integer[d.row][d.column] : table.floating[d.row][d.column];
+  if (d.inputs == 2 && operands[0] + strides[0] == operands[2] && dimensions[0] > 1) {
+    run_one_by_one(chosen, operands, dimensions[0], strides, d.allowed_flags);
+    return;
+  }
+  const bool heavy = !d.integer && table.heavy[d.row];
+  if (dimensions[0] >= (heavy ? long_from_heavy : long_from) &&
+      run_as_long(chosen, operands, dimensions[0], strides, d, heavy)) {
+    return;
+  }
   if (d.integer) {
     chosen(operands, dimensions[0], strides);
     return;
@@ -60,12 +124,12 @@ const integer_row integer_rows[] = {
 // then is the one np.exp takes.
 struct floating_type {
   dtype column;
-  int value, parameter;
+  int value, parameter, size;
 };
 const floating_type floating_types[] = {
-    {dtype::float16, NPY_HALF, NPY_FLOAT},
-    {dtype::float32, NPY_FLOAT, NPY_FLOAT},
-    {dtype::float64, NPY_DOUBLE, NPY_DOUBLE},
+    {dtype::float16, NPY_HALF, NPY_FLOAT, 2},
+    {dtype::float32, NPY_FLOAT, NPY_FLOAT, 4},
+    {dtype::float64, NPY_DOUBLE, NPY_DOUBLE, 8},
 };
 constexpr int floating_type_count = 3;
 
@@ -124,13 +188,14 @@ PyObject* make_ufunc(int row) {
   for (const floating_type& t : floating_types) {
     unsigned flags = t.column == dtype::float64 ? r.wide_flags : r.narrow_flags;
     add_loop(s, count, r.inputs, t.value, t.parameter,
-             {row, static_cast<int>(t.column), false, flags});
+             {row, static_cast<int>(t.column), false, flags, r.inputs, t.size});
   }
-  s.bfloat16 = {row, static_cast<int>(dtype::bfloat16), false, r.narrow_flags};
+  s.bfloat16 = {row, static_cast<int>(dtype::bfloat16), false, r.narrow_flags, r.inputs, 2};
   for (const integer_row& i : integer_rows) {
     if (strcmp(i.name, r.name) != 0) continue;
     for (const integer_type& t : integer_types) {
-      add_loop(s, count, i.inputs, t.type, t.type, {i.index, column_of(t), true, 0});
+      add_loop(s, count, i.inputs, t.type, t.type,
+               {i.index, column_of(t), true, 0, i.inputs, t.size});
     }
   }
   return PyUFunc_FromFuncAndData(s.functions, s.data, s.types, count, r.inputs, 1, PyUFunc_None,
@@ -139,13 +204,22 @@ PyObject* make_ufunc(int row) {
 
 int bfloat16_type = -1;
 
+}  // namespace
+
+int floating_column(int type) {
+  if (type == bfloat16_type) return static_cast<int>(dtype::bfloat16);
+  for (const floating_type& t : floating_types) {
+    if (t.value == type) return static_cast<int>(t.column);
+  }
+  return -1;
+}
+
+namespace {
+
 packer packer_of(int type) {
   const kernel_table& table = *active->table;
   if (type == NPY_BOOL) return table.pack_integer[1];
-  if (type == bfloat16_type) return table.pack_floating[static_cast<int>(dtype::bfloat16)];
-  for (const floating_type& t : floating_types) {
-    if (t.value == type) return table.pack_floating[static_cast<int>(t.column)];
-  }
+  if (int column = floating_column(type); column >= 0) return table.pack_floating[column];
   for (const integer_type& t : integer_types) {
     if (t.type == type) return table.pack_integer[column_of(t)];
   }

@@ -12,6 +12,9 @@ bool add_ufuncs(PyObject* module);
 // set.
 bool add_bfloat16_loops(PyObject* dtype);
 
+// The column of a NumPy type in the tables of loops, -1 where it has none.
+int floating_column(int type);
+
 // The packed gate of a one-dimensional contiguous array; null with a Python error set.
 PyObject* packed_gate(PyObject* array);
 

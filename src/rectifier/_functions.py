@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _native
+from . import _gated, _native
 from ._family import POSITIVE_SLOPE, Row, family
 from ._gate import Gate
 from .errors import RectifierTypeError
@@ -111,6 +111,52 @@ class Rectifier:
         function = f"{self.name}.gate"
         self._refuse_other_frameworks(function, x)
         return Gate(np.asarray(numpy_ops.input_array(function, x)))
+
+    def with_gate(self, x: Any, /, *, out: Any = None, **parameters: Any) -> tuple[Any, Gate]:
+        """``(h, gate)``: the value and the gate in one pass over x; the gate is all that :meth:`backward` needs.
+
+        x: a NumPy array of any shape. Parameters as in :meth:`derivative`. out: an array of x's dtype, shape and memory
+        layout, or x itself. Beside the gate, relu6 keeps one more bit a value (0 < z < ceiling); abs, and relu with an
+        ``at_zero`` that is not 0, another (z == 0) only if a zero occurred.
+        Raises RectifierTypeError, RectifierValueError for an input, parameter or ``out`` that cannot be used.
+
+        >>> import numpy as np, rectifier
+        >>> h, gate = rectifier.leaky_relu.with_gate(np.array([-2.0, 3.0]), negative_slope=0.1)
+        >>> rectifier.leaky_relu.backward(np.array([10.0, 10.0]), gate)
+        array([ 1., 10.])
+        """
+        function = f"{self.name}.with_gate"
+        self._refuse_other_frameworks(function, x)
+        given = self._complete(function, self._derivative_defaults, parameters)
+        of_value = {name: given[name] for name in self._value_defaults}
+
+        def value(x: Any, out: Any) -> Any:
+            return numpy_ops.call(
+                self.row, function, self._value_ufunc, x, of_value, out=out, keep_integers=self.row.integers
+            )
+
+        return _gated.with_gate(self.row, x, given, out, value)
+
+    def backward(self, dh: Any, gate: Gate, /, *, out: Any = None, **parameters: Any) -> Any:
+        """dz = f′(z)·dh, with f′ read from the gate: relu, leaky_relu, prelu, abs and relu6.
+
+        dh: a NumPy array of floats of the gate's shape. gate: from :meth:`with_gate`, whose parameters are used unless
+        they are given here; from :meth:`gate` where the gate alone is enough (relu with ``at_zero`` 0, leaky_relu,
+        prelu). out: an array of dh's dtype and shape, laid out in memory as the gate is, or dh itself. A closed gate of
+        slope 0 gives 0, even of an infinite dh; where z was NaN the gate is open, so dz is dh.
+        Raises RectifierTypeError for a function whose derivative the gate does not tell, RectifierValueError for a
+        shape, a layout or a gate that does not fit.
+        """
+        function = f"{self.name}.backward"
+        if self.name not in _gated.FROM_GATE:
+            raise _gated.refuse(self.row)
+        if not isinstance(gate, Gate):
+            raise _gated.refuse_gate(function, gate)
+        self._refuse_other_frameworks(function, dh)
+        taken = gate._kept
+        known = taken.parameters if taken is not None and taken.function == self.name else {}
+        given = self._complete(function, {**self._derivative_defaults, **known}, parameters)
+        return _gated.backward(self.row, dh, gate, given, out)
 
     def _operands(self, dtype: np.dtype[Any]) -> tuple[Any, ...] | None:
         """The default parameters for arrays of this dtype; None where one must be given."""

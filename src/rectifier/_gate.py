@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from . import _native
 
 __all__ = ["Gate"]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What ``with_gate`` keeps beside the gate for the backward pass."""
+
+    function: str
+    parameters: Mapping[str, Any]
+    plane_of: str | None
+    """What a second plane of bits says: ``zeros`` (z == 0), ``inside`` (0 < z < ceiling, or NaN) or nothing."""
+    plane: npt.NDArray[np.uint8] | None
+    """Laid out as the gate's bits; None also where no z was 0."""
 
 
 class Gate:
@@ -29,7 +45,7 @@ class Gate:
     1
     """
 
-    __slots__ = ("_order", "bits", "shape")
+    __slots__ = ("_kept", "_order", "bits", "shape")
 
     bits: npt.NDArray[np.uint8]
     """The packed bits, shape (⌈size / 8⌉,), read-only."""
@@ -46,6 +62,18 @@ class Gate:
         self.bits.flags.writeable = False
         self.shape = z.shape
         self._order = order
+        self._kept: Kept | None = None
+
+    @classmethod
+    def _of(cls, bits: npt.NDArray[np.uint8], shape: tuple[int, ...], order: tuple[int, ...], kept: Kept) -> Gate:
+        """A gate whose bits are there already."""
+        self = object.__new__(cls)
+        bits.flags.writeable = False
+        self.bits, self.shape, self._order, self._kept = bits, shape, order, kept
+        return self
+
+    def _with(self, kept: Kept) -> Gate:
+        return self._of(self.bits, self.shape, self._order, kept)
 
     @property
     def size(self) -> int:
@@ -54,8 +82,9 @@ class Gate:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the packed bits take: ⌈size / 8⌉."""
-        return int(self.bits.nbytes)
+        """Bytes that the packed bits take: ⌈size / 8⌉, and as many for a second plane where ``with_gate`` kept one."""
+        plane = None if self._kept is None else self._kept.plane
+        return int(self.bits.nbytes) + (0 if plane is None else int(plane.nbytes))
 
     def unpack(self) -> npt.NDArray[np.bool_]:
         """One boolean a value, in the shape of the array that the gate was taken from."""
@@ -67,7 +96,15 @@ class Gate:
         """Number of open gates, over the whole array or along ``axis`` (as in ``np.sum``)."""
         if axis is None:
             return np.asarray(np.bitwise_count(self.bits).sum(dtype=np.int64))[()]
-        return np.asarray(self.unpack().sum(axis=axis, dtype=np.int64))[()]
+        over = set(normalize_axis_tuple(axis, len(self.shape)))
+        kept = tuple(mine not in over for mine in self._order)
+        sizes = tuple(self.shape[mine] for mine in self._order)
+        counts = np.zeros(math.prod(size for size, keep in zip(sizes, kept, strict=True) if keep), np.int64)
+        _native.count_gates(self.bits, sizes, kept, counts)
+        # The counts lie in memory order; their axes are wanted in the array's.
+        units = [mine for mine in self._order if mine not in over]
+        laid_out = counts.reshape([self.shape[mine] for mine in units])
+        return np.asarray(laid_out.transpose(sorted(range(len(units)), key=units.__getitem__)))[()]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Gate):
