@@ -1,6 +1,7 @@
 #pragma once
 
 #include "../kernel.hpp"
+#include "../math/quick.hpp"
 
 namespace rectifier {
 namespace {
@@ -12,8 +13,20 @@ struct slope {
   V lowest;  // inputs are raised to this
 };
 
+// Lanes whose product, rounded to float32, may be a tie of the 16-bit format without being one
+// before. A tie of bfloat16 has the same bits everywhere; one of float16 moves in its subnormals.
+template <class Storage, class V>
+inline typename V::mask near_tie(V product) {
+  constexpr uint32_t dropped = quick::dropped<Storage>;
+  V moved = int_add(product, from_bits32<V>(uint32_t{1} << (dropped - 1)));
+  auto tie = no_bits(moved, from_bits32<V>((uint32_t{1} << dropped) - 1));
+  if constexpr (format<Storage>::smallest_normal < 0x1p-100) return tie;
+  auto small = abs_bits(product) < V(static_cast<float>(format<Storage>::smallest_normal));
+  return tie | (small & ~(product == V(0.0f)));
+}
+
 struct value {
-  static constexpr lanes on = lanes::product;
+  static constexpr lanes on = lanes::same;
 
   template <class Storage, class V>
   static slope<V> prepare(V negative_slope) {
@@ -26,7 +39,16 @@ struct value {
   template <class Storage, class V>
   static V apply(V x, slope<V> s) {
     V factor = select(x > V(0.0f), V(1.0f), s.below);
-    return select(x < s.lowest, s.lowest, x) * factor;
+    V bounded = select(x < s.lowest, s.lowest, x);
+    V product = bounded * factor;
+    if constexpr (quick::is_short<Storage>) {
+      auto open = near_tie<Storage>(product) & (x < V(0.0f));
+      if (__builtin_expect(movemask(open) != 0, 0)) {
+        auto exact = [](f64 a, f64 b) { return a * b; };
+        return quick::in_double<Storage>(exact, bounded, factor);
+      }
+    }
+    return product;
   }
 };
 
