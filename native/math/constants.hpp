@@ -92,6 +92,55 @@ constexpr float sixteenths_left[16] = {0x0.0p+0f,
 constexpr float expm1_quick[] = {0x1.0000000000000p-1f, 0x1.5556e00000000p-3f,
                                  0x1.55565c0000000p-5f};
 
+// 1 / (1 + i/15) to ten bits.
+constexpr float fifteenths[16] = {
+    0x1.0000000000000p+0f, 0x1.e000000000000p-1f, 0x1.c400000000000p-1f, 0x1.aa80000000000p-1f,
+    0x1.9400000000000p-1f, 0x1.8000000000000p-1f, 0x1.6d80000000000p-1f, 0x1.5d00000000000p-1f,
+    0x1.4e00000000000p-1f, 0x1.4000000000000p-1f, 0x1.3300000000000p-1f, 0x1.2780000000000p-1f,
+    0x1.1c80000000000p-1f, 0x1.1280000000000p-1f, 0x1.0900000000000p-1f, 0x1.0000000000000p-1f};
+
+// -log of that, rounded.
+constexpr float fifteenths_log[16] = {0x0.0p+0f,
+                                      0x1.08598c0000000p-4f,
+                                      0x1.fe89140000000p-4f,
+                                      0x1.7631d80000000p-3f,
+                                      0x1.e530f00000000p-3f,
+                                      0x1.2696220000000p-2f,
+                                      0x1.5925d20000000p-2f,
+                                      0x1.8873660000000p-2f,
+                                      0x1.b56fa00000000p-2f,
+                                      0x1.e148a20000000p-2f,
+                                      0x1.05e04c0000000p-1f,
+                                      0x1.196c7c0000000p-1f,
+                                      0x1.2cd8c60000000p-1f,
+                                      0x1.3f2acc0000000p-1f,
+                                      0x1.5133560000000p-1f,
+                                      0x1.62e4300000000p-1f};
+
+// What that rounding left.
+constexpr float fifteenths_log_lo[16] = {0x0.0p+0f,
+                                         -0x1.4c38c00000000p-29f,
+                                         -0x1.890aa60000000p-30f,
+                                         0x1.49ad440000000p-30f,
+                                         -0x1.8efede0000000p-35f,
+                                         -0x1.d9648e0000000p-27f,
+                                         0x1.62254c0000000p-27f,
+                                         -0x1.f360cc0000000p-28f,
+                                         0x1.118a420000000p-28f,
+                                         -0x1.76364c0000000p-28f,
+                                         0x1.aa2c060000000p-29f,
+                                         -0x1.da70620000000p-28f,
+                                         0x1.6f8e2e0000000p-26f,
+                                         -0x1.b025280000000p-26f,
+                                         0x1.99ff160000000p-27f,
+                                         -0x1.05c6100000000p-29f};
+
+// (log(1 + f) - f) / f^2 on |f| <= 0.0333.
+// Largest error: 2^-29.8 of it.
+constexpr float log1p_quick[] = {-0x1.0000000000000p-1f, 0x1.5555520000000p-2f,
+                                 -0x1.fffffa0000000p-3f, 0x1.9a01bc0000000p-3f,
+                                 -0x1.55b0740000000p-3f};
+
 }  // namespace constants
 }  // namespace
 }  // namespace rectifier

@@ -34,6 +34,11 @@ def atanh_tail(z: Real) -> Real:
     return mp.fsum(2 * z**j / (2 * j + 3) for j in range(50))
 
 
+def log1p_tail(f: Real) -> Real:
+    """(log(1 + f) - f) / f^2."""
+    return mp.fsum((-1) ** (j + 1) * f**j / (j + 2) for j in range(60))
+
+
 def polynomial(
     name: str,
     why: str,
@@ -96,6 +101,14 @@ def quick_parts() -> list[str]:
     ]
     left = [as_float(mp.power(2, Real(i) / 16) / Real(p) - 1) for i, p in enumerate(powers)]
     limit = step / 2 * Real("1.0001")
+    # For 1 + v within 1/30 of 1 + i/15: a reciprocal of ten bits, so that its product with 19 bits is exact in 24
+    # once 1 is taken off, and minus its logarithm.
+    reciprocals = [Real(int(mp.nint(1024 / (1 + Real(i) / 15)))) / 1024 for i in range(16)]
+    logarithms = [-mp.log(c) for c in reciprocals]
+    reach = Real("1.0001") / 30
+    widest = max(
+        abs((1 + Real(i) / 15 + side * reach) * c - 1) for i, c in enumerate(reciprocals) for side in (-1, 1)
+    )
     return [
         quick_scalar("steps_e", as_float(1 / step), "16 / ln 2."),
         quick_scalar("step_hi", head, "ln 2 / 16 = step_hi + step_lo, each rounded to nearest."),
@@ -108,6 +121,18 @@ def quick_parts() -> list[str]:
         quick_table("sixteenths_left", "2^(i/16) over its rounded value, less 1.", left),
         quick_polynomial(
             "expm1_quick", "(e^r - 1 - r) / r^2 on |r| <= ln 2 / 32.", expm1_tail(2), (-limit, limit), 3
+        ),
+        quick_table("fifteenths", "1 / (1 + i/15) to ten bits.", [float(c) for c in reciprocals]),
+        quick_table("fifteenths_log", "-log of that, rounded.", [as_float(v) for v in logarithms]),
+        quick_table(
+            "fifteenths_log_lo", "What that rounding left.", [as_float(v - Real(as_float(v))) for v in logarithms]
+        ),
+        quick_polynomial(
+            "log1p_quick",
+            f"(log(1 + f) - f) / f^2 on |f| <= {float(widest):.4f}.",
+            log1p_tail,
+            (-widest, widest),
+            5,
         ),
     ]
 

@@ -173,6 +173,67 @@ inline approximation<V> select(typename V::mask m, approximation<V> a, approxima
   return {select(m, a.hi, b.hi), select(m, a.lo, b.lo), select(m, a.error, b.error)};
 }
 
+// What a relation of a few operations on pairs costs beside the errors of its arguments.
+constexpr float pair_share = 0x1p-41f;
+
+// The same sum with |lo| at most half the last place of hi.
+template <class V>
+inline approximation<V> normalised(approximation<V> a) {
+  V hi = a.hi + a.lo;
+  return {hi, a.lo - (hi - a.hi), a.error};
+}
+
+// whole + v, for |v| <= whole.
+template <class V>
+inline dd<V> plus(V whole, approximation<V> v) {
+  V hi = whole + v.hi;
+  return {hi, (v.hi - (hi - whole)) + v.lo};
+}
+
+// a / b given a float32 next to 1 / b.hi; the error is left as it was.
+template <class Storage, class V>
+inline approximation<V> quotient(approximation<V> a, dd<V> b, V reciprocal) {
+  V hi = a.hi * reciprocal;
+  if constexpr (is_short<Storage>) return {hi, a.lo, a.error};
+  V left = fma(-hi, b.hi, a.hi) + fma(-hi, b.lo, a.lo);
+  return {hi, left * reciprocal, a.error};
+}
+
+// log(1 + v) + above, for v in [0, 1] and above >= 0.
+template <class Storage, class V>
+inline approximation<V> log1p_plus(approximation<V> v, V above) {
+  using namespace constants;
+  V index = fma(v.hi, V(15.0f), V(0x1.8p23f));
+  V reciprocal = lookup(fifteenths, index);
+  auto first = no_bits(index, from_bits32<V>(15));
+  V base = lookup(fifteenths_log, index);
+  V f;
+  dd<V> parts;
+  if constexpr (is_short<Storage>) {
+    f = fma(v.hi, reciprocal, reciprocal - V(1.0f));
+  } else {
+    // v in steps of 2^-18, and what is left of it: the product is exact.
+    V shifted = v.hi + V(48.0f);
+    V left = (v.hi - (shifted - V(48.0f))) + v.lo;
+    parts.hi = select(first, v.hi, fma(shifted - V(47.0f), reciprocal, V(-1.0f)));
+    parts.lo = select(first, v.lo, left * reciprocal);
+    f = parts.hi + parts.lo;
+  }
+  V p = fma(V(log1p_quick[4]), f, V(log1p_quick[3]));
+  p = fma(fma(fma(p, f, V(log1p_quick[2])), f, V(log1p_quick[1])), f, V(log1p_quick[0]));
+  V square = f * f;
+  if constexpr (is_short<Storage>) {
+    return {above + (base + fma(square, p, f)), V(0.0f), V(0.0f)};
+  } else {
+    dd<V> sum = two_sum(above, base);
+    // Where the sum is not 0 it is above 1/16, and f below 1/27.
+    dd<V> whole = fast_two_sum(sum.hi, parts.hi);
+    V small = (sum.lo + whole.lo) + (lookup(fifteenths_log_lo, index) + parts.lo);
+    V error = fma(square, V(square_share), fma(whole.hi, V(pair_share), v.error));
+    return {whole.hi, fma(square, p, small), error};
+  }
+}
+
 }  // namespace quick
 }  // namespace
 }  // namespace rectifier
