@@ -135,11 +135,10 @@ constexpr float fifteenths_log_lo[16] = {0x0.0p+0f,
                                          0x1.99ff160000000p-27f,
                                          -0x1.05c6100000000p-29f};
 
-// (log(1 + f) - f) / f^2 on |f| <= 0.0333.
-// Largest error: 2^-29.8 of it.
-constexpr float log1p_quick[] = {-0x1.0000000000000p-1f, 0x1.5555520000000p-2f,
-                                 -0x1.fffffa0000000p-3f, 0x1.9a01bc0000000p-3f,
-                                 -0x1.55b0740000000p-3f};
+// (log(1 + f) - f + f^2 / 2) / f^3 on |f| <= 0.0333.
+// Largest error: 2^-23.7 of it.
+constexpr float log1p_quick[] = {0x1.5555540000000p-2f, -0x1.fffffe0000000p-3f,
+                                 0x1.99ece60000000p-3f, -0x1.559e380000000p-3f};
 
 }  // namespace constants
 }  // namespace

@@ -35,8 +35,8 @@ def atanh_tail(z: Real) -> Real:
 
 
 def log1p_tail(f: Real) -> Real:
-    """(log(1 + f) - f) / f^2."""
-    return mp.fsum((-1) ** (j + 1) * f**j / (j + 2) for j in range(60))
+    """(log(1 + f) - f + f^2 / 2) / f^3."""
+    return mp.fsum((-1) ** j * f**j / (j + 3) for j in range(60))
 
 
 def polynomial(
@@ -129,10 +129,10 @@ def quick_parts() -> list[str]:
         ),
         quick_polynomial(
             "log1p_quick",
-            f"(log(1 + f) - f) / f^2 on |f| <= {float(widest):.4f}.",
+            f"(log(1 + f) - f + f^2 / 2) / f^3 on |f| <= {float(widest):.4f}.",
             log1p_tail,
             (-widest, widest),
-            5,
+            4,
         ),
     ]
 
