@@ -56,7 +56,7 @@ struct value {
       auto e = quick::expm1_below<Storage>(below);
       curved = quick::settled<Storage>(e, curve, exact, below, s.alpha, s.reciprocal);
     } else {
-      curved = quick::in_double<Storage>(exact, below, s.alpha, s.reciprocal);
+      curved = quick::in_double_apart<Storage>(exact, below, s.alpha, s.reciprocal);
     }
     return select(curve, curved, x);
   }
@@ -89,7 +89,7 @@ struct derivative {
       auto e = quick::exp_below<Storage>(below);
       curved = quick::settled<Storage>(e, below < V(0.0f), exact, below, s.reciprocal);
     } else {
-      curved = quick::in_double<Storage>(exact, below, s.reciprocal);
+      curved = quick::in_double_apart<Storage>(exact, below, s.reciprocal);
     }
     return nan_or(x, select(x > V(0.0f), V(1.0f), curved));
   }

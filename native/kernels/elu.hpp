@@ -46,7 +46,7 @@ struct value {
       auto exact = [](f64 z, f64 alpha) { return alpha * narrow::expm1(z); };
       auto curve = x < V(0.0f);
       V below = negative_part(x);
-      if (!s.usual) return select(curve, quick::in_double<Storage>(exact, below, s.alpha), x);
+      if (!s.usual) return select(curve, quick::in_double_apart<Storage>(exact, below, s.alpha), x);
       auto e = quick::expm1_below<Storage>(below);
       return select(curve, quick::settled<Storage>(e, curve, exact, below, s.alpha), x);
     }
@@ -73,7 +73,7 @@ struct derivative {
         auto e = quick::exp_below<Storage>(below);
         curved = quick::settled<Storage>(e, below < V(0.0f), exact, below, s.alpha);
       } else {
-        curved = quick::in_double<Storage>(exact, below, s.alpha);
+        curved = quick::in_double_apart<Storage>(exact, below, s.alpha);
       }
     }
     return nan_or(x, select(x > V(0.0f), V(1.0f), curved));

@@ -63,7 +63,7 @@ struct value {
       auto open = near_tie<Storage>(x, product, s.tiny) & (x < V(0.0f));
       if (__builtin_expect(movemask(open) != 0, 0)) {
         auto exact = [](f64 a, f64 b) { return a * b; };
-        return quick::in_double<Storage>(exact, bounded, factor);
+        return quick::in_double_apart<Storage>(exact, bounded, factor);
       }
     }
     return product;

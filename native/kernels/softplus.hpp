@@ -45,7 +45,7 @@ struct value {
     auto exact = [](f64 z, f64 beta, f64 reciprocal) {
       return narrow_value(z * beta) * reciprocal;
     };
-    if (!s.usual) return nan_or(x, quick::in_double<Storage>(exact, x, s.beta, s.reciprocal));
+    if (!s.usual) return nan_or(x, quick::in_double_apart<Storage>(exact, x, s.beta, s.reciprocal));
     auto e = quick::normalised(quick::exp_below<Storage>(-abs_bits(x)));
     auto sum = quick::log1p_plus<Storage>(e, zero_if_negative(x));
     return nan_or(x, quick::settled<Storage>(sum, ~is_nan(x), exact, x, s.beta, s.reciprocal));
@@ -88,7 +88,7 @@ struct derivative {
   template <class Storage, class V>
   static V apply(V x, scale<V> s) {
     auto exact = [](f64 z, f64 beta) { return sigmoid::narrow_value(z * beta); };
-    if (!s.usual) return nan_or(x, quick::in_double<Storage>(exact, x, s.beta));
+    if (!s.usual) return nan_or(x, quick::in_double_apart<Storage>(exact, x, s.beta));
     auto e = sigmoid::quick_value<Storage>(x);
     return nan_or(x, quick::settled<Storage>(e, ~is_nan(x), exact, x, s.beta));
   }

@@ -106,9 +106,7 @@ def quick_parts() -> list[str]:
     reciprocals = [Real(int(mp.nint(1024 / (1 + Real(i) / 15)))) / 1024 for i in range(16)]
     logarithms = [-mp.log(c) for c in reciprocals]
     reach = Real("1.0001") / 30
-    widest = max(
-        abs((1 + Real(i) / 15 + side * reach) * c - 1) for i, c in enumerate(reciprocals) for side in (-1, 1)
-    )
+    widest = max(abs((1 + Real(i) / 15 + side * reach) * c - 1) for i, c in enumerate(reciprocals) for side in (-1, 1))
     return [
         quick_scalar("steps_e", as_float(1 / step), "16 / ln 2."),
         quick_scalar("step_hi", head, "ln 2 / 16 = step_hi + step_lo, each rounded to nearest."),
@@ -119,9 +117,7 @@ def quick_parts() -> list[str]:
             shifted,
         ),
         quick_table("sixteenths_left", "2^(i/16) over its rounded value, less 1.", left),
-        quick_polynomial(
-            "expm1_quick", "(e^r - 1 - r) / r^2 on |r| <= ln 2 / 32.", expm1_tail(2), (-limit, limit), 3
-        ),
+        quick_polynomial("expm1_quick", "(e^r - 1 - r) / r^2 on |r| <= ln 2 / 32.", expm1_tail(2), (-limit, limit), 3),
         quick_table("fifteenths", "1 / (1 + i/15) to ten bits.", [float(c) for c in reciprocals]),
         quick_table("fifteenths_log", "-log of that, rounded.", [as_float(v) for v in logarithms]),
         quick_table(

@@ -34,7 +34,7 @@ struct halves {
 
 // f in double lanes, rounded once to Storage, for every lane of the arguments.
 template <class Storage, class F, class... V>
-[[gnu::noinline]] f32 in_double(F f, V... v) {
+inline f32 in_double(F f, V... v) {
   auto rounded = [](f64 exact) {
     if constexpr (is_short<Storage>) {
       return round_to<Storage>(exact);
@@ -48,6 +48,12 @@ template <class Storage, class F, class... V>
   } else {
     return join(low, rounded(f(high_half(v)...)));
   }
+}
+
+// The same out of line: inlined beside a quick path it would cost that registers.
+template <class Storage, class F, class... V>
+[[gnu::noinline]] f32 in_double_apart(F f, V... v) {
+  return in_double<Storage>(f, v...);
 }
 
 // Lanes whose value, known to a few float32 last places, is not so close to a tie of the 16-bit
@@ -76,7 +82,7 @@ inline V settled(approximation<V> a, typename V::mask needed, F f, Arguments... 
   }
   auto left = needed & ~sure;
   if (__builtin_expect(movemask(left) != 0, 0))
-    return select(left, in_double<Storage>(f, v...), up);
+    return select(left, in_double_apart<Storage>(f, v...), up);
   return up;
 }
 
