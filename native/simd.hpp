@@ -13,9 +13,12 @@
 //   select(mask, then, otherwise), movemask(mask)              bit i of the result is lane i
 //   mask_of(V(), bits)                                         the way back: lane i is bit i
 //   bit_and, bit_or, bit_xor(a, b)                             on the bits of the lanes
-//   stream_line(out, from)                                     64 bytes, past the cache where it
-//   can int_add, int_sub(a, b), shift_left<n>, shift_right<n>      f64 only: lanes as 64-bit
-//   integers
+//   stream_line(out, from)                                     64 bytes, past the cache where it can
+//   int_add(a, b), shift_left<n>, shift_right<n>               lanes as integers
+//   int_sub(a, b)                                              f64 only
+//   no_bits(a, b)                                              f32 only: lanes with a & b == 0
+//   lookup(table, index)                                       f32 only: by the lanes' low four bits
+//   low_half, high_half(f32) -> f64, join(low, high) -> f32    the halves of an f32 as doubles
 //
 // f64::store to half or bfloat16 expects a value that these hold exactly (see math/round.hpp);
 // f32::store to them rounds to nearest even.
@@ -52,6 +55,11 @@ namespace {
 template <class V>
 inline V from_bits(uint64_t bits) {
   return V(__builtin_bit_cast(double, bits));
+}
+
+template <class V>
+inline V from_bits32(uint32_t bits) {
+  return V(__builtin_bit_cast(float, bits));
 }
 
 template <class V>

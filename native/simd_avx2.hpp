@@ -133,12 +133,40 @@ struct f32 {
   friend mask operator==(f32 a, f32 b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ)}; }
 };
 
+inline f32 operator-(f32 a) { return _mm256_xor_ps(a.v, _mm256_set1_ps(-0.0f)); }
+inline f32 fma(f32 a, f32 b, f32 c) { return _mm256_fmadd_ps(a.v, b.v, c.v); }
 inline f32::mask is_nan(f32 a) { return {_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q)}; }
 inline f32 select(f32::mask m, f32 a, f32 b) { return _mm256_blendv_ps(b.v, a.v, m.m); }
 inline unsigned movemask(f32::mask m) { return static_cast<unsigned>(_mm256_movemask_ps(m.m)); }
 inline f32 bit_and(f32 a, f32 b) { return _mm256_and_ps(a.v, b.v); }
 inline f32 bit_andnot(f32 a, f32 b) { return _mm256_andnot_ps(a.v, b.v); }
 inline f32 bit_or(f32 a, f32 b) { return _mm256_or_ps(a.v, b.v); }
+inline f32 int_add(f32 a, f32 b) {
+  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.v), _mm256_castps_si256(b.v)));
+}
+template <int n>
+inline f32 shift_left(f32 a) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a.v), n));
+}
+template <int n>
+inline f32 shift_right(f32 a) {
+  return _mm256_castsi256_ps(_mm256_srli_epi32(_mm256_castps_si256(a.v), n));
+}
+inline f32::mask no_bits(f32 a, f32 b) {
+  __m256i both = _mm256_castps_si256(_mm256_and_ps(a.v, b.v));
+  return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(both, _mm256_setzero_si256()))};
+}
+inline f32 lookup(const float (&table)[16], f32 index) {
+  __m256i i = _mm256_castps_si256(index.v);
+  __m256 first = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), i);
+  __m256 second = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), i);
+  return _mm256_blendv_ps(first, second, _mm256_castsi256_ps(_mm256_slli_epi32(i, 28)));
+}
+inline f64 low_half(f32 a) { return _mm256_cvtps_pd(_mm256_castps256_ps128(a.v)); }
+inline f64 high_half(f32 a) { return _mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1)); }
+inline f32 join(f64 low, f64 high) {
+  return _mm256_set_m128(_mm256_cvtpd_ps(high.v), _mm256_cvtpd_ps(low.v));
+}
 
 inline void stream_line(char* out, const char* from) {
   const __m256i* line = reinterpret_cast<const __m256i*>(from);

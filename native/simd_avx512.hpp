@@ -127,12 +127,37 @@ struct f32 {
   friend mask operator==(f32 a, f32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
 };
 
+inline f32 operator-(f32 a) { return _mm512_xor_ps(a.v, _mm512_set1_ps(-0.0f)); }
+inline f32 fma(f32 a, f32 b, f32 c) { return _mm512_fmadd_ps(a.v, b.v, c.v); }
 inline f32::mask is_nan(f32 a) { return {_mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q)}; }
 inline f32 select(f32::mask m, f32 a, f32 b) { return _mm512_mask_blend_ps(m.m, b.v, a.v); }
 inline unsigned movemask(f32::mask m) { return m.m; }
 inline f32 bit_and(f32 a, f32 b) { return _mm512_and_ps(a.v, b.v); }
 inline f32 bit_andnot(f32 a, f32 b) { return _mm512_andnot_ps(a.v, b.v); }
 inline f32 bit_or(f32 a, f32 b) { return _mm512_or_ps(a.v, b.v); }
+inline f32 int_add(f32 a, f32 b) {
+  return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a.v), _mm512_castps_si512(b.v)));
+}
+template <int n>
+inline f32 shift_left(f32 a) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a.v), n));
+}
+template <int n>
+inline f32 shift_right(f32 a) {
+  return _mm512_castsi512_ps(_mm512_srli_epi32(_mm512_castps_si512(a.v), n));
+}
+inline f32::mask no_bits(f32 a, f32 b) {
+  return {_mm512_testn_epi32_mask(_mm512_castps_si512(a.v), _mm512_castps_si512(b.v))};
+}
+inline f32 lookup(const float (&table)[16], f32 index) {
+  return _mm512_permutexvar_ps(_mm512_castps_si512(index.v), _mm512_loadu_ps(table));
+}
+inline f64 low_half(f32 a) { return _mm512_cvtps_pd(_mm512_castps512_ps256(a.v)); }
+inline f64 high_half(f32 a) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1)); }
+inline f32 join(f64 low, f64 high) {
+  __m512 result = _mm512_castps256_ps512(_mm512_cvtpd_ps(low.v));
+  return _mm512_insertf32x8(result, _mm512_cvtpd_ps(high.v), 1);
+}
 
 // A cache line past the cache; `out` lies on a line's start.
 inline void stream_line(char* out, const char* from) {

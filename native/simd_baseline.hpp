@@ -112,6 +112,22 @@ using f64 = lane<double, uint64_t>;
 using f32 = lane<float, uint32_t>;
 
 inline f64 fma(f64 a, f64 b, f64 c) { return __builtin_fma(a.v, b.v, c.v); }
+inline f32 fma(f32 a, f32 b, f32 c) { return __builtin_fmaf(a.v, b.v, c.v); }
+inline f32 int_add(f32 a, f32 b) { return f32::of_bits(a.bits() + b.bits()); }
+template <int n>
+inline f32 shift_left(f32 a) {
+  return f32::of_bits(a.bits() << n);
+}
+template <int n>
+inline f32 shift_right(f32 a) {
+  return f32::of_bits(a.bits() >> n);
+}
+inline f32::mask no_bits(f32 a, f32 b) { return {(a.bits() & b.bits()) == 0}; }
+inline f32 lookup(const float (&table)[16], f32 index) { return table[index.bits() & 15u]; }
+// One lane has no halves: it is both.
+inline f64 low_half(f32 a) { return static_cast<double>(a.v); }
+inline f64 high_half(f32 a) { return low_half(a); }
+inline f32 join(f64 low, f64) { return static_cast<float>(low.v); }
 inline f64 int_add(f64 a, f64 b) { return f64::of_bits(a.bits() + b.bits()); }
 inline f64 int_sub(f64 a, f64 b) { return f64::of_bits(a.bits() - b.bits()); }
 template <int n>

@@ -129,6 +129,7 @@ struct f32 {
   friend f32 operator-(f32 a, f32 b) { return vsubq_f32(a.v, b.v); }
   friend f32 operator*(f32 a, f32 b) { return vmulq_f32(a.v, b.v); }
   friend f32 operator/(f32 a, f32 b) { return vdivq_f32(a.v, b.v); }
+  friend f32 operator-(f32 a) { return vnegq_f32(a.v); }
   friend mask operator<(f32 a, f32 b) { return {vcltq_f32(a.v, b.v)}; }
   friend mask operator<=(f32 a, f32 b) { return {vcleq_f32(a.v, b.v)}; }
   friend mask operator>(f32 a, f32 b) { return {vcgtq_f32(a.v, b.v)}; }
@@ -145,6 +146,28 @@ inline unsigned movemask(f32::mask m) {
 inline f32 bit_and(f32 a, f32 b) { return f32::of_bits(vandq_u32(a.bits(), b.bits())); }
 inline f32 bit_andnot(f32 a, f32 b) { return f32::of_bits(vbicq_u32(b.bits(), a.bits())); }
 inline f32 bit_or(f32 a, f32 b) { return f32::of_bits(vorrq_u32(a.bits(), b.bits())); }
+inline f32 fma(f32 a, f32 b, f32 c) { return vfmaq_f32(c.v, a.v, b.v); }
+inline f32 int_add(f32 a, f32 b) { return f32::of_bits(vaddq_u32(a.bits(), b.bits())); }
+template <int n>
+inline f32 shift_left(f32 a) {
+  return f32::of_bits(vshlq_n_u32(a.bits(), n));
+}
+template <int n>
+inline f32 shift_right(f32 a) {
+  return f32::of_bits(vshrq_n_u32(a.bits(), n));
+}
+inline f32::mask no_bits(f32 a, f32 b) { return {vceqzq_u32(vandq_u32(a.bits(), b.bits()))}; }
+inline f32 lookup(const float (&table)[16], f32 index) {
+  // The four bytes of entry i are bytes 4 i to 4 i + 3 of the table.
+  uint32x4_t entry = vandq_u32(index.bits(), vdupq_n_u32(15));
+  uint32x4_t bytes = vmlaq_n_u32(vdupq_n_u32(0x03020100), entry, 0x04040404);
+  const uint8_t* p = reinterpret_cast<const uint8_t*>(table);
+  uint8x16x4_t all = {vld1q_u8(p), vld1q_u8(p + 16), vld1q_u8(p + 32), vld1q_u8(p + 48)};
+  return vreinterpretq_f32_u8(vqtbl4q_u8(all, vreinterpretq_u8_u32(bytes)));
+}
+inline f64 low_half(f32 a) { return vcvt_f64_f32(vget_low_f32(a.v)); }
+inline f64 high_half(f32 a) { return vcvt_high_f64_f32(a.v); }
+inline f32 join(f64 low, f64 high) { return vcvt_high_f32_f64(vcvt_f32_f64(low.v), high.v); }
 
 // Nothing past the cache here: no machine to measure it on.
 inline void stream_line(char* out, const char* from) { __builtin_memcpy(out, from, 64); }

@@ -2,20 +2,30 @@
 
 #include "../kernel.hpp"
 #include "../math/log.hpp"
+#include "../math/quick.hpp"
 
 namespace rectifier {
 namespace {
 namespace celu {
 
-template <class V>
-struct scale {
-  V alpha, reciprocal;
-};
-
+// alpha, 1 / alpha, and whether alpha is 1 in every lane: the quick paths are for that alone.
+//
 // 16-bit and float32 results stand the 2^-45 that a rounded reciprocal costs at |x / alpha| = 100.
 template <class V>
-inline scale<V> scale_of(V alpha) {
-  return {alpha, V(1.0) / alpha};
+struct scale {
+  V alpha;
+  quick::halves reciprocal;
+  bool usual;
+};
+
+template <class Storage, class V>
+inline auto scale_of(V alpha) {
+  if constexpr (is_double<Storage>) {
+    return alpha;
+  } else {
+    quick::halves reciprocal{f64(1.0) / low_half(alpha), f64(1.0) / high_half(alpha)};
+    return scale<V>{alpha, reciprocal, movemask(~(alpha == V(1.0f))) == 0};
+  }
 }
 
 // x / alpha to two doubles, clamped; the second is dropped where the clamp acts (it would be NaN).
@@ -27,47 +37,67 @@ inline dd<V> quotient(V x, V alpha) {
 }
 
 struct value {
-  static constexpr lanes on = lanes::wide;
+  static constexpr lanes on = lanes::same;
   template <class Storage, class V>
-  static scale<V> prepare(V alpha) {
-    return scale_of(alpha);
+  static auto prepare(V alpha) {
+    return scale_of<Storage>(alpha);
+  }
+
+  // Every storage but double.
+  template <class Storage, class V>
+  static V apply(V x, scale<V> s) {
+    auto exact = [](f64 z, f64 alpha, f64 reciprocal) {
+      return alpha * narrow::expm1(z * reciprocal);
+    };
+    auto curve = x < V(0.0f);
+    V below = negative_part(x);
+    V curved;
+    if (s.usual) {
+      auto e = quick::expm1_below<Storage>(below);
+      curved = quick::settled<Storage>(e, curve, exact, below, s.alpha, s.reciprocal);
+    } else {
+      curved = quick::in_double_apart<Storage>(exact, below, s.alpha, s.reciprocal);
+    }
+    return select(curve, curved, x);
   }
 
   template <class Storage, class V>
-  static V apply(V x, scale<V> s) {
+  static V apply(V x, V alpha) {
     V below = negative_part(x);
-    V curved;
-    if constexpr (is_double<Storage>) {
-      dd<V> t = quotient(below, s.alpha);
-      auto e = wide::expm1(t);
-      curved = rectifier::value(multiply(s.alpha, e.significand)) * e.after;
-      // x + x^2 / (2 alpha) + ...: here x to 2^-60, and x / alpha may have lost digits to
-      // underflow.
-      curved = select(abs_bits(t.hi) < V(0x1p-60), below, curved);
-    } else {
-      curved = s.alpha * narrow::expm1(below * s.reciprocal);
-    }
+    dd<V> t = quotient(below, alpha);
+    auto e = wide::expm1(t);
+    V curved = rectifier::value(multiply(alpha, e.significand)) * e.after;
+    // x + x^2 / (2 alpha) + ...: here x to 2^-60, and x / alpha may have lost digits to underflow.
+    curved = select(abs_bits(t.hi) < V(0x1p-60), below, curved);
     return select(x < V(0.0), curved, x);
   }
 };
 
 struct derivative {
-  static constexpr lanes on = lanes::wide;
+  static constexpr lanes on = lanes::same;
   template <class Storage, class V>
-  static scale<V> prepare(V alpha) {
-    return scale_of(alpha);
+  static auto prepare(V alpha) {
+    return scale_of<Storage>(alpha);
   }
 
   template <class Storage, class V>
   static V apply(V x, scale<V> s) {
+    auto exact = [](f64 z, f64 reciprocal) { return narrow::exp(z * reciprocal); };
     V below = negative_part(x);
     V curved;
-    if constexpr (is_double<Storage>) {
-      auto e = wide::exp(quotient(below, s.alpha));
-      curved = rectifier::value(e.significand) * e.after;
+    if (s.usual) {
+      auto e = quick::exp_below<Storage>(below);
+      curved = quick::settled<Storage>(e, below < V(0.0f), exact, below, s.reciprocal);
     } else {
-      curved = narrow::exp(below * s.reciprocal);
+      curved = quick::in_double_apart<Storage>(exact, below, s.reciprocal);
     }
+    return nan_or(x, select(x > V(0.0f), V(1.0f), curved));
+  }
+
+  template <class Storage, class V>
+  static V apply(V x, V alpha) {
+    auto e = wide::exp(quotient(negative_part(x), alpha));
+    V curved = rectifier::value(e.significand) * e.after;
     return nan_or(x, select(x > V(0.0), V(1.0), curved));
   }
 };

@@ -2,43 +2,81 @@
 
 #include "../kernel.hpp"
 #include "../math/log.hpp"
+#include "../math/quick.hpp"
 
 namespace rectifier {
 namespace {
 namespace elu {
 
+// alpha, and whether it is 1 in every lane: the quick paths are for that alone.
+template <class V>
+struct scale {
+  V alpha;
+  bool usual;
+};
+
+template <class V>
+inline scale<V> scale_of(V alpha) {
+  return {alpha, movemask(~(alpha == V(1.0f))) == 0};
+}
+
+template <class V>
+inline V wide_value(V x, V alpha) {
+  V below = negative_part(x);
+  dd<V> e = wide::expm1(dd<V>{wide::within_range(below), V(0.0)}).significand;
+  dd<V> product = multiply(alpha, e);
+  V curved = rectifier::value(product);
+  // A product that underflows is -0.0, which adding the second double, +0.0, would lose.
+  curved = select(curved == V(0.0), product.hi, curved);
+  return select(x < V(0.0), curved, x);
+}
+
 struct value {
-  static constexpr lanes on = lanes::wide;
+  static constexpr lanes on = lanes::same;
   template <class Storage, class V>
-  static V apply(V x, V alpha) {
-    V below = negative_part(x);
-    V curved;
+  static auto prepare(V alpha) {
+    return scale_of(alpha);
+  }
+
+  template <class Storage, class V>
+  static V apply(V x, scale<V> s) {
     if constexpr (is_double<Storage>) {
-      dd<V> e = wide::expm1(dd<V>{wide::within_range(below), V(0.0)}).significand;
-      dd<V> product = multiply(alpha, e);
-      curved = rectifier::value(product);
-      // A product that underflows is -0.0, which adding the second double, +0.0, would lose.
-      curved = select(curved == V(0.0), product.hi, curved);
+      return wide_value(x, s.alpha);
     } else {
-      curved = alpha * narrow::expm1(below);
+      auto exact = [](f64 z, f64 alpha) { return alpha * narrow::expm1(z); };
+      auto curve = x < V(0.0f);
+      V below = negative_part(x);
+      if (!s.usual) return select(curve, quick::in_double_apart<Storage>(exact, below, s.alpha), x);
+      auto e = quick::expm1_below<Storage>(below);
+      return select(curve, quick::settled<Storage>(e, curve, exact, below, s.alpha), x);
     }
-    return select(x < V(0.0), curved, x);
   }
 };
 
 struct derivative {
-  static constexpr lanes on = lanes::wide;
+  static constexpr lanes on = lanes::same;
   template <class Storage, class V>
-  static V apply(V x, V alpha) {
+  static auto prepare(V alpha) {
+    return scale_of(alpha);
+  }
+
+  template <class Storage, class V>
+  static V apply(V x, scale<V> s) {
     V below = negative_part(x);
     V curved;
     if constexpr (is_double<Storage>) {
       auto e = wide::exp(dd<V>{wide::within_range(below), V(0.0)});
-      curved = rectifier::value(multiply(alpha, e.significand)) * e.after;
+      curved = rectifier::value(multiply(s.alpha, e.significand)) * e.after;
     } else {
-      curved = alpha * narrow::exp(below);
+      auto exact = [](f64 z, f64 alpha) { return alpha * narrow::exp(z); };
+      if (s.usual) {
+        auto e = quick::exp_below<Storage>(below);
+        curved = quick::settled<Storage>(e, below < V(0.0f), exact, below, s.alpha);
+      } else {
+        curved = quick::in_double_apart<Storage>(exact, below, s.alpha);
+      }
     }
-    return nan_or(x, select(x > V(0.0), V(1.0), curved));
+    return nan_or(x, select(x > V(0.0f), V(1.0f), curved));
   }
 };
 

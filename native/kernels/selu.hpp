@@ -2,6 +2,7 @@
 
 #include "../kernel.hpp"
 #include "../math/log.hpp"
+#include "../math/quick.hpp"
 
 namespace rectifier {
 namespace {
@@ -13,36 +14,54 @@ inline dd<V> lambda_alpha() {
 }
 
 struct value {
-  static constexpr lanes on = lanes::wide;
+  static constexpr lanes on = lanes::same;
   template <class Storage, class V>
   static V apply(V x) {
     V below = negative_part(x);
-    V curved;
+    auto left = x < V(0.0f);
+    // The positive branch multiplies only what it keeps: lambda times a large |x| overflows.
+    V right = select(left, V(0.0f), x);
     if constexpr (is_double<Storage>) {
       dd<V> e = wide::expm1(dd<V>{wide::within_range(below), V(0.0)}).significand;
-      curved = rectifier::value(multiply(lambda_alpha<V>(), e));
+      V curved = rectifier::value(multiply(lambda_alpha<V>(), e));
+      return select(left, curved, right * V(constants::selu_lambda));
     } else {
-      curved = V(constants::selu_lambda_alpha_hi) * narrow::expm1(below);
+      auto exact = [](f64 z) {
+        f64 curved = f64(constants::selu_lambda_alpha_hi) * narrow::expm1(negative_part(z));
+        return select(z < f64(0.0), curved, zero_if_negative(z) * f64(constants::selu_lambda));
+      };
+      constexpr float product = constants::selu_lambda_alpha_hi, lambda = constants::selu_lambda;
+      constexpr float product_lo = constants::selu_lambda_alpha_hi - product;
+      constexpr float lambda_lo = constants::selu_lambda - lambda;
+      auto curved =
+          quick::multiply<Storage>(quick::expm1_below<Storage>(below), product, product_lo);
+      quick::approximation<V> line{right, V(0.0f), V(0.0f)};
+      auto both = select(left, curved, quick::multiply<Storage>(line, lambda, lambda_lo));
+      auto zero = x == V(0.0f);
+      return select(zero, x, quick::settled<Storage>(both, ~zero, exact, x));
     }
-    // The positive branch multiplies only what it keeps: lambda times a large |x| overflows.
-    V above = select(x < V(0.0), V(0.0), x) * V(constants::selu_lambda);
-    return select(x < V(0.0), curved, above);
   }
 };
 
 struct derivative {
-  static constexpr lanes on = lanes::wide;
+  static constexpr lanes on = lanes::same;
   template <class Storage, class V>
   static V apply(V x) {
     V below = negative_part(x);
-    V curved;
+    V curved, above;
     if constexpr (is_double<Storage>) {
       auto e = wide::exp(dd<V>{wide::within_range(below), V(0.0)});
       curved = rectifier::value(multiply(lambda_alpha<V>(), e.significand)) * e.after;
+      above = V(constants::selu_lambda);
     } else {
-      curved = V(constants::selu_lambda_alpha_hi) * narrow::exp(below);
+      auto exact = [](f64 z) { return f64(constants::selu_lambda_alpha_hi) * narrow::exp(z); };
+      constexpr float product = constants::selu_lambda_alpha_hi;
+      constexpr float product_lo = constants::selu_lambda_alpha_hi - product;
+      auto e = quick::multiply<Storage>(quick::exp_below<Storage>(below), product, product_lo);
+      curved = quick::settled<Storage>(e, ~(x > V(0.0f)), exact, below);
+      above = V(static_cast<float>(constants::selu_lambda));
     }
-    return nan_or(x, select(x > V(0.0), V(constants::selu_lambda), curved));
+    return nan_or(x, select(x > V(0.0f), above, curved));
   }
 };
 

@@ -2,6 +2,7 @@
 
 #include "../kernel.hpp"
 #include "../math/exp.hpp"
+#include "../math/quick.hpp"
 
 namespace rectifier {
 namespace {
@@ -59,26 +60,53 @@ inline V wide_slope(V t, V scale) {
   return rectifier::value(divide(e.significand, multiply(root, root))) * (scale * e.after);
 }
 
+// The quick 1 / (1 + e^-t).
+template <class Storage, class V>
+inline quick::approximation<V> quick_value(V t) {
+  auto e = quick::normalised(quick::exp_below<Storage>(-abs_bits(t)));
+  dd<V> bottom = quick::plus(V(1.0f), e);
+  quick::approximation<V> one{V(1.0f), V(0.0f), e.error};
+  auto top = quick::select(t < V(0.0f), e, one);
+  auto ratio = quick::quotient<Storage>(top, bottom, V(1.0f) / bottom.hi);
+  ratio.error = fma(ratio.hi, V(quick::pair_share), e.error);
+  return ratio;
+}
+
+// The quick scale * e^-|t| / (1 + e^-|t|)^2; scale is 1 or 4.
+template <class Storage, class V>
+inline quick::approximation<V> quick_slope(V t, float scale) {
+  auto e = quick::normalised(quick::exp_below<Storage>(-abs_bits(t)));
+  dd<V> bottom = quick::plus(V(1.0f), e);
+  V reciprocal = V(1.0f) / bottom.hi;
+  auto once = quick::quotient<Storage>(e, bottom, reciprocal);
+  auto twice = quick::quotient<Storage>(once, bottom, reciprocal);
+  V error = fma(twice.hi, V(quick::pair_share), e.error);
+  return {twice.hi * V(scale), twice.lo * V(scale), error * V(scale)};
+}
+
 struct value {
-  static constexpr lanes on = lanes::wide;
+  static constexpr lanes on = lanes::same;
   template <class Storage, class V>
   static V apply(V x) {
     if constexpr (is_double<Storage>) {
       return nan_or(x, wide_value(dd<V>{wide::within_range(x), V(0.0)}));
     } else {
-      return nan_or(x, narrow_value(x));
+      auto exact = [](f64 z) { return narrow_value(z); };
+      return nan_or(x, quick::settled<Storage>(quick_value<Storage>(x), ~is_nan(x), exact, x));
     }
   }
 };
 
 struct derivative {
-  static constexpr lanes on = lanes::wide;
+  static constexpr lanes on = lanes::same;
   template <class Storage, class V>
   static V apply(V x) {
     if constexpr (is_double<Storage>) {
       return nan_or(x, wide_slope(x, V(1.0)));
     } else {
-      return nan_or(x, narrow_slope(x, V(1.0)));
+      auto exact = [](f64 z) { return narrow_slope(z, f64(1.0)); };
+      return nan_or(x,
+                    quick::settled<Storage>(quick_slope<Storage>(x, 1.0f), ~is_nan(x), exact, x));
     }
   }
 };

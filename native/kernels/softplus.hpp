@@ -2,6 +2,7 @@
 
 #include "../kernel.hpp"
 #include "../math/log.hpp"
+#include "../math/quick.hpp"
 #include "sigmoid.hpp"
 
 namespace rectifier {
@@ -17,26 +18,42 @@ inline V narrow_value(V t) {
   return select(t == V(0x1.d483ap-12), V(0x1.6301790000001p-1), log);
 }
 
+// beta, 1 / beta, and whether beta is 1 in every lane: the quick paths are for that alone.
 template <class V>
 struct scale {
-  V beta, reciprocal;
+  V beta;
+  quick::halves reciprocal;
+  bool usual;
 };
 
 struct value {
-  static constexpr lanes on = lanes::wide;
+  static constexpr lanes on = lanes::same;
   template <class Storage, class V>
-  static scale<V> prepare(V beta) {
-    return {beta, V(1.0) / beta};
+  static auto prepare(V beta) {
+    if constexpr (is_double<Storage>) {
+      return beta;
+    } else {
+      quick::halves reciprocal{f64(1.0) / low_half(beta), f64(1.0) / high_half(beta)};
+      return scale<V>{beta, reciprocal, movemask(~(beta == V(1.0f))) == 0};
+    }
+  }
+
+  // Every storage but double.
+  template <class Storage, class V>
+  static V apply(V x, scale<V> s) {
+    // beta * x is exact: 24 + 24 bits.
+    auto exact = [](f64 z, f64 beta, f64 reciprocal) {
+      return narrow_value(z * beta) * reciprocal;
+    };
+    if (!s.usual) return nan_or(x, quick::in_double_apart<Storage>(exact, x, s.beta, s.reciprocal));
+    auto e = quick::normalised(quick::exp_below<Storage>(-abs_bits(x)));
+    auto sum = quick::log1p_plus<Storage>(e, zero_if_negative(x));
+    return nan_or(x, quick::settled<Storage>(sum, ~is_nan(x), exact, x, s.beta, s.reciprocal));
   }
 
   template <class Storage, class V>
-  static V apply(V x, scale<V> s) {
-    if constexpr (is_double<Storage>) {
-      return wide_value(x, s.beta);
-    } else {
-      // beta * x is exact: 24 + 24 bits.
-      return nan_or(x, narrow_value(x * s.beta) * s.reciprocal);
-    }
+  static V apply(V x, V beta) {
+    return wide_value(x, beta);
   }
 
   template <class V>
@@ -58,14 +75,27 @@ struct value {
 };
 
 struct derivative {
-  static constexpr lanes on = lanes::wide;
+  static constexpr lanes on = lanes::same;
+  template <class Storage, class V>
+  static auto prepare(V beta) {
+    if constexpr (is_double<Storage>) {
+      return beta;
+    } else {
+      return scale<V>{beta, {}, movemask(~(beta == V(1.0f))) == 0};
+    }
+  }
+
+  template <class Storage, class V>
+  static V apply(V x, scale<V> s) {
+    auto exact = [](f64 z, f64 beta) { return sigmoid::narrow_value(z * beta); };
+    if (!s.usual) return nan_or(x, quick::in_double_apart<Storage>(exact, x, s.beta));
+    auto e = sigmoid::quick_value<Storage>(x);
+    return nan_or(x, quick::settled<Storage>(e, ~is_nan(x), exact, x, s.beta));
+  }
+
   template <class Storage, class V>
   static V apply(V x, V beta) {
-    if constexpr (is_double<Storage>) {
-      return nan_or(x, sigmoid::wide_value(wide::scaled_argument(beta, x)));
-    } else {
-      return nan_or(x, sigmoid::narrow_value(x * beta));
-    }
+    return nan_or(x, sigmoid::wide_value(wide::scaled_argument(beta, x)));
   }
 };
 

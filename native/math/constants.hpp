@@ -53,6 +53,93 @@ constexpr double atanh_tail[] = {0x1.5555555555555p-1, 0x1.9999999999a38p-2, 0x1
                                  0x1.c71c720159177p-3, 0x1.745cf9048dd95p-3, 0x1.3b1c355a8f7a2p-3,
                                  0x1.0fbe95d716020p-3, 0x1.0c039c49989c6p-3};
 
+// 16 / ln 2.
+constexpr float steps_e = 0x1.7154760000000p+4f;
+
+// ln 2 / 16 = step_hi + step_lo, each rounded to nearest.
+constexpr float step_hi = 0x1.62e4300000000p-5f;
+
+// See step_hi.
+constexpr float step_lo = -0x1.05c6100000000p-33f;
+
+// 2^(i/16) rounded; i * 2^19 is taken from the bits, since the reduction adds it with the exponent.
+constexpr float sixteenths[16] = {
+    0x1.0000000000000p+0f, 0x1.fb55860000000p-1f, 0x1.f72b840000000p-1f, 0x1.f387a60000000p-1f,
+    0x1.f06fe00000000p-1f, 0x1.edea640000000p-1f, 0x1.ebfdae0000000p-1f, 0x1.eab07e0000000p-1f,
+    0x1.ea09e60000000p-1f, 0x1.ea11480000000p-1f, 0x1.eace540000000p-1f, 0x1.ec49180000000p-1f,
+    0x1.ee89fa0000000p-1f, 0x1.f199be0000000p-1f, 0x1.f5818e0000000p-1f, 0x1.fa4afa0000000p-1f};
+
+// 2^(i/16) over its rounded value, less 1.
+constexpr float sixteenths_left[16] = {0x0.0p+0f,
+                                       0x1.8d96d40000000p-25f,
+                                       -0x1.9c0c220000000p-27f,
+                                       0x1.9649040000000p-25f,
+                                       0x1.1250020000000p-25f,
+                                       0x1.370be40000000p-25f,
+                                       -0x1.0a35500000000p-25f,
+                                       -0x1.00d8ac0000000p-27f,
+                                       0x1.26055c0000000p-26f,
+                                       -0x1.05cb440000000p-25f,
+                                       0x1.67a1ca0000000p-28f,
+                                       0x1.a3b5e40000000p-28f,
+                                       -0x1.f9c3040000000p-27f,
+                                       -0x1.6961b40000000p-28f,
+                                       -0x1.a5217c0000000p-28f,
+                                       0x1.61428e0000000p-28f};
+
+// (e^r - 1 - r) / r^2 on |r| <= ln 2 / 32.
+// Largest error: 2^-24.5 of it.
+constexpr float expm1_quick[] = {0x1.0000000000000p-1f, 0x1.5556e00000000p-3f,
+                                 0x1.55565c0000000p-5f};
+
+// 1 / (1 + i/15) to ten bits.
+constexpr float fifteenths[16] = {
+    0x1.0000000000000p+0f, 0x1.e000000000000p-1f, 0x1.c400000000000p-1f, 0x1.aa80000000000p-1f,
+    0x1.9400000000000p-1f, 0x1.8000000000000p-1f, 0x1.6d80000000000p-1f, 0x1.5d00000000000p-1f,
+    0x1.4e00000000000p-1f, 0x1.4000000000000p-1f, 0x1.3300000000000p-1f, 0x1.2780000000000p-1f,
+    0x1.1c80000000000p-1f, 0x1.1280000000000p-1f, 0x1.0900000000000p-1f, 0x1.0000000000000p-1f};
+
+// -log of that, rounded.
+constexpr float fifteenths_log[16] = {0x0.0p+0f,
+                                      0x1.08598c0000000p-4f,
+                                      0x1.fe89140000000p-4f,
+                                      0x1.7631d80000000p-3f,
+                                      0x1.e530f00000000p-3f,
+                                      0x1.2696220000000p-2f,
+                                      0x1.5925d20000000p-2f,
+                                      0x1.8873660000000p-2f,
+                                      0x1.b56fa00000000p-2f,
+                                      0x1.e148a20000000p-2f,
+                                      0x1.05e04c0000000p-1f,
+                                      0x1.196c7c0000000p-1f,
+                                      0x1.2cd8c60000000p-1f,
+                                      0x1.3f2acc0000000p-1f,
+                                      0x1.5133560000000p-1f,
+                                      0x1.62e4300000000p-1f};
+
+// What that rounding left.
+constexpr float fifteenths_log_lo[16] = {0x0.0p+0f,
+                                         -0x1.4c38c00000000p-29f,
+                                         -0x1.890aa60000000p-30f,
+                                         0x1.49ad440000000p-30f,
+                                         -0x1.8efede0000000p-35f,
+                                         -0x1.d9648e0000000p-27f,
+                                         0x1.62254c0000000p-27f,
+                                         -0x1.f360cc0000000p-28f,
+                                         0x1.118a420000000p-28f,
+                                         -0x1.76364c0000000p-28f,
+                                         0x1.aa2c060000000p-29f,
+                                         -0x1.da70620000000p-28f,
+                                         0x1.6f8e2e0000000p-26f,
+                                         -0x1.b025280000000p-26f,
+                                         0x1.99ff160000000p-27f,
+                                         -0x1.05c6100000000p-29f};
+
+// (log(1 + f) - f + f^2 / 2) / f^3 on |f| <= 0.0333.
+// Largest error: 2^-23.7 of it.
+constexpr float log1p_quick[] = {0x1.5555540000000p-2f, -0x1.fffffe0000000p-3f,
+                                 0x1.99ece60000000p-3f, -0x1.559e380000000p-3f};
+
 }  // namespace constants
 }  // namespace
 }  // namespace rectifier

@@ -10,6 +10,7 @@ is the largest found on 4,001 points *after* that rounding, with the polynomial 
 a share of the whole function (e^r - 1, or log), so it can be added to the rounding errors.
 """
 
+import struct
 from collections.abc import Callable
 
 import mpmath as mp
@@ -33,6 +34,11 @@ def atanh_tail(z: Real) -> Real:
     return mp.fsum(2 * z**j / (2 * j + 3) for j in range(50))
 
 
+def log1p_tail(f: Real) -> Real:
+    """(log(1 + f) - f + f^2 / 2) / f^3."""
+    return mp.fsum((-1) ** j * f**j / (j + 3) for j in range(60))
+
+
 def polynomial(
     name: str,
     why: str,
@@ -53,6 +59,78 @@ def polynomial(
         f"// {why}\n// Largest error: 2^{float(mp.log(worst, 2)):.1f} of the function.\n"
         f"constexpr double {name}[] = {{{ascending}}};\n"
     )
+
+
+def as_float(value: Real) -> float:
+    """The nearest float32."""
+    return struct.unpack("f", struct.pack("f", float(value)))[0]
+
+
+def quick_polynomial(
+    name: str, why: str, function: Callable[[Real], Real], interval: tuple[Real, Real], terms: int
+) -> str:
+    """A polynomial in float32; its error is measured as a share of `function` itself."""
+    coefficients = [as_float(c) for c in mp.chebyfit(function, interval, terms)]
+    exact = [Real(c) for c in coefficients]
+    low, high = interval
+    points = [low + (high - low) * i / 4000 for i in range(4001)]
+    worst = max(abs(mp.polyval(exact, at) / function(at) - 1) for at in points)
+    ascending = ", ".join(c.hex() + "f" for c in reversed(coefficients))
+    return (
+        f"// {why}\n// Largest error: 2^{float(mp.log(worst, 2)):.1f} of it.\n"
+        f"constexpr float {name}[] = {{{ascending}}};\n"
+    )
+
+
+def quick_table(name: str, why: str, values: list[float]) -> str:
+    return f"// {why}\nconstexpr float {name}[16] = {{{', '.join(v.hex() + 'f' for v in values)}}};\n"
+
+
+def quick_scalar(name: str, value: float, why: str) -> str:
+    return f"// {why}\nconstexpr float {name} = {value.hex()}f;\n"
+
+
+def quick_parts() -> list[str]:
+    """Tables of the float32 paths: 2^(i/16) and what they need."""
+    step = mp.log(2) / 16
+    head = as_float(step)
+    powers = [as_float(mp.power(2, Real(i) / 16)) for i in range(16)]
+    shifted = [
+        struct.unpack("f", struct.pack("I", struct.unpack("I", struct.pack("f", p))[0] - (i << 19)))[0]
+        for i, p in enumerate(powers)
+    ]
+    left = [as_float(mp.power(2, Real(i) / 16) / Real(p) - 1) for i, p in enumerate(powers)]
+    limit = step / 2 * Real("1.0001")
+    # For 1 + v within 1/30 of 1 + i/15: a reciprocal of ten bits, so that its product with 19 bits is exact in 24
+    # once 1 is taken off, and minus its logarithm.
+    reciprocals = [Real(int(mp.nint(1024 / (1 + Real(i) / 15)))) / 1024 for i in range(16)]
+    logarithms = [-mp.log(c) for c in reciprocals]
+    reach = Real("1.0001") / 30
+    widest = max(abs((1 + Real(i) / 15 + side * reach) * c - 1) for i, c in enumerate(reciprocals) for side in (-1, 1))
+    return [
+        quick_scalar("steps_e", as_float(1 / step), "16 / ln 2."),
+        quick_scalar("step_hi", head, "ln 2 / 16 = step_hi + step_lo, each rounded to nearest."),
+        quick_scalar("step_lo", as_float(step - Real(head)), "See step_hi."),
+        quick_table(
+            "sixteenths",
+            "2^(i/16) rounded; i * 2^19 is taken from the bits, since the reduction adds it with the exponent.",
+            shifted,
+        ),
+        quick_table("sixteenths_left", "2^(i/16) over its rounded value, less 1.", left),
+        quick_polynomial("expm1_quick", "(e^r - 1 - r) / r^2 on |r| <= ln 2 / 32.", expm1_tail(2), (-limit, limit), 3),
+        quick_table("fifteenths", "1 / (1 + i/15) to ten bits.", [float(c) for c in reciprocals]),
+        quick_table("fifteenths_log", "-log of that, rounded.", [as_float(v) for v in logarithms]),
+        quick_table(
+            "fifteenths_log_lo", "What that rounding left.", [as_float(v - Real(as_float(v))) for v in logarithms]
+        ),
+        quick_polynomial(
+            "log1p_quick",
+            f"(log(1 + f) - f + f^2 / 2) / f^3 on |f| <= {float(widest):.4f}.",
+            log1p_tail,
+            (-widest, widest),
+            4,
+        ),
+    ]
 
 
 def scalar(name: str, value: Real, why: str) -> str:
@@ -101,6 +179,7 @@ def main() -> None:
             lambda z: z * mp.sqrt(z) / (2 * mp.atanh(mp.sqrt(z))) if z else Real(0),
         ),
     ]
+    parts += quick_parts()
     print("// Written by native/math/make_tables.py; do not edit. To write it again, from the repository root:")
     print("//   python native/math/make_tables.py | clang-format > native/math/constants.hpp")
     print("#pragma once\n\nnamespace rectifier {\nnamespace {\nnamespace constants {\n")
