@@ -13,11 +13,11 @@
 //   select(mask, then, otherwise), movemask(mask)              bit i of the result is lane i
 //   mask_of(V(), bits)                                         the way back: lane i is bit i
 //   bit_and, bit_or, bit_xor(a, b)                             on the bits of the lanes
-//   stream_line(out, from)                                     64 bytes, past the cache where it can
-//   int_add(a, b), shift_left<n>, shift_right<n>               lanes as integers
-//   int_sub(a, b)                                              f64 only
-//   no_bits(a, b)                                              f32 only: lanes with a & b == 0
-//   lookup(table, index)                                       f32 only: by the lanes' low four bits
+//   stream_line(out, from)                          64 bytes, past the cache where it can
+//   int_add(a, b), shift_left<n>, shift_right<n>    lanes as integers
+//   int_sub(a, b)                                   f64 only
+//   no_bits(a, b)                                   f32 only: lanes with a & b == 0
+//   lookup(table, index)                            f32 only: by the low four bits of a lane
 //   low_half, high_half(f32) -> f64, join(low, high) -> f32    the halves of an f32 as doubles
 //
 // f64::store to half or bfloat16 expects a value that these hold exactly (see math/round.hpp);

@@ -163,6 +163,8 @@ std::string threads_at_import() {
     if (!text || !*text) continue;
     int n = number(text, variable.end);
     if (n == 0) {
+      // That one is OpenMP's to refuse: its runtimes warn, and go on without it.
+      if (&variable != variables) continue;
       return std::string("rectifier: the environment variable ") + variable.name +
              " must be a whole number from 1 to " + std::to_string(most_threads) + "; got '" +
              text + "'. Unset it to have every processor used.";

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from .. import _native, _verify, oracle
 from . import inputs, subjects
 from .plan import Case
-from .records import Proof, Result, promised
+from .records import Proof, Result
 
 __all__ = ["verify"]
 
@@ -210,7 +210,7 @@ def _result(case: Case, subject: subjects.Subject, tally: Tally) -> Result:
         worst_result=tally.worst_result,
         near_ties=tally.near_ties,
         ties=tally.ties if case.dtype != "float64" else (),
-        promise=promised(case.kind, case.dtype, case.default) if subject.promises else None,
+        promise=subject.promise(case),
         seconds=tally.seconds,
     )
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from .. import _native, oracle
 from . import peers
 from .plan import Case
+from .records import promised
 
 __all__ = ["Gradient", "Kernel", "Peer", "Subject", "kernel"]
 
@@ -28,12 +29,11 @@ class Subject(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def promises(self) -> bool:
-        """Whether the library's promise is held against it; a peer has given none."""
+    def judged_at_nan(self) -> bool: ...
+    def promise(self, case: Case) -> float | None:
+        """The largest error, in ulp, that is held against it; None for a peer, which has promised nothing."""
         ...
 
-    @property
-    def judged_at_nan(self) -> bool: ...
     def function(self, case: Case) -> Function | None: ...
 
 
@@ -49,11 +49,13 @@ def kernel(name: str, kind: str, dtype: str, parameter: float | None) -> Functio
 class Kernel:
     """The kernels, in one instruction set."""
 
-    promises = True
     judged_at_nan = True
 
     def __init__(self, isa: str) -> None:
         self.name = isa
+
+    def promise(self, case: Case) -> float | None:
+        return promised(case.kind, case.dtype, case.default)
 
     def function(self, case: Case) -> Function | None:
         computed = kernel(case.function, case.kind, case.dtype, case.parameter)
@@ -69,9 +71,14 @@ class Gradient:
     """What ``backward`` leaves in ``z.grad`` for an upstream gradient of 1, through ``rectifier.torch``."""
 
     name = "torch gradient"
-    promises = True
     # A NaN of z is let through from a gate and is NaN from a saved value; it is counted apart.
     judged_at_nan = False
+
+    def promise(self, case: Case) -> float | None:
+        kernels = promised(case.kind, case.dtype, case.default)
+        # In 16 bits f′·dh is formed in float32 and rounded once more: f′ rounded to 16 bits first would lose digits of
+        # the product, and underflow. Next to a tie the second rounding can then go the other way, by 2⁻¹³ ulp at most.
+        return max(kernels, 0.501) if case.dtype in ("float16", "bfloat16") else kernels
 
     def function(self, case: Case) -> Function | None:
         if case.kind != "derivative" or not peers.installed("torch"):
@@ -88,11 +95,13 @@ class Gradient:
 class Peer:
     """Another library, at its best."""
 
-    promises = False
     judged_at_nan = False
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    def promise(self, case: Case) -> float | None:
+        return None
 
     def function(self, case: Case) -> Function | None:
         # Each peer has conventions of its own for the rest.
