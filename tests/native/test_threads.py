@@ -247,8 +247,8 @@ def test_a_bad_environment_variable_fails_the_import(value):
     done = run_alone(PRINT, RECTIFIER_NUM_THREADS=value, OMP_NUM_THREADS="1")
     assert done.returncode != 0
     assert (
-        f"ImportError: rectifier: the environment variable RECTIFIER_NUM_THREADS must be a whole number from 1 to 1024; "
-        f"got '{value}'. Unset it to have every processor used." in done.stderr
+        "ImportError: rectifier: the environment variable RECTIFIER_NUM_THREADS must be a whole number from 1 to "
+        f"1024; got '{value}'. Unset it to have every processor used." in done.stderr
     )
 
 
