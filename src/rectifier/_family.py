@@ -83,9 +83,9 @@ class Row:
     """framework → its defaults and conventions, where they differ or could surprise."""
     comparison: bool = False
     error_bound: Mapping[str, float] = field(
-        default_factory=lambda: MappingProxyType({"float16": 1.0, "bfloat16": 1.0, "float32": 1.0, "float64": 1.0})
+        default_factory=lambda: MappingProxyType({"float16": 0.5, "bfloat16": 0.5, "float32": 0.5, "float64": 1.0})
     )
-    """dtype → largest error of value and derivative at default parameters, in ulp."""
+    """dtype → largest error of value and derivative at default parameters, in ulp; 0.5: correctly rounded."""
 
     def parameter(self, name: str) -> Parameter:
         return next(parameter for parameter in self.parameters if parameter.name == name)

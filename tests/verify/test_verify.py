@@ -24,7 +24,7 @@ class Spoiled:
         self.spoil = spoil
 
     def promise(self, case):
-        return promised(case.kind, case.dtype, case.default)
+        return promised(case.function, case.kind, case.dtype, case.default)
 
     def function(self, case):
         right = subjects.kernel(case.function, case.kind, case.dtype, case.parameter)

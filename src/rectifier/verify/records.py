@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .._family import family
 from ..errors import RectifierValueError
 
 __all__ = ["Proof", "Result", "promised"]
@@ -16,13 +17,13 @@ __all__ = ["Proof", "Result", "promised"]
 FORMAT = "rectifier-verify/1"
 
 
-def promised(kind: str, dtype: str, default: bool) -> float:
+def promised(function: str, kind: str, dtype: str, default: bool) -> float:
     """The largest error promised, in ulp; 0.5 says: correctly rounded, every one."""
     if kind == "inverse":
         return 1.0 if default or dtype != "float64" else 2.0
-    if dtype == "float64":
-        return 1.0 if default else 2.0
-    return 0.5 if default else 0.501
+    if default:
+        return family[function].error_bound[dtype]
+    return 2.0 if dtype == "float64" else 0.501
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Kernel:
         self.name = isa
 
     def promise(self, case: Case) -> float | None:
-        return promised(case.kind, case.dtype, case.default)
+        return promised(case.function, case.kind, case.dtype, case.default)
 
     def function(self, case: Case) -> Function | None:
         computed = kernel(case.function, case.kind, case.dtype, case.parameter)
@@ -75,7 +75,7 @@ class Gradient:
     judged_at_nan = False
 
     def promise(self, case: Case) -> float | None:
-        kernels = promised(case.kind, case.dtype, case.default)
+        kernels = promised(case.function, case.kind, case.dtype, case.default)
         # In 16 bits f′·dh is formed in float32 and rounded once more: f′ rounded to 16 bits first would lose digits of
         # the product, and underflow. Next to a tie the second rounding can then go the other way, by 2⁻¹³ ulp at most.
         return max(kernels, 0.501) if case.dtype in ("float16", "bfloat16") else kernels
