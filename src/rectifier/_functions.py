@@ -58,10 +58,13 @@ class Rectifier:
                 f"Write {self.name}(x, {name}=…)."
             )
         if type(x) is np.ndarray:
-            if not parameters and out is None and where is True:
+            if not parameters and where is True:
                 ready = self._ready.get(x.dtype)
                 if ready is not None:
-                    return self._value_ufunc(x, *ready)
+                    if out is None:
+                        return self._value_ufunc(x, *ready)
+                    if _is_twin(out, x):
+                        return self._value_ufunc(x, *ready, out)
         else:
             ops = ops_of(self.name, x)
             if ops is not None:
@@ -230,6 +233,11 @@ class PRelu(Rectifier):
         function = f"{self.name}.slope_derivative"
         self._refuse_other_frameworks(function, x)
         return numpy_ops.call(self.row, function, _native.leaky_relu_slope_derivative, x, {}, out=out, where=where)
+
+
+def _is_twin(out: Any, x: np.ndarray[Any, Any]) -> bool:
+    """Can ``out`` take the result as it is, without a further check?"""
+    return type(out) is np.ndarray and out.shape == x.shape and out.dtype == x.dtype and out.flags.writeable
 
 
 def _one_to_one(row: Row) -> Row:
