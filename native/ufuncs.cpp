@@ -229,6 +229,7 @@ packer packer_of(int type) {
 }  // namespace
 
 bool add_ufuncs(PyObject* module) {
+  bfloat16_type = -1;  // a module that is imported anew has new ufuncs, without these loops
   if (PyArray_ImportNumPyAPI() < 0 || PyUFunc_ImportUFuncAPI() < 0) return false;
   for (int row = 0; row < op_count; ++row) {
     ufuncs[row] = make_ufunc(row);

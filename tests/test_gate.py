@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import ml_dtypes
@@ -53,8 +55,16 @@ def test_bits_follow_memory_order() -> None:
     assert rectifier.relu.gate(np.asfortranarray(z)) == rectifier.relu.gate(z)
 
 
+def test_an_array_that_is_not_aligned() -> None:
+    z = np.frombuffer(bytearray(np.array([0.0, 1.0, -1.0, 2.0]).tobytes().rjust(33, b"-")), dtype="f8", offset=1)
+    assert not z.flags.aligned
+    assert rectifier.relu.gate(z).unpack().tolist() == [False, True, False, True]
+
+
 def test_a_gate_cannot_be_changed() -> None:
     gate = rectifier.relu.gate(np.ones(3))
-    with pytest.raises(ValueError, match="read-only"):
-        gate.bits[0] = 0
+    for one in (gate, pickle.loads(pickle.dumps(gate)), copy.deepcopy(gate)):
+        assert one == gate
+        with pytest.raises(ValueError, match="read-only"):
+            one.bits[0] = 0
     assert repr(gate) == "<Gate of shape (3,): 3 of 3 open, 1 bytes>"

@@ -55,7 +55,7 @@ class Gate:
     def __init__(self, z: npt.NDArray[Any]) -> None:
         # The axes from the slowest to the fastest in memory: a transposed or channels-last array is packed as it lies.
         order = tuple(sorted(range(z.ndim), key=lambda axis: -abs(z.strides[axis])))
-        flat = np.ascontiguousarray(z.transpose(order)).reshape(-1)
+        flat = np.require(z.transpose(order), requirements=["C", "A"]).reshape(-1)
         if not flat.dtype.isnative:
             flat = flat.astype(flat.dtype.newbyteorder("="))
         self.bits = _native.pack_gate(flat)
@@ -63,6 +63,12 @@ class Gate:
         self.shape = z.shape
         self._order = order
         self._kept: Kept | None = None
+
+    def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
+        # NumPy gives a copy or a pickle of a read-only array back as one that can be written to.
+        for name, value in state[1].items():
+            setattr(self, name, value)
+        self.bits.flags.writeable = False
 
     @classmethod
     def _of(cls, bits: npt.NDArray[np.uint8], shape: tuple[int, ...], order: tuple[int, ...], kept: Kept) -> Gate:

@@ -1,5 +1,8 @@
 """Which loops there are: integers, promotion, refusals."""
 
+import subprocess
+import sys
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -106,3 +109,15 @@ def test_byte_order_and_casting_of_out():
     masked = np.full(2, 7.0)
     _native.relu(np.array([-1.0, 2.0]), out=masked, where=[True, False])
     assert masked.tolist() == [0.0, 7.0]
+
+
+def test_a_module_imported_anew_has_the_loops_of_bfloat16():
+    script = (
+        "import sys, numpy as np, ml_dtypes, rectifier\n"
+        "for name in [name for name in sys.modules if name.startswith('rectifier')]:\n"
+        "    del sys.modules[name]\n"
+        "import rectifier\n"
+        "print(rectifier.elu(np.ones(3, ml_dtypes.bfloat16)).dtype)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "bfloat16\n"
