@@ -100,6 +100,17 @@ def processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
+def machine() -> dict[str, str]:
+    """What a figure must be told with: the processor, the instruction set in use, versions and commit."""
+    return {
+        "processor": processor(),
+        "instruction set": _native.isa(),
+        "numpy": np.__version__,
+        "torch": torch.__version__,
+        "commit": commit(),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--values", type=int, default=131_072, help="float32 values a call (default: 128 K, in L2)")
@@ -110,18 +121,12 @@ def main() -> None:
         parser.error(f"{options.json} exists; choose another file")
 
     torch.set_num_threads(1)
+    _native.set_threads(1)
     rng = np.random.default_rng(0)
     x = (3 * rng.normal(size=options.values)).astype(np.float32)
     out = np.empty_like(x)
     repeats = max(1, 2_000_000 // options.values)
-    header = {
-        "processor": processor(),
-        "instruction set": _native.isa(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "commit": commit(),
-        "values": options.values,
-    }
+    header = {**machine(), "values": options.values}
     print("  ".join(f"{key}: {value}" for key, value in header.items()))
     print(f"{'':13}{'ns a value':>12}{'(quartiles)':>18}{'× NumPy idiom':>16}{'× PyTorch':>12}")
     rows = []

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from functions import commit, processor
+from functions import machine
 
 import rectifier
 from rectifier import _native
@@ -231,15 +231,7 @@ def main() -> None:
 
     torch.set_num_threads(options.threads)
     _native.set_threads(options.threads)
-    header = {
-        "processor": processor(),
-        "instruction set": _native.isa(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "commit": commit(),
-        "values": options.values,
-        "threads": options.threads,
-    }
+    header = {**machine(), "values": options.values, "threads": options.threads}
     print("  ".join(f"{key}: {value}" for key, value in header.items()))
     rows = []
     for part in options.parts or PARTS:

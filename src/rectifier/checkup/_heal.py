@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ..errors import RectifierTypeError, RectifierValueError
 from ._check import check_common
 from .adapters import adapter_for
-from .plan import chosen, wanted_of
+from .plan import chosen, receipt, wanted_of
 from .records import Finding, Receipt, Record
 
 __all__ = ["heal"]
@@ -80,24 +80,9 @@ def heal(
                 "Leave it out, or pass force=True."
             )
         acts, skipped = adapter.acts.recycle(model, wanted, optimizer=optimizer, probe=probe, seed=seed, force=force)
-    done: list[int] = []
-    return tuple(_receipt(how, act, index, done, skipped) for index, act in enumerate(acts))
-
-
-def _receipt(
-    how: Literal["recycle", "swap"], act: Any, index: int, open_acts: list[int], skipped: tuple[str, ...]
-) -> Receipt:
-    open_acts.append(index)
-    return Receipt(
-        act=how,
-        site=act.site,
-        units=act.units,
-        change=act.change,
-        output_change=act.output_change,
-        parameters_before=act.parameters_before,
-        parameters_after=act.parameters_after,
-        undo=_in_order(act.undo, index, open_acts, act.site),
-        skipped=skipped,
+    open_acts = list(range(len(acts)))
+    return tuple(
+        receipt(how, act, _in_order(act.undo, index, open_acts, act.site), skipped) for index, act in enumerate(acts)
     )
 
 

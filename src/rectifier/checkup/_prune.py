@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import RectifierValueError
 from .adapters import adapter_for
-from .plan import chosen, wanted_of
+from .plan import chosen, receipt, wanted_of
 from .records import Finding, Receipt, Record
 
 __all__ = ["prune"]
@@ -60,17 +60,7 @@ def prune(
     if isinstance(findings, Record) and not items:
         _refuse_unproved(findings)
     act, skipped = adapter.acts.prune(model, wanted_of(findings, items, "prune"), probe=probe)
-    return Receipt(
-        act="prune",
-        site=act.site,
-        units=act.units,
-        change=act.change,
-        output_change=act.output_change,
-        parameters_before=act.parameters_before,
-        parameters_after=act.parameters_after,
-        undo=act.undo,
-        skipped=skipped,
-    )
+    return receipt("prune", act, act.undo, skipped)
 
 
 def _refuse_unproved(record: Record) -> None:

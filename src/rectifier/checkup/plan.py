@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import RectifierTypeError, RectifierValueError
-from .records import Finding, LayerVitals, Record, SiteVitals
+from .records import Finding, LayerVitals, Receipt, Record, SiteVitals
 
-__all__ = ["NOTHING_BELOW", "Wanted", "chosen", "units_of", "wanted_of"]
+__all__ = ["NOTHING_BELOW", "Wanted", "chosen", "receipt", "units_of", "wanted_of"]
 
 #: Rectifiers that are exactly 0 on the whole of z ≤ 0.
 NOTHING_BELOW = frozenset({"relu", "relu6", "squared_relu"})
@@ -74,3 +74,20 @@ def units_of(findings: Iterable[Finding], verb: str) -> dict[str, tuple[int, ...
             )
         found.setdefault(finding.site, set()).update(finding.units)
     return {site: tuple(sorted(units)) for site, units in found.items()}
+
+
+def receipt(
+    how: Literal["recycle", "swap", "prune"], act: Any, undo: Callable[[], None], skipped: tuple[str, ...]
+) -> Receipt:
+    """The receipt of what a framework did at one site. undo: how the caller takes it back."""
+    return Receipt(
+        act=how,
+        site=act.site,
+        units=act.units,
+        change=act.change,
+        output_change=act.output_change,
+        parameters_before=act.parameters_before,
+        parameters_after=act.parameters_after,
+        undo=undo,
+        skipped=skipped,
+    )
