@@ -182,23 +182,23 @@ def small(_: int) -> Iterator[Line]:
 
         return run
 
-    maximum = many(lambda: np.maximum(x, 0.0))
+    out = np.empty_like(x)
     leaky = rectifier.leaky_relu
-    yield "16 values: relu", {"rectifier": many(lambda: rectifier.relu(x)), "np.maximum(x, 0.0)": maximum}
-    yield (
-        "16 values: leaky",
-        {
-            "rectifier": many(lambda: leaky(x, negative_slope=0.2)),
-            "np.maximum(x, 0.0)": maximum,
-        },
-    )
-    yield (
-        "16 values: leaky, array",
-        {
-            "rectifier": many(lambda: leaky(x, negative_slope=slopes)),
-            "np.maximum(x, 0.0)": maximum,
-        },
-    )
+    maximum = many(lambda: np.maximum(x, 0.0))
+    into = many(lambda: np.maximum(x, 0.0, out=out))
+    calls: dict[str, tuple[Run, Run]] = {
+        "relu": (lambda: rectifier.relu(x), maximum),
+        "relu, out=": (lambda: rectifier.relu(x, out=out), into),
+        "relu derivative": (lambda: rectifier.relu.derivative(x), maximum),
+        "leaky": (lambda: leaky(x, negative_slope=0.2), maximum),
+        "leaky, out=": (lambda: leaky(x, negative_slope=0.2, out=out), into),
+        "leaky, array": (lambda: leaky(x, negative_slope=slopes), maximum),
+        "leaky derivative": (lambda: leaky.derivative(x, negative_slope=0.2), maximum),
+        "leaky derivative, out=": (lambda: leaky.derivative(x, negative_slope=0.2, out=out), into),
+    }
+    for name, (ours, theirs) in calls.items():
+        peer = "np.maximum(x, 0.0, out=)" if theirs is into else "np.maximum(x, 0.0)"
+        yield f"16 values: {name}", {"rectifier": many(ours), peer: theirs}
 
 
 PARTS = {part.__name__: part for part in (forward, gate, fresh, backward, counts, small)}
@@ -241,7 +241,7 @@ def main() -> None:
             median = statistics.median(ours)
             ratios = {peer: [statistics.median(t) / median, min(t) / min(ours)] for peer, t in times.items()}
             shown = "  ".join(f"{peer} {middle:.2f} [{best:.2f}]" for peer, (middle, best) in ratios.items())
-            print(f"{name:26}{1e3 * median:9.3f} ms [{1e3 * min(ours):.3f}]   × {shown}", flush=True)
+            print(f"{name:34}{1e3 * median:9.3f} ms [{1e3 * min(ours):.3f}]   × {shown}", flush=True)
             rows.append({"name": name, "seconds": ours, "ratios": ratios})
     if options.json:
         options.json.write_text(json.dumps({**header, "rows": rows}, indent=1), encoding="utf-8")

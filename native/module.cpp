@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "caller.hpp"
 #include "dispatch.hpp"
 #include "fused.hpp"
 #include "large.hpp"
@@ -81,7 +82,7 @@ nb::object given(PyObject* result) {
 NB_MODULE(_native, m) {
   choose_at_import();
   count_threads_at_import();
-  if (!rectifier::add_ufuncs(m.ptr())) throw nb::python_error();
+  if (!rectifier::add_ufuncs(m.ptr()) || !rectifier::add_caller(m.ptr())) throw nb::python_error();
 
   m.def("isa", [] { return rectifier::active->name; }, "Name of the instruction set in use.");
   m.def("supported_isas", supported_isas, "Names that use_isa takes on this machine, best first.");

@@ -6,7 +6,9 @@ A row holds what is *said* about a function; the arithmetic is in ``native/kerne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -29,14 +31,21 @@ class Domain:
     rule: str
     """Completes the sentence "`alpha` …"."""
     example: str
-    holds: Callable[[npt.NDArray[Any]], npt.NDArray[np.bool_]] = field(repr=False)
+    low: float
+    """The smallest value that it holds; as float64, in which every float32 has its place too."""
+    high: float
+
+    def holds(self, values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        wide = np.asarray(values, np.float64)
+        return np.asarray((wide >= self.low) & (wide <= self.high))
 
 
-FINITE = Domain("must be finite", "0.01", np.isfinite)
-POSITIVE = Domain("must be finite and greater than 0", "1.0", lambda v: np.isfinite(v) & (v > 0))
-POSITIVE_SLOPE = Domain("must be finite and greater than 0 for a function that is one to one", "0.01", POSITIVE.holds)
-CEILING = Domain(POSITIVE.rule, "6.0", POSITIVE.holds)
-SHARE = Domain("must lie in [0, 1]", "0.5", lambda v: (v >= 0) & (v <= 1))
+_LEAST, _MOST = math.ulp(0.0), sys.float_info.max
+FINITE = Domain("must be finite", "0.01", -_MOST, _MOST)
+POSITIVE = Domain("must be finite and greater than 0", "1.0", _LEAST, _MOST)
+POSITIVE_SLOPE = Domain("must be finite and greater than 0 for a function that is one to one", "0.01", _LEAST, _MOST)
+CEILING = Domain(POSITIVE.rule, "6.0", _LEAST, _MOST)
+SHARE = Domain("must lie in [0, 1]", "0.5", 0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)

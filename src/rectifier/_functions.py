@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from . import _gated, _native
-from ._family import POSITIVE_SLOPE, Row, family
+from ._family import POSITIVE_SLOPE, Parameter, Row, family
 from ._gate import Gate
 from .errors import RectifierTypeError
 from .frameworks import numpy as numpy_ops
@@ -18,8 +18,57 @@ from .frameworks import ops_of
 
 __all__ = ["FUNCTIONS", "Rectifier"]
 
+#: Numbers that one function remembers for one dtype.
+MOST_NUMBERS = 1024
 
-class Rectifier:
+
+class AtOnce(_native.Caller):
+    """A ufunc whose common calls go to it at once; all others to ``slow``, which checks them at length.
+
+    Common: an array proper, with the default parameter, a number seen before, or an array that needs no conversion.
+    Checking takes ten times as long as the ufunc does on a small array.
+    """
+
+    def __init__(
+        self,
+        slow: Callable[..., Any],
+        function: str,
+        ufunc: np.ufunc | None,
+        parameter: Parameter | None,
+        dtypes: Iterable[np.dtype[Any]] = numpy_ops.FLOATS,
+    ) -> None:
+        """dtypes: of x, in the common calls."""
+        self._parameter, self._function = parameter, function
+        self._numbers: dict[np.dtype[Any], dict[float, Any]] = {}
+        if parameter is None:
+            super().__init__(slow, ufunc, None, dict.fromkeys(dtypes), self._numbers, 0.0, 0.0)
+            return
+        self._numbers |= {dtype: {} for dtype in dtypes}
+        defaults: dict[np.dtype[Any], Any] = {}
+        if parameter.default is not None:
+            defaults = {dtype: self._operand(dtype, parameter.default) for dtype in self._numbers}
+        domain = parameter.domain
+        super().__init__(slow, ufunc, parameter.name, defaults, self._numbers, domain.low, domain.high)
+
+    def _remember(self, x: Any, given: Mapping[str, Any]) -> None:
+        """Check a number once: from now on calls with it are common. Raises RectifierError where it cannot be used."""
+        value: Any = None if self._parameter is None else given.get(self._parameter.name)
+        # By type: True is not 1 here. 0.0 and −0.0 would be one key.
+        if type(x) is not np.ndarray or type(value) not in (float, int) or value == 0:
+            return
+        seen = self._numbers.get(x.dtype)
+        if seen is not None:
+            if len(seen) >= MOST_NUMBERS:
+                seen.clear()
+            seen[value] = self._operand(x.dtype, value)
+
+    def _operand(self, dtype: np.dtype[Any], value: float) -> Any:
+        """As an array of no dimensions: the ufunc would make one of a scalar at every call."""
+        assert self._parameter is not None
+        return np.asarray(numpy_ops.parameter_value(self._function, self._parameter, value, dtype))
+
+
+class Rectifier(AtOnce):
     """One function of the rectified-linear family.
 
     Call it on an array of any framework: the result is an array of the same kind and dtype. NumPy arrays (and all
@@ -45,31 +94,36 @@ class Rectifier:
         self._inverse_row = _one_to_one(row)
         # The slope of abs, the ceiling of relu6 … shape the derivative as well as the value.
         self._derivative_defaults = {p.name: p.default for p in row.parameters}
-        # dtype → the default parameters as the ufunc takes them: the common call goes straight to the ufunc.
-        self._ready = {dtype: self._operands(dtype) for dtype in numpy_ops.FLOATS}
+        parameter = row.parameters[0] if row.parameters else None
+        of_value, of_inverse = (parameter, self._inverse_row.parameters[0]) if self._value_defaults else (None, None)
+        # relu6 keeps integers too, but its ceiling has to become one first.
+        whole = numpy_ops.INTEGERS if row.integers and of_value is None else ()
+        super().__init__(self._at_length, self.name, self._value_ufunc, of_value, [*numpy_ops.FLOATS, *whole])
+        self._derivative = AtOnce(
+            self._derivative_at_length, f"{self.name}.derivative", self._derivative_ufunc, parameter
+        )
+        self._inverse = AtOnce(
+            self._inverse_at_length,
+            f"{self.name}.inverse",
+            self._inverse_ufunc,
+            of_inverse,
+            numpy_ops.FLOATS if row.inverse else (),
+        )
         self.__doc__ = _docstring(row)
         self.__signature__ = _signature(self._value_defaults)
 
-    def __call__(self, x: Any, /, *positional: Any, out: Any = None, where: Any = True, **parameters: Any) -> Any:
+    def _at_length(self, x: Any, /, *positional: Any, out: Any = None, where: Any = True, **parameters: Any) -> Any:
         if positional:
             name = next(iter(self._value_defaults), "out")
             raise RectifierTypeError(
                 f"{self.name}: `{name}` must be given by its name; got {len(positional)} more after x. "
                 f"Write {self.name}(x, {name}=…)."
             )
-        if type(x) is np.ndarray:
-            if not parameters and where is True:
-                ready = self._ready.get(x.dtype)
-                if ready is not None:
-                    if out is None:
-                        return self._value_ufunc(x, *ready)
-                    if _is_twin(out, x):
-                        return self._value_ufunc(x, *ready, out)
-        else:
-            ops = ops_of(self.name, x)
-            if ops is not None:
-                return self._in_framework(ops, x, out, where, parameters)
+        ops = ops_of(self.name, x)
+        if ops is not None:
+            return self._in_framework(ops, x, out, where, parameters)
         given = self._complete(self.name, self._value_defaults, parameters)
+        self._remember(x, parameters)
         return numpy_ops.call(
             self.row,
             self.name,
@@ -88,9 +142,13 @@ class Rectifier:
         takes ``at_zero`` in [0, 1]. Returns an array of x's dtype (integers promote as in ``np.exp``).
         Raises RectifierTypeError, RectifierValueError for an input, parameter or ``out`` that cannot be used.
         """
+        return self._derivative(x, out=out, where=where, **parameters)
+
+    def _derivative_at_length(self, x: Any, /, *, out: Any = None, where: Any = True, **parameters: Any) -> Any:
         function = f"{self.name}.derivative"
         self._refuse_other_frameworks(function, x)
         given = self._complete(function, self._derivative_defaults, parameters)
+        self._derivative._remember(x, parameters)
         return numpy_ops.call(self.row, function, self._derivative_ufunc, x, given, out=out, where=where)
 
     def inverse(self, h: Any, /, *, out: Any = None, where: Any = True, **parameters: Any) -> Any:
@@ -99,6 +157,9 @@ class Rectifier:
         There for leaky_relu (slope > 0), elu, celu, selu and softplus, which are one to one.
         Raises RectifierTypeError for the others.
         """
+        return self._inverse(h, out=out, where=where, **parameters)
+
+    def _inverse_at_length(self, h: Any, /, *, out: Any = None, where: Any = True, **parameters: Any) -> Any:
         function = f"{self.name}.inverse"
         if self._inverse_ufunc is None:
             raise RectifierTypeError(
@@ -107,6 +168,7 @@ class Rectifier:
             )
         self._refuse_other_frameworks(function, h)
         given = self._complete(function, self._value_defaults, parameters)
+        self._inverse._remember(h, parameters)
         return numpy_ops.call(self._inverse_row, function, self._inverse_ufunc, h, given, out=out, where=where)
 
     def gate(self, x: Any, /) -> Gate:
@@ -160,14 +222,6 @@ class Rectifier:
         known = taken.parameters if taken is not None and taken.function == self.name else {}
         given = self._complete(function, {**self._derivative_defaults, **known}, parameters)
         return _gated.backward(self.row, dh, gate, given, out)
-
-    def _operands(self, dtype: np.dtype[Any]) -> tuple[Any, ...] | None:
-        """The default parameters for arrays of this dtype; None where one must be given."""
-        values = [
-            None if value is None else numpy_ops.parameter_value(self.name, self.row.parameter(name), value, dtype)
-            for name, value in self._value_defaults.items()
-        ]
-        return None if None in values else tuple(values)
 
     def _complete(
         self, function: str, defaults: Mapping[str, float | None], given: Mapping[str, Any]
@@ -233,11 +287,6 @@ class PRelu(Rectifier):
         function = f"{self.name}.slope_derivative"
         self._refuse_other_frameworks(function, x)
         return numpy_ops.call(self.row, function, _native.leaky_relu_slope_derivative, x, {}, out=out, where=where)
-
-
-def _is_twin(out: Any, x: np.ndarray[Any, Any]) -> bool:
-    """Can ``out`` take the result as it is, without a further check?"""
-    return type(out) is np.ndarray and out.shape == x.shape and out.dtype == x.dtype and out.flags.writeable
 
 
 def _one_to_one(row: Row) -> Row:

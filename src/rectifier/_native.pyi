@@ -1,5 +1,6 @@
 """Types of the compiled module (native/module.cpp)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,19 @@ elu_inverse: np.ufunc
 celu_inverse: np.ufunc
 selu_inverse: np.ufunc
 softplus_inverse: np.ufunc
+
+class Caller:
+    def __init__(
+        self,
+        slow: Callable[..., Any],
+        ufunc: np.ufunc | None,
+        name: str | None,
+        defaults: dict[np.dtype[Any], Any],
+        numbers: dict[np.dtype[Any], dict[float, Any]],
+        low: float,
+        high: float,
+    ) -> None: ...
+    def __call__(self, x: Any, /, *positional: Any, out: Any = None, where: Any = True, **parameters: Any) -> Any: ...
 
 def register_bfloat16(dtype: Any) -> None: ...
 def pack_gate(x: npt.NDArray[Any]) -> npt.NDArray[np.uint8]: ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from .._family import Parameter, Row
 from ..errors import RectifierTypeError, RectifierValueError
 
-__all__ = ["FLOATS", "call", "input_array", "parameter_value", "unknown_parameter"]
+__all__ = ["FLOATS", "INTEGERS", "call", "input_array", "parameter_value", "unknown_parameter"]
 
 #: The floating dtypes that the ufuncs take.
 FLOATS: set[np.dtype[Any]] = {np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)}
@@ -26,6 +26,7 @@ try:
     FLOATS.add(np.dtype(ml_dtypes.bfloat16))
 except ImportError:  # bfloat16 arrays exist only where ml_dtypes does
     pass
+INTEGERS = tuple(np.dtype(code) for code in "bBhHiIlLqQ")
 
 
 def call(
@@ -44,12 +45,10 @@ def call(
     if keep_integers and x.dtype.kind in "iu":
         operands = _integer_operands(row, function, x, parameters)
         if operands is not None:
-            return _apply(function, ufunc, operands, out, where, x.dtype.newbyteorder("="))
+            return _apply(function, ufunc, operands, parameters, out, where, x.dtype.newbyteorder("="))
     dtype = _computed_in(x.dtype)
     values = [parameter_value(function, row.parameter(name), value, dtype) for name, value in parameters.items()]
-    for name, value in zip(parameters, values, strict=True):
-        _check_broadcast(function, name, value, x)
-    return _apply(function, ufunc, [x, *values], out, where, dtype)
+    return _apply(function, ufunc, [x, *values], parameters, out, where, dtype)
 
 
 def input_array(function: str, x: Any) -> Any:
@@ -182,7 +181,6 @@ def _integer_operands(row: Row, function: str, x: Any, parameters: Mapping[str, 
         checked = np.asarray(parameter_value(function, row.parameter(name), value, np.dtype(np.float64)))
         if (checked != np.floor(checked)).any():
             return None
-        _check_broadcast(function, name, checked, x)
         # Whole numbers stay exact. A bound beyond the dtype bounds nothing, and converting it would wrap;
         # float(limit) may round up, hence >=.
         if type(value) is int:
@@ -194,13 +192,26 @@ def _integer_operands(row: Row, function: str, x: Any, parameters: Mapping[str, 
     return operands
 
 
-def _apply(function: str, ufunc: np.ufunc, operands: list[Any], out: Any, where: Any, dtype: np.dtype[Any]) -> Any:
-    """dtype: of the result."""
-    if out is None and where is True:
-        return ufunc(*operands)
+def _apply(
+    function: str,
+    ufunc: np.ufunc,
+    operands: list[Any],
+    names: Iterable[str],
+    out: Any,
+    where: Any,
+    dtype: np.dtype[Any],
+) -> Any:
+    """names: of the operands after x. dtype: of the result."""
+    try:
+        return ufunc(*operands, out=out, where=where)
+    except (ValueError, TypeError) as error:
+        refusal = error
+    # NumPy refuses before it computes, and knows no names: said in words here, only once it is needed.
+    for name, value in zip(names, operands[1:], strict=True):
+        _check_broadcast(function, name, value, operands[0])
     if all(isinstance(operand, (np.ndarray, np.generic)) for operand in operands):
         _check_out(function, operands, out, where, dtype)
-    return ufunc(*operands, out=out, where=where)
+    raise refusal
 
 
 def _check_out(function: str, operands: list[Any], out: Any, where: Any, dtype: np.dtype[Any]) -> None:

@@ -121,7 +121,8 @@ def _scipy(name: str, kind: str, dtype: str) -> Function | None:
 def _jax(name: str, kind: str, dtype: str) -> Function | None:
     import jax
 
-    jax.config.update("jax_enable_x64", True)
+    config: Any = jax.config
+    config.update("jax_enable_x64", True)
     functions: dict[str, Any] = {
         n: getattr(jax.nn, n) for n in ("relu", "leaky_relu", "relu6", "elu", "celu", "selu", "softplus")
     }
