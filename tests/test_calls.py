@@ -169,7 +169,7 @@ def test_what_the_ufunc_refuses_is_told_in_words() -> None:
         (lambda: rectifier.leaky_relu(X, negative_slope=np.ones(4)), "leaky_relu: `negative_slope` must broadcast"),
         (lambda: rectifier.leaky_relu(X, negative_slope=0.2, alpha=1.0), "leaky_relu: `alpha` is not a parameter"),
         (lambda: rectifier.relu(X, out=np.broadcast_to(0.0, 23)), "relu: `out` must be writeable"),
-        (lambda: rectifier.relu(X, out=(np.empty(23), 1)), "'out' must be a tuple of arrays"),
+        (lambda: rectifier.relu(X, out=(np.empty(23), 1)), "relu: `out` must be an array; got tuple"),
     ]
     for call, start in calls:
         with pytest.raises((RectifierError, ValueError)) as caught:
