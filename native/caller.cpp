@@ -23,8 +23,6 @@ struct caller {
   double low, high;    // where the parameter must lie
 };
 
-PyObject *out_name, *where_name;
-
 template <class T>
 bool all_within(const char* at, npy_intp n, double low, double high) {
   const T* values = reinterpret_cast<const T*>(at);
@@ -68,37 +66,35 @@ PyObject* operand_of(const caller& c, PyArrayObject* x, PyObject* value) {
                                                                                           : nullptr;
 }
 
-PyObject* at_once(const caller& c, PyObject* const* arguments, PyObject* names) {
-  PyObject *value = nullptr, *out = nullptr;
-  const Py_ssize_t named = names ? PyTuple_GET_SIZE(names) : 0;
-  for (Py_ssize_t i = 0; i < named; ++i) {
-    // Names that a program spells out are one object each.
-    PyObject *name = PyTuple_GET_ITEM(names, i), *argument = arguments[1 + i];
-    if (name == c.name) {
-      value = argument;
-    } else if (name == out_name && (argument == Py_None || PyArray_CheckExact(argument))) {
-      out = argument == Py_None ? nullptr : argument;
-    } else if (name != where_name || argument != Py_True) {
-      return nullptr;
-    }
+PyObject* at_once(const caller& c, PyObject* x, PyObject* out, PyObject* parameters) {
+  PyObject* value = nullptr;
+  if (PyDict_GET_SIZE(parameters)) {
+    if (PyDict_GET_SIZE(parameters) > 1) return nullptr;
+    value = PyDict_GetItemWithError(parameters, c.name);
+    if (!value) return nullptr;
   }
-  PyObject* operand = operand_of(c, reinterpret_cast<PyArrayObject*>(arguments[0]), value);
+  PyObject* operand = operand_of(c, reinterpret_cast<PyArrayObject*>(x), value);
   if (!operand) return nullptr;
   Py_INCREF(operand);
-  PyObject* operands[3] = {arguments[0]};
+  PyObject* operands[3] = {x};
   size_t count = 1;
   if (operand != Py_None) operands[count++] = operand;
-  if (out) operands[count++] = out;
+  if (out != Py_None) operands[count++] = out;
   PyObject* result = PyObject_Vectorcall(c.ufunc, operands, count, nullptr);
   Py_DECREF(operand);
   return result;
 }
 
-PyObject* call(PyObject* self, PyObject* const* arguments, size_t count, PyObject* names) {
+PyObject* call(PyObject* self, PyObject* const* arguments, size_t flagged, PyObject* names) {
   const caller& c = *reinterpret_cast<caller*>(self);
-  const Py_ssize_t positional = PyVectorcall_NARGS(count);
-  if (positional == 1 && PyArray_CheckExact(arguments[0])) {
-    PyObject* result = at_once(c, arguments, names);
+  const Py_ssize_t count = PyVectorcall_NARGS(flagged);
+  if (count != 4 || names || !PyDict_CheckExact(arguments[3])) {
+    PyErr_SetString(PyExc_TypeError, "Caller: takes x, out, where and a dict of parameters.");
+    return nullptr;
+  }
+  PyObject *x = arguments[0], *out = arguments[1], *where = arguments[2];
+  if (PyArray_CheckExact(x) && where == Py_True && (out == Py_None || PyArray_CheckExact(out))) {
+    PyObject* result = at_once(c, x, out, arguments[3]);
     if (result) return result;
     if (PyErr_Occurred()) {
       // What NumPy refuses, it refuses before it computes; the slow way says it in words of ours.
@@ -108,7 +104,7 @@ PyObject* call(PyObject* self, PyObject* const* arguments, size_t count, PyObjec
       PyErr_Clear();
     }
   }
-  return PyObject_Vectorcall(c.slow, arguments, positional, names);
+  return PyObject_Vectorcall(c.slow, arguments, count, nullptr);
 }
 
 int init(PyObject* self, PyObject* arguments, PyObject* names) {
@@ -122,9 +118,7 @@ int init(PyObject* self, PyObject* arguments, PyObject* names) {
     return -1;
   }
   caller& c = *reinterpret_cast<caller*>(self);
-  Py_INCREF(name);
-  if (PyUnicode_CheckExact(name)) PyUnicode_InternInPlace(&name);
-  Py_XSETREF(c.name, name);
+  Py_XSETREF(c.name, Py_NewRef(name));
   Py_XSETREF(c.slow, Py_NewRef(slow));
   Py_XSETREF(c.ufunc, Py_NewRef(ufunc));
   Py_XSETREF(c.defaults, Py_NewRef(defaults));
@@ -171,10 +165,12 @@ PyMemberDef members[] = {
 
 const char doc[] =
     "Caller(slow, ufunc, name, defaults, numbers, low, high)\n--\n\n"
-    "Calls ``ufunc(x, operand)`` at once where x is an array proper of a dtype in ``defaults`` or\n"
-    "``numbers``, and the parameter ``name`` is left out, a number that ``numbers`` has, or an\n"
-    "array of x's parameters' dtype within [low, high]. All else, and whatever the ufunc refuses,\n"
-    "goes to ``slow``.";
+    "Called with (x, out, where, parameters): ufunc(x, operand) at once where x is an array "
+    "proper\n"
+    "of a dtype in `defaults` or `numbers`, and the one parameter `name` is left out, a number "
+    "that\n"
+    "`numbers` has, or an array of the dtype that parameters have beside x, within [low, high].\n"
+    "All else, and whatever the ufunc refuses, goes to slow(x, out, where, parameters).";
 
 PyType_Slot slots[] = {
     {Py_tp_doc, const_cast<char*>(doc)},
@@ -196,9 +192,6 @@ PyType_Spec spec = {"rectifier._native.Caller", sizeof(caller), 0,
 }  // namespace
 
 bool add_caller(PyObject* module) {
-  out_name = PyUnicode_InternFromString("out");
-  where_name = PyUnicode_InternFromString("where");
-  if (!out_name || !where_name) return false;
   PyObject* type = PyType_FromSpec(&spec);
   if (!type) return false;
   const int added = PyModule_AddObjectRef(module, "Caller", type);

@@ -84,7 +84,7 @@ def test_no_more_numbers_are_remembered_than_told() -> None:
     x = np.array([-1.0])
     for i in range(1, 2 * MOST_NUMBERS):
         assert rectifier.leaky_relu(x, negative_slope=i / 7)[0] == -i / 7
-    assert len(rectifier.leaky_relu._numbers[x.dtype]) <= MOST_NUMBERS
+    assert len(rectifier.leaky_relu._value._numbers[x.dtype]) <= MOST_NUMBERS
     assert rectifier.leaky_relu(x)[0] == -0.01
 
 

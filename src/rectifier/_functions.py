@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from . import _gated, _native
 from ._family import POSITIVE_SLOPE, Parameter, Row, family
@@ -68,7 +69,7 @@ class AtOnce(_native.Caller):
         return np.asarray(numpy_ops.parameter_value(self._function, self._parameter, value, dtype))
 
 
-class Rectifier(AtOnce):
+class Rectifier:
     """One function of the rectified-linear family.
 
     Call it on an array of any framework: the result is an array of the same kind and dtype. NumPy arrays (and all
@@ -98,7 +99,7 @@ class Rectifier(AtOnce):
         of_value, of_inverse = (parameter, self._inverse_row.parameters[0]) if self._value_defaults else (None, None)
         # relu6 keeps integers too, but its ceiling has to become one first.
         whole = numpy_ops.INTEGERS if row.integers and of_value is None else ()
-        super().__init__(self._at_length, self.name, self._value_ufunc, of_value, [*numpy_ops.FLOATS, *whole])
+        self._value = AtOnce(self._value_at_length, self.name, self._value_ufunc, of_value, [*numpy_ops.FLOATS, *whole])
         self._derivative = AtOnce(
             self._derivative_at_length, f"{self.name}.derivative", self._derivative_ufunc, parameter
         )
@@ -112,18 +113,23 @@ class Rectifier(AtOnce):
         self.__doc__ = _docstring(row)
         self.__signature__ = _signature(self._value_defaults)
 
-    def _at_length(self, x: Any, /, *positional: Any, out: Any = None, where: Any = True, **parameters: Any) -> Any:
+    # In Python, so that PyTorch's compiler can follow a call on its tensors.
+    def __call__(self, x: Any, /, *positional: Any, out: Any = None, where: Any = True, **parameters: Any) -> Any:
         if positional:
             name = next(iter(self._value_defaults), "out")
             raise RectifierTypeError(
                 f"{self.name}: `{name}` must be given by its name; got {len(positional)} more after x. "
                 f"Write {self.name}(x, {name}=…)."
             )
-        ops = ops_of(self.name, x)
-        if ops is not None:
-            return self._in_framework(ops, x, out, where, parameters)
+        if type(x) is not ndarray:
+            ops = ops_of(self.name, x)
+            if ops is not None:
+                return self._in_framework(ops, x, out, where, parameters)
+        return self._value(x, out, where, parameters)
+
+    def _value_at_length(self, x: Any, out: Any, where: Any, parameters: Mapping[str, Any]) -> Any:
         given = self._complete(self.name, self._value_defaults, parameters)
-        self._remember(x, parameters)
+        self._value._remember(x, parameters)
         return numpy_ops.call(
             self.row,
             self.name,
@@ -142,9 +148,9 @@ class Rectifier(AtOnce):
         takes ``at_zero`` in [0, 1]. Returns an array of x's dtype (integers promote as in ``np.exp``).
         Raises RectifierTypeError, RectifierValueError for an input, parameter or ``out`` that cannot be used.
         """
-        return self._derivative(x, out=out, where=where, **parameters)
+        return self._derivative(x, out, where, parameters)
 
-    def _derivative_at_length(self, x: Any, /, *, out: Any = None, where: Any = True, **parameters: Any) -> Any:
+    def _derivative_at_length(self, x: Any, out: Any, where: Any, parameters: Mapping[str, Any]) -> Any:
         function = f"{self.name}.derivative"
         self._refuse_other_frameworks(function, x)
         given = self._complete(function, self._derivative_defaults, parameters)
@@ -157,9 +163,9 @@ class Rectifier(AtOnce):
         There for leaky_relu (slope > 0), elu, celu, selu and softplus, which are one to one.
         Raises RectifierTypeError for the others.
         """
-        return self._inverse(h, out=out, where=where, **parameters)
+        return self._inverse(h, out, where, parameters)
 
-    def _inverse_at_length(self, h: Any, /, *, out: Any = None, where: Any = True, **parameters: Any) -> Any:
+    def _inverse_at_length(self, h: Any, out: Any, where: Any, parameters: Mapping[str, Any]) -> Any:
         function = f"{self.name}.inverse"
         if self._inverse_ufunc is None:
             raise RectifierTypeError(
