@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..errors import RectifierValueError
+from ..reporters import files
+from ..verify.plan import Case
 from ..verify.records import Proof
+from ..verify.subjects import Subject
 from .frame import Debug, Force, Json, Outputs, guarded, note
 from .results import write
-from .status import FINDINGS, NOTHING
+from .status import FINDINGS, INTERRUPTED, NOTHING
 
 __all__ = ["verify"]
 
@@ -41,6 +45,9 @@ def verify(
     peers: Annotated[bool, typer.Option("--peers", help="Judge the other frameworks installed, too.")] = False,
     jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; one a core without.")] = None,
     json: Json = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with --json FILE where an earlier run of the same was cut short.")
+    ] = False,
     force: Force = False,
     debug: Debug = False,
 ) -> None:
@@ -48,7 +55,7 @@ def verify(
 
     The reference shares no code with the kernels: double precision with an error bound, long double where that cannot
     tell, arithmetic of any precision next to a tie. All 65,536 values of the 16-bit dtypes are visited, a sample of the
-    others.
+    others. --json FILE is written anew whenever a case is done, so what was done outlives whatever stops the run.
 
     Example: rectifier verify elu softplus --dtype float32 --exhaustive
     """
@@ -64,7 +71,11 @@ def verify(
         raise RectifierValueError(
             "verify: `--isa` must come without --gradients, which are of the one in use; got both. Leave one out."
         )
-    outputs = Outputs("verify", html=None, json=json, force=force)
+    if resume and json in (None, "-"):
+        raise RectifierValueError(
+            "verify: `--resume` must come with the record to go on with; got none. Add --json FILE, or leave it out."
+        )
+    outputs = Outputs("verify", html=None, json=json, force=force or resume)
     isas = plan.known_isas(_listed(isa))
     if kind is not None and gradients:
         raise RectifierValueError(
@@ -75,13 +86,55 @@ def verify(
     who: list[subjects.Subject] = [subjects.Gradient()] if gradients else [subjects.Kernel(name) for name in isas]
     if peers:
         who += [subjects.Peer(name) for name in peer_modules.MODULES]
-    proof = _with_bar(lambda progress: judge(cases, who, jobs=jobs, progress=progress))
+    earlier = _earlier(outputs, cases, who, force=force) if resume else None
+    so_far = earlier
+
+    def keep(proof: Proof) -> None:
+        nonlocal so_far
+        so_far = proof
+        if outputs.json is not None:
+            files.write(outputs.json, proof.to_json() + "\n", force=outputs.force)
+            outputs.force = True  # from now on the file is ours
+
+    try:
+        proof = _with_bar(lambda progress: judge(cases, who, jobs=jobs, progress=progress, earlier=earlier, keep=keep))
+    except KeyboardInterrupt:
+        if so_far is None:
+            raise
+        _publish(so_far, outputs)
+        done = f"{len(cases) - len(so_far.pending)} of {len(cases)} cases were done"
+        cure = "Add --json FILE to keep them." if outputs.json is None else "Go on with the same command and --resume."
+        note(f"Interrupted: {done}. {cure}")
+        raise typer.Exit(INTERRUPTED) from None
+    _publish(proof, outputs)
+    raise typer.Exit(FINDINGS if proof.broken else NOTHING)
+
+
+def _earlier(outputs: Outputs, cases: Sequence[Case], who: Sequence[Subject], *, force: bool) -> Proof | None:
+    """The record to go on with; None where there is none, or with ``force`` none that fits."""
+    from ..verify import origin
+
+    path = Path(outputs.json or "")
+    if not path.exists():
+        return None
+    try:
+        proof = Proof.read(path)
+        origin.refuse_another(proof, str(path), cases, who)
+    except RectifierValueError:
+        if not force:
+            raise
+        note(f"{path} is of another run: beginning anew.")
+        return None
+    note(f"{len(cases) - len(proof.pending)} of {len(cases)} cases were done: taken from {path}.")
+    return proof
+
+
+def _publish(proof: Proof, outputs: Outputs) -> None:
     _print(proof, to_stderr=outputs.json_to_stdout)
     if outputs.json_to_stdout:
         print(proof.to_json())
     if outputs.json is not None:
         write(outputs, outputs.json, proof.to_json() + "\n")
-    raise typer.Exit(FINDINGS if proof.broken else NOTHING)
 
 
 def _listed(text: str | None) -> list[str]:

@@ -91,6 +91,12 @@ class Proof:
     machine: str
     versions: dict[str, str]
     seconds: float
+    pending: tuple[str, ...] = ()
+    """Labels of the cases not judged yet, where the run was cut short."""
+    code: str = ""
+    """A digest of the code that was judged and that judged (see :mod:`.origin`); empty in old records."""
+    question: str = ""
+    """A digest of what was asked."""
 
     @property
     def broken(self) -> tuple[Result, ...]:
@@ -104,6 +110,9 @@ class Proof:
             "versions": self.versions,
             "seconds": round(self.seconds, 1),
             "absent": list(self.absent),
+            "code": self.code,
+            "question": self.question,
+            "pending": list(self.pending),
             "results": [result.to_dict() for result in self.results],
         }
         return json.dumps(plain, indent=1)
@@ -121,8 +130,12 @@ class Proof:
                 machine=plain["machine"],
                 versions=plain["versions"],
                 seconds=plain["seconds"],
+                # Records of before cannot be gone on with; they are read all the same.
+                pending=tuple(plain.get("pending", ())),
+                code=plain.get("code", ""),
+                question=plain.get("question", ""),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RectifierValueError(
                 f"verify: `path` must be a file written with verify --json; got {str(path)!r}. "
                 "Make one with: rectifier verify --json FILE"
@@ -138,4 +151,5 @@ class Proof:
             machine=every[0].machine,
             versions=every[0].versions,
             seconds=sum(proof.seconds for proof in every),
+            pending=tuple(label for proof in every for label in proof.pending),
         )

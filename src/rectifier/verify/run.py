@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
-import platform
+import signal
+import threading
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import _native, _verify, oracle
-from . import inputs, subjects
+from . import inputs, origin, subjects
 from .plan import Case
 from .records import Proof, Result
 
@@ -73,31 +74,61 @@ def verify(
     jobs: int | None = None,
     seed: int = 0,
     progress: Progress = lambda label, done, total: None,
+    earlier: Proof | None = None,
+    keep: Callable[[Proof], None] = lambda proof: None,
 ) -> Proof:
     """Judge every case with every subject that has it.
 
     cases: from :func:`make_plan`. who: subjects; those not installed are listed in the proof. jobs: processes, by
     default one a core. seed: of the samples. progress: called with a label and the inputs done and in all.
+    earlier: what ``keep`` was given last in a run of the same that was cut short (see :func:`.origin.refuse_another`):
+    its cases are not judged again. keep: called with the proof so far whenever a case is done.
     Returns the Proof. Raises OracleUnavailableError where mpmath is not installed.
     """
     begun = time.perf_counter()
     oracle.value("relu", 0.0, np.float32)
-    absent = [reason for subject in who if (reason := subjects.missing(subject)) is not None]
+    absent = tuple(reason for subject in who if (reason := subjects.missing(subject)) is not None)
     present = [subject for subject in who if subjects.missing(subject) is None]
-    pieces = [piece for index, case in enumerate(cases) for piece in _pieces(index, case)]
+    pending = {index: case for index, case in enumerate(cases) if earlier is None or case.label in earlier.pending}
+    of_earlier = () if earlier is None else earlier.results
+    results = {_place(result, cases, present): result for result in of_earlier}
+    before = 0.0 if earlier is None else earlier.seconds
+    machine, versions, code = origin.machine(), origin.versions(), origin.code()
+    question = origin.question(cases, who, seed)
+
+    def so_far() -> Proof:
+        found = tuple(result for _, result in sorted(results.items(), key=lambda item: item[0]))
+        seconds = before + time.perf_counter() - begun
+        labels = tuple(case.label for case in pending.values())
+        return Proof(found, absent, machine, versions, seconds, pending=labels, code=code, question=question)
+
+    pieces = [piece for index, case in pending.items() for piece in _pieces(index, case)]
+    left = Counter(piece.case for piece in pieces)
     total = sum(piece.stop - piece.start for piece in pieces)
-    tallies: dict[tuple[int, int], Tally] = {}
+    tallies: dict[int, dict[int, Tally]] = defaultdict(lambda: defaultdict(Tally))
     done = 0
     for piece, found in _judged(cases, present, pieces, jobs or os.cpu_count() or 1, seed):
+        case = cases[piece.case]
         for index, tally in found.items():
-            tallies.setdefault((piece.case, index), Tally()).add(tally)
+            tallies[piece.case][index].add(tally)
         done += piece.stop - piece.start
-        progress(cases[piece.case].label, done, total)
-    results = [
-        _result(cases[case], present[subject], tally)
-        for (case, subject), tally in sorted(tallies.items(), key=lambda item: item[0])
-    ]
-    return Proof(tuple(results), tuple(absent), _machine(), _versions(), time.perf_counter() - begun)
+        left[piece.case] -= 1
+        if not left[piece.case]:
+            for index, tally in tallies.pop(piece.case, {}).items():
+                results[piece.case, index] = _result(case, present[index], tally)
+            del pending[piece.case]
+            keep(so_far())
+        progress(case.label, done, total)
+    return so_far()
+
+
+def _place(result: Result, cases: Sequence[Case], who: Sequence[subjects.Subject]) -> tuple[int, int]:
+    """Where a result of an earlier run belongs: its case and its subject."""
+
+    def key(one: Case | Result) -> tuple[object, ...]:
+        return one.function, one.kind, one.dtype, one.parameter, one.default
+
+    return [key(case) for case in cases].index(key(result)), [one.name for one in who].index(result.subject)
 
 
 def _pieces(index: int, case: Case) -> Iterator[Piece]:
@@ -110,7 +141,7 @@ def _pieces(index: int, case: Case) -> Iterator[Piece]:
 def _judged(
     cases: Sequence[Case], who: Sequence[subjects.Subject], pieces: Sequence[Piece], jobs: int, seed: int
 ) -> Iterator[tuple[Piece, dict[int, Tally]]]:
-    if jobs == 1 or len(pieces) == 1:
+    if jobs == 1 or len(pieces) <= 1:
         before = _native.isa()
         try:
             for piece in pieces:
@@ -120,18 +151,36 @@ def _judged(
         return
     # Fresh interpreters: a fork would copy the threads that a framework holds.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as pool:
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare) as pool:
         try:
-            futures = {pool.submit(_judge, cases[piece.case], who, piece, seed): piece for piece in pieces}
+            # Processes inherit what a thread has blocked: Ctrl-C is for this one to answer, from their first breath.
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                futures = {pool.submit(_judge, cases[piece.case], who, piece, seed): piece for piece in pieces}
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            # Nobody waits for what they are at.
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
             raise
 
 
-def _one_thread() -> None:
+def _prepare() -> None:
     os.environ["RECTIFIER_NUM_THREADS"] = "1"
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A process whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _judge(case: Case, who: Sequence[subjects.Subject], piece: Piece, seed: int) -> dict[int, Tally]:
@@ -222,25 +271,3 @@ def _exact_error(case: Case, tally: Tally) -> float:
     dtype = inputs.dtype_of(case.dtype)
     x, got = np.array([tally.worst_input]).astype(dtype), np.array([tally.worst_result]).astype(dtype)
     return float(oracle.ulp_error(got, case.function, x, kind=case.kind, **case.parameters)[0])
-
-
-def _machine() -> str:
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
-    except OSError:
-        pass
-    return f"{model}, {os.cpu_count()} cores, {platform.system()}"
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"python": platform.python_version()}
-    for name in ("rectifier", "numpy", "mpmath", "torch", "scipy", "jax", "tensorflow", "onnxruntime"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
