@@ -34,8 +34,8 @@ bench: $(VENV)/.dev
 # The inverses are within 1 ulp, not correctly rounded, so the best instruction set stands for all there.
 verify: $(VENV)/.dev
 	mkdir -p build
-	$(BIN)/rectifier verify --exhaustive --isa all --kind value,derivative,slope_derivative --json build/verify.json --force
-	$(BIN)/rectifier verify --exhaustive --kind inverse --json build/verify-inverse.json --force
+	$(BIN)/rectifier verify --exhaustive --isa all --kind value,derivative,slope_derivative --json build/verify.json --resume --force
+	$(BIN)/rectifier verify --exhaustive --kind inverse --json build/verify-inverse.json --resume --force
 	$(BIN)/python docs/write_accuracy.py build/verify.json build/verify-inverse.json
 
 docs: $(VENV)/.dev

@@ -67,10 +67,13 @@ def test_a_broken_promise_is_1_and_named(rectifier: Run, monkeypatch: pytest.Mon
 
 
 def test_peers_that_are_not_installed_are_listed(rectifier: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subjects.peers, "MODULES", {"jax": "no_such_module"})
+    monkeypatch.setattr(
+        subjects.peers, "MODULES", {"jax": ("no_such_module",), "onnxruntime": ("numpy", "no_such_writer")}
+    )
     result = rectifier("verify", "relu", "--dtype", "float16", "--peers", "--jobs", "1")
     assert result.exit_code == 0
     assert "Not judged: jax: no_such_module is not installed.\n" in result.stdout
+    assert "Not judged: onnxruntime: no_such_writer is not installed.\n" in result.stdout
 
 
 @pytest.mark.parametrize(

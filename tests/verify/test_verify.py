@@ -174,7 +174,7 @@ def test_gradients_of_pytorch_are_the_derivatives():
 
 
 def test_a_peer_is_measured_without_a_promise_and_an_absent_one_is_named(monkeypatch):
-    monkeypatch.setitem(subjects.peers.MODULES, "jax", "no_such_module")
+    monkeypatch.setitem(subjects.peers.MODULES, "jax", ("no_such_module",))
     peers = [subjects.Peer("torch"), subjects.Peer("jax")]
     proof = verify(make_plan(["softplus"], ["float64"], sample=3000, kinds=["value"]), peers, jobs=1)
     assert proof.absent == ("jax: no_such_module is not installed",)

@@ -30,8 +30,8 @@ def machine() -> str:
 
 def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
-    names = ("rectifier", "numpy", "ml_dtypes", "mpmath", "torch", "scipy", "jax", "tensorflow", "onnx", "onnxruntime")
-    for name in names:
+    peers = ("torch", "scipy", "jax", "tensorflow", "keras", "onnx", "onnxruntime")
+    for name in ("rectifier", "numpy", "ml_dtypes", "mpmath", *peers):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

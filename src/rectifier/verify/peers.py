@@ -14,14 +14,16 @@ __all__ = ["MODULES", "function", "installed", "torch_gradient"]
 Array = npt.NDArray[Any]
 Function = Callable[[Array], Array]
 
-#: Name of a peer → module that it needs.
-MODULES = {
-    "torch": "torch",
-    "numpy idiom": "numpy",
-    "scipy": "scipy",
-    "jax": "jax",
-    "tensorflow": "tensorflow",
-    "onnxruntime": "onnxruntime",
+#: Name of a peer → modules that it needs.
+MODULES: dict[str, tuple[str, ...]] = {
+    "torch": ("torch",),
+    "numpy idiom": ("numpy",),
+    "scipy": ("scipy",),
+    "jax": ("jax",),
+    "tensorflow": ("tensorflow",),
+    "keras": ("keras",),
+    # A graph for it is written with a package of its own.
+    "onnxruntime": ("onnxruntime", "onnx"),
 }
 
 
@@ -31,7 +33,7 @@ def installed(module: str) -> bool:
 
 def function(peer: str, name: str, kind: str, dtype: str) -> Function | None:
     """The peer's function on arrays of a dtype at default parameters; None where it has none."""
-    if not installed(MODULES[peer]):
+    if not all(map(installed, MODULES[peer])):
         return None
     return _TABLES[peer](name, kind, dtype)
 
@@ -157,6 +159,20 @@ def _tensorflow(name: str, kind: str, dtype: str) -> Function | None:
     return gradient
 
 
+def _keras(name: str, kind: str, dtype: str) -> Function | None:
+    """On the backend that it is set to. Gradients are that backend's."""
+    import keras
+
+    names = ("relu", "relu6", "elu", "celu", "selu", "softplus", "sigmoid", "tanh")
+    functions: dict[str, Callable[[Any], Any]] = {n: getattr(keras.activations, n) for n in names}
+    functions["abs"] = keras.ops.abs
+    functions["leaky_relu"] = lambda z: keras.activations.leaky_relu(z, negative_slope=0.01)
+    f = functions.get(name)
+    if f is None or kind != "value":
+        return None
+    return lambda x: np.asarray(keras.ops.convert_to_numpy(f(keras.ops.convert_to_tensor(x, dtype=dtype))))
+
+
 def _onnxruntime(name: str, kind: str, dtype: str) -> Function | None:
     import onnxruntime
 
@@ -171,9 +187,8 @@ def _onnxruntime(name: str, kind: str, dtype: str) -> Function | None:
         "sigmoid": "Sigmoid",
         "tanh": "Tanh",
     }
-    # Its processor provider computes float32 for all of these, the other dtypes for some; it has no gradients. A graph
-    # is written with a package of its own.
-    if name not in operators or kind != "value" or dtype != "float32" or not installed("onnx"):
+    # Its processor provider computes float32 for all of these, the other dtypes for some; it has no gradients.
+    if name not in operators or kind != "value" or dtype != "float32":
         return None
     from onnx import TensorProto, helper
 
@@ -190,5 +205,6 @@ _TABLES: dict[str, Callable[[str, str, str], Function | None]] = {
     "scipy": _scipy,
     "jax": _jax,
     "tensorflow": _tensorflow,
+    "keras": _keras,
     "onnxruntime": _onnxruntime,
 }

@@ -5,7 +5,6 @@ A subject maps a case to the function that computes it, or None where it has no 
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -110,7 +109,6 @@ class Peer:
 
 def missing(subject: Subject) -> str | None:
     """Why a subject cannot be asked; None where it can."""
-    module = peers.MODULES.get(subject.name, "torch" if isinstance(subject, Gradient) else "")
-    if module and importlib.util.find_spec(module) is None:
-        return f"{subject.name}: {module} is not installed"
-    return None
+    modules = peers.MODULES.get(subject.name, ("torch",) if isinstance(subject, Gradient) else ())
+    absent = [module for module in modules if not peers.installed(module)]
+    return f"{subject.name}: {absent[0]} is not installed" if absent else None
