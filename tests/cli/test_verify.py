@@ -88,6 +88,7 @@ def test_peers_that_are_not_installed_are_listed(rectifier: Run, monkeypatch: py
             ["--dtype", "int8"],
             "verify: `--dtype` must be of float32, float16, bfloat16, float64; got 'int8'. Pass float32.",
         ),
+        (["--dtype", ","], "verify: `--dtype` must name one at least; got ','. Leave it out."),
         (
             ["--exhaustive", "--sample", "5"],
             "verify: `--sample` must come without --exhaustive, which visits every input; got both. Leave one out.",
