@@ -26,7 +26,7 @@ def tables(proof: Proof) -> str:
 def main(paths: list[str]) -> None:
     proof = Proof.joined(Proof.read(Path(path)) for path in paths)
     if proof.pending:
-        sys.exit(f"{', '.join(paths)}: cut short, {len(proof.pending)} cases are not judged yet. Run make verify again.")
+        sys.exit(f"{', '.join(paths)}: cut short, {len(proof.pending)} cases not judged yet. Run make verify again.")
     text = PAGE.read_text(encoding="utf-8")
     before, after = text.split(START)[0], text.split(END)[1]
     PAGE.write_text(f"{before}{START}\n\n{tables(proof)}\n{END}{after}", encoding="utf-8")
