@@ -51,8 +51,8 @@ class Plan:
         """Seconds the run will take, roughly: a large array's few rounds take longer than the time given to a cell."""
         many = len(self.functions) * len(self.kinds) * len(self.dtypes) * len(self.threads)
         candidates = 4 + 2 * len(self.peers)
-        long = sum(max(self.seconds, size * candidates * 6e-9) + 0.3 for size in self.sizes)
-        return 7.0 * len(self.threads) + many * long
+        long = sum(max(self.seconds, size * candidates * 1e-8) + 1.0 for size in self.sizes)
+        return 15.0 * len(self.threads) + many * long
 
     def to_dict(self) -> dict[str, object]:
         return asdict(self)

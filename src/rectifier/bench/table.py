@@ -38,8 +38,17 @@ def tables(benchmark: Benchmark) -> Iterator[Table]:
         for timing in timings:
             # Ours is timed once more in the process with huge pages: only for the ratio there.
             found.setdefault(timing.candidate, {}).setdefault(timing.values, timing)
-        rows = tuple((name, tuple(by_size.get(size) for size in sizes)) for name, by_size in found.items())
+        names = sorted(found, key=_place)
+        rows = tuple((name, tuple(found[name].get(size) for size in sizes)) for name in names)
         yield Table(*key, sizes, rows)
+
+
+#: First words of the candidates' names, in the order of rows and columns.
+_ORDER = ("rectifier", "streaming", "plain", "NumPy", "SciPy", "PyTorch", "JAX", "TensorFlow", "ONNX")
+
+
+def _place(candidate: str) -> int:
+    return _ORDER.index(candidate.split()[0])
 
 
 def time_text(ns: float) -> str:
@@ -97,16 +106,12 @@ def markdown(chosen: Sequence[Table], size: int) -> str:
     """
     timed = [(table, {name: _at(timings, size) for name, timings in table.rows}) for table in chosen]
     names = list(dict.fromkeys(name for _, row in timed for name, timing in row.items() if timing is not None))
-    names.sort(key=lambda name: (_ORDER.index(name.split()[0]), "huge" in name, name.startswith("NumPy log")))
+    names.sort(key=_place)
     lines = [f"| | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
     for table, row in timed:
         of = "" if table.kind == "value" else f" {table.kind}"
         lines.append(f"| `{table.function}`{of} | {' | '.join(_cell(row.get(name)) for name in names)} |")
     return "\n".join(lines)
-
-
-#: First words of the candidates' names, in the order of the documentation's columns.
-_ORDER = ("rectifier", "streaming", "plain", "NumPy", "SciPy", "PyTorch", "JAX", "TensorFlow", "ONNX")
 
 
 def _at(timings: Sequence[Timing | None], size: int) -> Timing | None:

@@ -41,6 +41,9 @@ def ways(name: str, kind: str, data: Data, threads: int) -> Sequence[Way]:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    # Its threads would go on spinning long after a call, on a core that the next candidate needs; within a call they
+    # spin as ever.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(_model(name, data.dtype.name), options, providers=["CPUExecutionProvider"])
     binding = session.io_binding()
     x, out = data.x, data.out
