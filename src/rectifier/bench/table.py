@@ -109,6 +109,8 @@ def markdown(chosen: Sequence[Table], size: int) -> str:
     names.sort(key=_place)
     lines = [f"| | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
     for table, row in timed:
+        if not any(row.values()):
+            continue
         of = "" if table.kind == "value" else f" {table.kind}"
         lines.append(f"| `{table.function}`{of} | {' | '.join(_cell(row.get(name)) for name in names)} |")
     return "\n".join(lines)
