@@ -29,7 +29,9 @@ format: $(VENV)/.dev
 	$(BIN)/clang-format -i $(filter %.hpp %.cpp,$(NATIVE))
 
 bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/functions.py
+	mkdir -p build
+	$(BIN)/rectifier bench --json build/bench.json --chart build/bench.html --force
+	$(BIN)/python docs/write_performance.py build/bench.json
 
 # The inverses are within 1 ulp, not correctly rounded, so the best instruction set stands for all there.
 verify: $(VENV)/.dev

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .bench import bench
 from .check import check
 from .demo import demo
 from .report import report
@@ -50,3 +51,4 @@ app.command(epilog=HELP)(check)
 app.command(epilog=HELP)(report)
 app.command(epilog=PLAIN_HELP)(show)
 app.command(epilog=VERIFY_HELP)(verify)
+app.command(epilog=PLAIN_HELP)(bench)
