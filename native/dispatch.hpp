@@ -64,8 +64,8 @@ using gated_loop = bool (*)(const char* x, char* out, ptrdiff_t start, ptrdiff_t
 
 // Likewise. `plane` may be null: no zero occurred.
 using backward_loop = void (*)(const char* dh, char* out, ptrdiff_t start, ptrdiff_t n,
-                               const pattern& parameter, const uint8_t* gate,
-                               const uint8_t* plane, bool past_cache);
+                               const pattern& parameter, const uint8_t* gate, const uint8_t* plane,
+                               bool past_cache);
 
 // Adds to counts[u] the set bits of unit u: `bits` lie as [outer][units][inner] from bit `first`
 // on; `bytes` of them may be read.

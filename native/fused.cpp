@@ -145,8 +145,7 @@ void values(void* context, ptrdiff_t start, ptrdiff_t count, bool past_cache) {
   uint8_t* plane = c.plane ? c.plane + start / 8 : nullptr;
   if (c.back) {
     c.back(from, out, start, count, c.parameter, c.gate + start / 8, plane, past_cache);
-  } else if (c.gated(from, out, start, count, c.parameter, c.gate + start / 8, plane,
-                     past_cache)) {
+  } else if (c.gated(from, out, start, count, c.parameter, c.gate + start / 8, plane, past_cache)) {
     c.any.store(true, std::memory_order_relaxed);
   }
 }

@@ -51,10 +51,12 @@ inline uint64_t get_word(const uint8_t* from) {
 
 // Bits from `shift` < 64 on, a word at a time; the word that follows is read too.
 struct bit_reader {
+  static constexpr ptrdiff_t ahead = 512;
   const uint8_t* from;
   unsigned shift;
 
   uint64_t next() {
+    __builtin_prefetch(from + ahead, 0, 3);
     uint64_t low = get_word(from), high = get_word(from += 8);
     return low >> shift | high << 1 << (63 - shift);
   }
@@ -62,11 +64,15 @@ struct bit_reader {
 
 // Likewise written; `carry` begins as the bits below `shift`.
 struct bit_writer {
+  static constexpr ptrdiff_t ahead = 512;
   uint8_t* to;
   unsigned shift;
   uint64_t carry;
 
   void put(uint64_t bits) {
+    // Stores leave in order: while the line of this one is fetched, those of the results would
+    // wait.
+    __builtin_prefetch(to + ahead, 1, 3);
     uint64_t word = carry | bits << shift;
     __builtin_memcpy(to, &word, 8);
     carry = bits >> 1 >> (63 - shift);

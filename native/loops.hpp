@@ -96,7 +96,7 @@ template <class V, class T, class Value>
 inline void put_lines(T* out, ptrdiff_t n, Value value) {
   for (ptrdiff_t i = 0; i < n; i += line_values<T>) {
     alignas(64) T line[line_values<T>];
-#pragma GCC unroll 64
+#pragma GCC unroll 8
     for (ptrdiff_t j = 0; j < line_values<T>; j += V::width) store_rounded(value(i + j), line + j);
     stream_line(reinterpret_cast<char*>(out + i), reinterpret_cast<const char*>(line));
   }
@@ -249,8 +249,7 @@ inline void with_parameter(const T* x, Parameter p, T* out, ptrdiff_t n, bool pa
 }
 
 template <class Op, class T>
-void parameter_loop(char* const* operands, ptrdiff_t n, const ptrdiff_t* strides,
-                    bool past_cache) {
+void parameter_loop(char* const* operands, ptrdiff_t n, const ptrdiff_t* strides, bool past_cache) {
   using P = typename types<Op, T>::parameter;
   const char* parameter = operands[1];
   const ptrdiff_t stride = strides[1];

@@ -117,10 +117,10 @@ void start_helpers(int wanted) {
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-// OpenMP, where another library (PyTorch) has brought it into the process for all to see. Its workers
-// spin for milliseconds after each of its loops, count their rounds rather than the time, and so
-// hold a processor all the longer for having to share it with a helper. But they take work from
-// anybody: a team of the size that they already are costs nothing to call.
+// OpenMP, where another library (PyTorch) has brought it into the process for all to see. Its
+// workers spin for milliseconds after each of its loops, count their rounds rather than the time,
+// and so hold a processor all the longer for having to share it with a helper. But they take work
+// from anybody: a team of the size that they already are costs nothing to call.
 struct openmp {
   void (*parallel)(void (*)(void*), void*, unsigned, unsigned) = nullptr;
   int (*most)() = nullptr;
@@ -144,10 +144,9 @@ bool can_borrow(int wanted) {
   if (forked) return false;
   if (!looked_up) {
     openmp found;
-    looked_up = look_up("GOMP_parallel", found.parallel) &&
-                look_up("omp_get_max_threads", found.most) &&
-                look_up("omp_in_parallel", found.inside) &&
-                look_up("omp_pause_resource_all", found.pause);
+    looked_up =
+        look_up("GOMP_parallel", found.parallel) && look_up("omp_get_max_threads", found.most) &&
+        look_up("omp_in_parallel", found.inside) && look_up("omp_pause_resource_all", found.pause);
     if (!looked_up) return false;
     other = found;
   }
@@ -155,7 +154,8 @@ bool can_borrow(int wanted) {
   return other.most() == wanted && !other.inside();
 }
 
-// Before fork: the team that this thread borrowed is sent home, so that the child may build its own.
+// Before fork: the team that this thread borrowed is sent home, so that the child may build its
+// own.
 void return_helpers() {
   constexpr int soft = 1;
   if (borrowed.exchange(false)) other.pause(soft);
