@@ -3,7 +3,9 @@
 Run with ``python benchmarks/loops.py [PART…] [--values N] [--threads N] [--rounds N] [--json FILE]``; the parts are
 listed under ``--help``. float32. The candidates of one line run in turn, round after round, so that a change of the
 machine's speed meets all of them; PyTorch's workers spin for a while after each of its calls, which is part of what is
-measured. Medians, with the fastest run in brackets; a ratio above 1 means that rectifier is faster.
+measured. Medians, with the fastest run in brackets; a ratio above 1 means that rectifier is faster. A candidate in
+brackets runs in its turn and is not reported. For PyTorch with huge pages run the part ``fresh`` again, with
+THP_MEM_ALLOC_ENABLE=1 in the environment.
 """
 
 from __future__ import annotations
@@ -150,6 +152,88 @@ def backward(values: int) -> Iterator[Line]:
     )
 
 
+def exponential(values: int) -> Iterator[Line]:
+    x, out = normal(values), resident(values)
+    dh = resident(values)
+    tensor, gradient, result = torch.from_numpy(x), torch.from_numpy(dh), torch.from_numpy(out)
+    one, scale, alpha = np.float32(1), 1.0507009873554805, 1.6732632423543772
+    elu = torch._C._nn.elu
+    yield "elu", {"rectifier": lambda: _native.elu(x, one, out=out), "PyTorch out=": lambda: elu(tensor, out=result)}
+    yield (
+        "celu",
+        {"rectifier": lambda: _native.celu(x, one, out=out), "PyTorch out=": lambda: elu(tensor, 1.0, 1.0, out=result)},
+    )
+    yield (
+        "selu",
+        {
+            "rectifier": lambda: _native.selu(x, out=out),
+            "PyTorch out=": lambda: elu(tensor, alpha, scale, out=result),
+        },
+    )
+    yield (
+        "softplus",
+        {
+            "rectifier": lambda: _native.softplus(x, one, out=out),
+            "PyTorch out=": lambda: torch._C._nn.softplus(tensor, out=result),
+        },
+    )
+    yield (
+        "softplus derivative",
+        {
+            "rectifier": lambda: _native.softplus_derivative(x, one, out=out),
+            "PyTorch grad_input=": lambda: aten.softplus_backward.grad_input(
+                gradient, tensor, 1.0, 20.0, grad_input=result
+            ),
+        },
+    )
+
+
+def idioms(_: int) -> Iterator[Line]:
+    """1 M values, one thread, memory that is there already where NumPy can use it."""
+    x, out, more = normal(1 << 20), resident(1 << 20), resident(1 << 20)
+    one = np.float32(1)
+
+    def alone(call: Run) -> Run:
+        def run() -> None:
+            threads = _native.threads()
+            _native.set_threads(1)
+            call()
+            _native.set_threads(threads)
+
+        return run
+
+    yield (
+        "1 M, one thread: elu",
+        {
+            "rectifier": alone(lambda: _native.elu(x, one, out=out)),
+            "np.where(x > 0, x, np.expm1(x))": lambda: np.where(x > 0, x, np.expm1(x, out=more)),
+        },
+    )
+    yield (
+        "1 M, one thread: softplus",
+        {
+            "rectifier": alone(lambda: _native.softplus(x, one, out=out)),
+            "np.logaddexp(0, x)": lambda: np.logaddexp(0, x, out=out),
+            "np.log1p(np.exp(x))": lambda: np.log1p(np.exp(x, out=out), out=out),
+        },
+    )
+
+
+def after(values: int) -> Iterator[Line]:
+    """Right after a loop of PyTorch's, whose workers then spin for a while."""
+    x, out = normal(values), resident(values)
+    tensor = torch.ones(1 << 20)
+    yield (
+        "relu after PyTorch",
+        {
+            "(PyTorch)": lambda: tensor.mul_(1.0),
+            "rectifier": lambda: _native.relu(x, out=out),
+            "(pause)": lambda: time.sleep(0.03),
+            "alone": lambda: _native.relu(x, out=out),
+        },
+    )
+
+
 def counts(_: int) -> Iterator[Line]:
     shapes: list[tuple[tuple[int, ...], Any]] = [
         ((1024, 1024), 0),
@@ -201,7 +285,7 @@ def small(_: int) -> Iterator[Line]:
         yield f"16 values: {name}", {"rectifier": many(ours), peer: theirs}
 
 
-PARTS = {part.__name__: part for part in (forward, gate, fresh, backward, counts, small)}
+PARTS = {part.__name__: part for part in (forward, gate, fresh, backward, exponential, idioms, after, counts, small)}
 
 
 def measure(runs: dict[str, Run], rounds: int) -> dict[str, list[float]]:
@@ -236,7 +320,7 @@ def main() -> None:
     rows = []
     for part in options.parts or PARTS:
         for name, runs in PARTS[part](options.values):
-            times = measure(runs, options.rounds)
+            times = {key: t for key, t in measure(runs, options.rounds).items() if not key.startswith("(")}
             ours = times.pop("rectifier")
             median = statistics.median(ours)
             ratios = {peer: [statistics.median(t) / median, min(t) / min(ours)] for peer, t in times.items()}

@@ -25,8 +25,10 @@ constexpr int dtype_count = static_cast<int>(dtype::count);
 constexpr int integer_op_count = 3;
 constexpr int integer_type_count = 8;  // int8, uint8, int16, ... uint64
 
-// The operands, then the result; strides in bytes, as NumPy gives them.
-using loop = void (*)(char* const* operands, ptrdiff_t n, const ptrdiff_t* strides);
+// The operands, then the result; strides in bytes, as NumPy gives them. Past the cache where told
+// so and the loop is bound by memory; the result is then aligned to its values.
+using loop = void (*)(char* const* operands, ptrdiff_t n, const ptrdiff_t* strides,
+                      bool past_cache);
 
 // ceil(n / 8) bytes; bit i is values[i] > 0, or NaN.
 using packer = void (*)(const char* values, ptrdiff_t n, uint8_t* bits);
@@ -57,11 +59,13 @@ constexpr int backward_count = 0 RECTIFIER_BACKWARD(RECTIFIER_ONE);
 // Values [start, start + n) of an array; x, out, gate and plane are where these begin, and `start`
 // is a multiple of 64. Tells whether a bit of the plane is set.
 using gated_loop = bool (*)(const char* x, char* out, ptrdiff_t start, ptrdiff_t n,
-                            const pattern& parameter, uint8_t* gate, uint8_t* plane);
+                            const pattern& parameter, uint8_t* gate, uint8_t* plane,
+                            bool past_cache);
 
 // Likewise. `plane` may be null: no zero occurred.
 using backward_loop = void (*)(const char* dh, char* out, ptrdiff_t start, ptrdiff_t n,
-                               const pattern& parameter, const uint8_t* gate, const uint8_t* plane);
+                               const pattern& parameter, const uint8_t* gate, const uint8_t* plane,
+                               bool past_cache);
 
 // Adds to counts[u] the set bits of unit u: `bits` lie as [outer][units][inner] from bit `first`
 // on; `bytes` of them may be read.

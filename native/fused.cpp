@@ -128,6 +128,7 @@ int find(const char* function, const char* name, const char* const (&names)[coun
 // What both directions share: the operands, and how values [start, start + count) are done.
 struct fused_call {
   const char* from;
+  char* out;
   int size;
   pattern parameter;
   gated_loop gated;
@@ -137,24 +138,25 @@ struct fused_call {
   std::atomic<bool> any{false};
 };
 
-void values(void* context, ptrdiff_t start, ptrdiff_t count, char* out) {
+void values(void* context, ptrdiff_t start, ptrdiff_t count, bool past_cache) {
   fused_call& c = *static_cast<fused_call*>(context);
   const char* from = c.from + start * c.size;
+  char* out = c.out + start * c.size;
   uint8_t* plane = c.plane ? c.plane + start / 8 : nullptr;
   if (c.back) {
-    c.back(from, out, start, count, c.parameter, c.gate + start / 8, plane);
-  } else if (c.gated(from, out, start, count, c.parameter, c.gate + start / 8, plane)) {
+    c.back(from, out, start, count, c.parameter, c.gate + start / 8, plane, past_cache);
+  } else if (c.gated(from, out, start, count, c.parameter, c.gate + start / 8, plane, past_cache)) {
     c.any.store(true, std::memory_order_relaxed);
   }
 }
 
-void run(fused_call& c, ptrdiff_t n, char* out, unsigned allowed_flags) {
+void run(fused_call& c, ptrdiff_t n, unsigned allowed_flags) {
   if (n >= long_from) {
-    run_long({values, &c, n, out, c.size, c.from, false, allowed_flags, false});
+    run_long({values, &c, n, c.out, c.size, c.from, false, allowed_flags, false});
   } else {
     environment scope(allowed_flags);
-    void (*through_a_pointer)(void*, ptrdiff_t, ptrdiff_t, char*) = values;
-    through_a_pointer(&c, 0, n, out);
+    void (*through_a_pointer)(void*, ptrdiff_t, ptrdiff_t, bool) = values;
+    through_a_pointer(&c, 0, n, false);
   }
 }
 
@@ -186,6 +188,7 @@ bool read_all(const char* function, bool forward, PyObject* from, PyObject* out,
   if (forward && !apart(function, bits, more)) return false;
   if (!read_parameter(function, parameter, inner, column, number, c.parameter)) return false;
   c.from = x.start;
+  c.out = result.start;
   c.size = x.count ? static_cast<int>(x.bytes / x.count) : 1;
   c.gate = reinterpret_cast<uint8_t*>(bits.start);
   c.plane = reinterpret_cast<uint8_t*>(more.start);
@@ -294,7 +297,7 @@ PyObject* with_gate(const char* name, PyObject* x, PyObject* out, PyObject* para
   c.gated = active->table->gated[row][column];
   const bool product = strcmp(name, "leaky_relu") == 0 || strcmp(name, "squared_relu") == 0;
   Py_BEGIN_ALLOW_THREADS;
-  run(c, from.count, to.start, product ? overflow_flag | underflow_flag : 0);
+  run(c, from.count, product ? overflow_flag | underflow_flag : 0);
   Py_END_ALLOW_THREADS;
   return PyBool_FromLong(c.any.load(std::memory_order_relaxed));
 }
@@ -312,7 +315,7 @@ PyObject* backward(const char* name, PyObject* dh, PyObject* out, PyObject* para
   }
   c.back = active->table->backward[row][column];
   Py_BEGIN_ALLOW_THREADS;
-  run(c, from.count, to.start, overflow_flag | underflow_flag);
+  run(c, from.count, overflow_flag | underflow_flag);
   Py_END_ALLOW_THREADS;
   Py_RETURN_NONE;
 }

@@ -1,7 +1,9 @@
 // A value with its gate in one pass, and the backward pass from the gate.
 //
 // Sixteen values at a time, whatever the lanes: two bytes of bits. The rest goes through buffers,
-// padded with its own first value.
+// padded with its own first value. Past the cache 64 at a time: a word of bits, and whole lines of
+// every format. There the lines begin where the result's do, so bits are shifted on their way; the
+// first and last values go through the other loop, and some of them twice.
 #pragma once
 
 #include "loops.hpp"
@@ -41,6 +43,52 @@ inline void lay_out(const pattern& p, ptrdiff_t start, ptrdiff_t n, P* to) {
   for (ptrdiff_t i = n; i % 16 != 0; ++i) to[i] = to[n - n % 16];
 }
 
+inline uint64_t get_word(const uint8_t* from) {
+  uint64_t word;
+  __builtin_memcpy(&word, from, 8);
+  return word;
+}
+
+// Bits from `shift` < 64 on, a word at a time; the word that follows is read too.
+struct bit_reader {
+  static constexpr ptrdiff_t ahead = 512;
+  const uint8_t* from;
+  unsigned shift;
+
+  uint64_t next() {
+    __builtin_prefetch(from + ahead, 0, 3);
+    uint64_t low = get_word(from), high = get_word(from += 8);
+    return low >> shift | high << 1 << (63 - shift);
+  }
+};
+
+// Likewise written; `carry` begins as the bits below `shift`.
+struct bit_writer {
+  static constexpr ptrdiff_t ahead = 512;
+  uint8_t* to;
+  unsigned shift;
+  uint64_t carry;
+
+  void put(uint64_t bits) {
+    // Stores leave in order: while the line of this one is fetched, those of the results would
+    // wait.
+    __builtin_prefetch(to + ahead, 1, 3);
+    uint64_t word = carry | bits << shift;
+    __builtin_memcpy(to, &word, 8);
+    carry = bits >> 1 >> (63 - shift);
+    to += 8;
+  }
+};
+
+inline bit_writer writer_at(uint8_t* to, ptrdiff_t shift) {
+  if (!to) return {};
+  return {to, static_cast<unsigned>(shift), get_word(to) & ((uint64_t{1} << shift) - 1)};
+}
+
+// How many of n values go as whole lines, from before_line on; 0 where it is not worth it. A word
+// of bits beyond them is there to be read.
+inline ptrdiff_t in_lines(ptrdiff_t n) { return n < 256 ? 0 : n / 64 * 64 - 64; }
+
 // Calls run(first, count, parameters) over stretches; parameters(j) is what apply takes for the
 // lanes from `first` + j on.
 template <class Op, class T, class Run>
@@ -64,6 +112,14 @@ inline void with_parameters(const pattern& p, ptrdiff_t start, ptrdiff_t n, Run 
 struct sixteen_bits {
   unsigned gate, plane;
 };
+
+template <class T>
+inline void put_sixty_four(const T* from, T* to) {
+#pragma GCC unroll 8
+  for (size_t i = 0; i < 64 * sizeof(T); i += 64) {
+    stream_line(reinterpret_cast<char*>(to) + i, reinterpret_cast<const char*>(from) + i);
+  }
+}
 
 template <class Op, class T, planes kept, class At>
 inline sixteen_bits sixteen_gated(const T* x, T* out, At at) {
@@ -129,17 +185,61 @@ inline bool gated_stretch(const T* x, T* out, ptrdiff_t n, Parameters parameters
   return (any | bits.plane) != 0;
 }
 
+template <class Op, class T, planes kept, class Parameters>
+inline bool gated_lines(const T* x, T* out, ptrdiff_t n, Parameters parameters, bit_writer& gate,
+                        bit_writer& plane) {
+  bit_writer to = gate, second_to = plane;
+  uint64_t any = 0;
+  for (ptrdiff_t i = 0; i < n; i += 64) {
+    alignas(64) T results[64];
+    uint64_t gates = 0, second = 0;
+#pragma GCC unroll 4
+    for (int k = 0; k < 64; k += 16) {
+      sixteen_bits bits = sixteen_gated<Op, T, kept>(
+          x + i + k, results + k, [=](ptrdiff_t j) { return parameters(i + k + j); });
+      gates |= uint64_t{bits.gate} << k;
+      second |= uint64_t{bits.plane} << k;
+    }
+    put_sixty_four(results, out + i);
+    to.put(gates);
+    if constexpr (kept != planes::none) {
+      second_to.put(second);
+      any |= second;
+    }
+  }
+  gate = to;
+  plane = second_to;
+  return any != 0;
+}
+
 template <class Op, class T, planes kept>
 bool gated(const char* values, char* result, ptrdiff_t start, ptrdiff_t n, const pattern& parameter,
-           uint8_t* gate, uint8_t* plane) {
+           uint8_t* gate, uint8_t* plane, bool past_cache) {
   const T* const x = reinterpret_cast<const T*>(values);
   T* const out = reinterpret_cast<T*>(result);
   bool any = false;
+  auto plain = [&](ptrdiff_t from, ptrdiff_t some) {
+    with_parameters<Op, T>(
+        parameter, start + from, some, [&](ptrdiff_t first, ptrdiff_t count, auto parameters) {
+          first += from;
+          any |= gated_stretch<Op, T, kept>(x + first, out + first, count, parameters,
+                                            gate + first / 8, plane ? plane + first / 8 : nullptr);
+        });
+  };
+  const ptrdiff_t whole = past_cache ? in_lines(n) : 0;
+  if (whole == 0) {
+    plain(0, n);
+    return any;
+  }
+  const ptrdiff_t head = before_line(out);
+  plain(0, 64);
+  bit_writer gates = writer_at(gate, head), second = writer_at(plane, head);
   with_parameters<Op, T>(
-      parameter, start, n, [&](ptrdiff_t first, ptrdiff_t count, auto parameters) {
-        any |= gated_stretch<Op, T, kept>(x + first, out + first, count, parameters,
-                                          gate + first / 8, plane ? plane + first / 8 : nullptr);
+      parameter, start + head, whole, [&](ptrdiff_t first, ptrdiff_t count, auto parameters) {
+        first += head;
+        any |= gated_lines<Op, T, kept>(x + first, out + first, count, parameters, gates, second);
       });
+  plain(whole, n - whole);
   return any;
 }
 
@@ -195,34 +295,87 @@ inline void sixteen_backward(const T* dh, T* out, unsigned gate, unsigned plane,
   }
 }
 
+// `bits` begin with value 0's; `plane` may be null.
+template <class Op, class T, class Parameters>
+inline void backward_stretch(const T* dh, T* out, ptrdiff_t n, Parameters parameters,
+                             const uint8_t* gate, const uint8_t* plane) {
+  auto bits = [](const uint8_t* from, ptrdiff_t i, ptrdiff_t some) {
+    return from ? get_bits(from + i / 8, some) : 0;
+  };
+  ptrdiff_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    const uint64_t gates = get_word(gate + i / 8), second = plane ? get_word(plane + i / 8) : 0;
+#pragma GCC unroll 4
+    for (int k = 0; k < 64; k += 16) {
+      sixteen_backward<Op>(dh + i + k, out + i + k, static_cast<unsigned>(gates >> k),
+                           static_cast<unsigned>(second >> k),
+                           [=](ptrdiff_t j) { return parameters(i + k + j); });
+    }
+  }
+  for (; i + 16 <= n; i += 16) {
+    sixteen_backward<Op>(dh + i, out + i, bits(gate, i, 16), bits(plane, i, 16),
+                         [=](ptrdiff_t j) { return parameters(i + j); });
+  }
+  if (i == n) return;
+  T padded[16], results[16];
+  for (ptrdiff_t j = 0; j < 16; ++j) padded[j] = dh[i + j < n ? i + j : i];
+  // The padding is gated as the value that it repeats, so it raises no other flag.
+  unsigned gates = bits(gate, i, n - i), zeros = bits(plane, i, n - i);
+  const unsigned beyond = 0xffffu << (n - i);
+  gates = gates & 1 ? gates | beyond : gates & ~beyond;
+  zeros = zeros & 1 ? zeros | beyond : zeros & ~beyond;
+  sixteen_backward<Op>(padded, results, gates, zeros,
+                       [=](ptrdiff_t j) { return parameters(i + j); });
+  for (ptrdiff_t j = 0; i + j < n; ++j) out[i + j] = results[j];
+}
+
+template <class Op, class T, class Parameters>
+inline void backward_lines(const T* dh, T* out, ptrdiff_t n, Parameters parameters,
+                           bit_reader& gate, bit_reader& plane) {
+  bit_reader from = gate, second_from = plane;
+  for (ptrdiff_t i = 0; i < n; i += 64) {
+    alignas(64) T results[64];
+    const uint64_t gates = from.next(), second = second_from.from ? second_from.next() : 0;
+#pragma GCC unroll 4
+    for (int k = 0; k < 64; k += 16) {
+      sixteen_backward<Op>(dh + i + k, results + k, static_cast<unsigned>(gates >> k),
+                           static_cast<unsigned>(second >> k),
+                           [=](ptrdiff_t j) { return parameters(i + k + j); });
+    }
+    put_sixty_four(results, out + i);
+  }
+  gate = from;
+  plane = second_from;
+}
+
 template <class Op, class T>
 void backward(const char* values, char* result, ptrdiff_t start, ptrdiff_t n,
-              const pattern& parameter, const uint8_t* gate, const uint8_t* plane) {
+              const pattern& parameter, const uint8_t* gate, const uint8_t* plane,
+              bool past_cache) {
   const T* const dh = reinterpret_cast<const T*>(values);
   T* const out = reinterpret_cast<T*>(result);
+  auto plain = [&](ptrdiff_t from, ptrdiff_t some) {
+    with_parameters<Op, T>(
+        parameter, start + from, some, [&](ptrdiff_t first, ptrdiff_t count, auto parameters) {
+          first += from;
+          backward_stretch<Op>(dh + first, out + first, count, parameters, gate + first / 8,
+                               plane ? plane + first / 8 : nullptr);
+        });
+  };
+  const ptrdiff_t whole = past_cache ? in_lines(n) : 0;
+  if (whole == 0) {
+    plain(0, n);
+    return;
+  }
+  const ptrdiff_t head = before_line(out);
+  plain(0, 64);
+  bit_reader gates{gate, static_cast<unsigned>(head)}, second{plane, static_cast<unsigned>(head)};
   with_parameters<Op, T>(
-      parameter, start, n, [&](ptrdiff_t first, ptrdiff_t count, auto parameters) {
-        auto bits = [&](const uint8_t* from, ptrdiff_t i, ptrdiff_t values_here) {
-          return from ? get_bits(from + (first + i) / 8, values_here) : 0;
-        };
-        ptrdiff_t i = 0;
-        for (; i + 16 <= count; i += 16) {
-          sixteen_backward<Op, T>(dh + first + i, out + first + i, bits(gate, i, 16),
-                                  bits(plane, i, 16),
-                                  [&](ptrdiff_t j) { return parameters(i + j); });
-        }
-        if (i == count) return;
-        T padded[16], results[16];
-        for (ptrdiff_t j = 0; j < 16; ++j) padded[j] = dh[first + (i + j < count ? i + j : i)];
-        // The padding is gated as the value that it repeats, so it raises no other flag.
-        unsigned gates = bits(gate, i, count - i), zeros = bits(plane, i, count - i);
-        const unsigned beyond = 0xffffu << (count - i);
-        gates = gates & 1 ? gates | beyond : gates & ~beyond;
-        zeros = zeros & 1 ? zeros | beyond : zeros & ~beyond;
-        sixteen_backward<Op, T>(padded, results, gates, zeros,
-                                [&](ptrdiff_t j) { return parameters(i + j); });
-        for (ptrdiff_t j = 0; i + j < count; ++j) out[first + i + j] = results[j];
+      parameter, start + head, whole, [&](ptrdiff_t first, ptrdiff_t count, auto parameters) {
+        first += head;
+        backward_lines<Op>(dh + first, out + first, count, parameters, gates, second);
       });
+  plain(whole, n - whole);
 }
 
 }  // namespace

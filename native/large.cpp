@@ -1,7 +1,5 @@
 #include "large.hpp"
 
-#include <string.h>
-
 #include <atomic>
 
 #include "dispatch.hpp"
@@ -12,7 +10,6 @@
 namespace rectifier {
 namespace {
 
-constexpr ptrdiff_t block_bytes = 4096;
 constexpr ptrdiff_t smallest_part = 16384, largest_part = 262144;
 
 // Results of this size no longer find room in the cache. Smaller ones are better left there, for
@@ -23,40 +20,8 @@ struct shared {
   const long_loop& loop;
   ptrdiff_t part;
   bool may_stream;
-  streamer stream;
   std::atomic<unsigned> flags{0};
 };
-
-// Through a buffer in the cache. The buffer has the result's offset within a cache line, so whole
-// lines leave it and the rest, shorter than a line, waits at its start for the next block.
-void streamed(const shared& s, ptrdiff_t start, ptrdiff_t count) {
-  const long_loop& l = s.loop;
-  alignas(cache_line) char buffer[cache_line + block_bytes];
-  char* const first = l.out + start * l.size;
-  char* line = first - reinterpret_cast<uintptr_t>(first) % cache_line;
-  ptrdiff_t held = first - line;
-  const ptrdiff_t block = block_bytes / l.size;
-  for (ptrdiff_t i = 0; i < count; i += block) {
-    const ptrdiff_t values = count - i < block ? count - i : block;
-    l.values(l.context, start + i, values, buffer + held);
-    held += values * l.size;
-    ptrdiff_t whole = held - held % cache_line;
-    ptrdiff_t sent = 0;
-    if (line < first && whole > 0) {
-      // The bytes before `first` on its line are another's.
-      const ptrdiff_t before = first - line;
-      memcpy(first, buffer + before, static_cast<size_t>(cache_line - before));
-      sent = cache_line;
-    }
-    s.stream(line + sent, buffer + sent, whole - sent);
-    line += whole;
-    held -= whole;
-    memcpy(buffer, buffer + whole, static_cast<size_t>(held));
-  }
-  const ptrdiff_t before = line < first ? first - line : 0;
-  memcpy(line + before, buffer + before, static_cast<size_t>(held - before));
-  drain();
-}
 
 // Where arithmetic rules, it hides the memory only if that is asked for early enough.
 void prefetched(const long_loop& l, ptrdiff_t start, ptrdiff_t count) {
@@ -67,20 +32,19 @@ void prefetched(const long_loop& l, ptrdiff_t start, ptrdiff_t count) {
     ptrdiff_t coming = l.n - ahead < block ? l.n - ahead : block;
     will_read(l.in + ahead * l.size, coming * l.size);
     if (l.in != l.out) will_write(l.out + ahead * l.size, coming * l.size);
-    l.values(l.context, start + i, values, l.out + (start + i) * l.size);
+    l.values(l.context, start + i, values, false);
   }
 }
 
 void write_part(const shared& s, ptrdiff_t start, ptrdiff_t count) {
   const long_loop& l = s.loop;
-  char* out = l.out + start * l.size;
   if (l.heavy && l.in) {
     prefetched(l, start, count);
-  } else if (s.may_stream && resident(out, count * l.size)) {
-    streamed(s, start, count);
-  } else {
-    l.values(l.context, start, count, out);
+    return;
   }
+  const bool past_cache = s.may_stream && resident(l.out + start * l.size, count * l.size);
+  l.values(l.context, start, count, past_cache);
+  if (past_cache) drain();
 }
 
 void part(void* context, ptrdiff_t index) {
@@ -130,8 +94,7 @@ void run_long(const long_loop& l) {
   const ptrdiff_t bytes = l.n * l.size;
   // A line that is read anyway, to be changed in place, is written at no further cost.
   const bool aligned = reinterpret_cast<uintptr_t>(l.out) % static_cast<uintptr_t>(l.size) == 0;
-  shared s{l, size, !l.heavy && l.in && l.in != l.out && aligned && bytes >= least_streamed.load(),
-           active->table->stream};
+  shared s{l, size, !l.heavy && l.in && l.in != l.out && aligned && bytes >= least_streamed.load()};
   prepare_fresh(l.out, bytes);
   run_parts(part, &s, (l.n + size - 1) / size);
   raise_flags(s.flags.load(std::memory_order_relaxed));

@@ -8,9 +8,9 @@
 namespace rectifier {
 
 struct long_loop {
-  // Computes values [start, start + count) into `out`, which is their place in the result or a
-  // buffer. `start` is a multiple of 64. Called from several threads.
-  void (*values)(void* context, ptrdiff_t start, ptrdiff_t count, char* out);
+  // Computes values [start, start + count) into their place, past the cache if told so. `start` is
+  // a multiple of 64 for those of gates. Called from several threads.
+  void (*values)(void* context, ptrdiff_t start, ptrdiff_t count, bool past_cache);
   void* context;
   ptrdiff_t n;
   char* out;

@@ -3,6 +3,10 @@
 // Contiguous stretches run straight from and to the arrays. Any other operand goes through a block
 // on the stack, so every value, wherever it lies, meets the same vector code; so does a tail,
 // padded with its own first values (which then raise no flag that the tail does not).
+//
+// A loop that is told so writes past the cache: whole lines, straight from the registers, so that
+// reads and writes are under way together. What lies before the first line and after the last is
+// written as always.
 #pragma once
 
 #include "kernel.hpp"
@@ -63,6 +67,45 @@ inline void store_tail(V v, T* p, ptrdiff_t n) {
   for (ptrdiff_t i = 0; i < n; ++i) p[i] = padded[i];
 }
 
+template <class T>
+constexpr ptrdiff_t line_values = 64 / static_cast<ptrdiff_t>(sizeof(T));
+
+// How many values lie before the first that begins a line.
+template <class T>
+inline ptrdiff_t before_line(const T* out) {
+  return static_cast<ptrdiff_t>(-reinterpret_cast<uintptr_t>(out) % 64 / sizeof(T));
+}
+
+// Calls plain(first, count) for what is no whole line of `out`, and lines(first, count) for the
+// lines.
+template <class T, class Plain, class Lines>
+inline void split_lines(const T* out, ptrdiff_t n, Plain plain, Lines lines) {
+  const ptrdiff_t head = before_line(out);
+  if (n < head + line_values<T>) {
+    plain(ptrdiff_t{0}, n);
+    return;
+  }
+  const ptrdiff_t tail = (n - head) % line_values<T>;
+  if (head) plain(ptrdiff_t{0}, head);
+  lines(head, n - head - tail);
+  if (tail) plain(n - tail, tail);
+}
+
+// Whole lines past the cache; value(i) is the vector of results from i on.
+template <class V, class T, class Value>
+inline void put_lines(T* out, ptrdiff_t n, Value value) {
+  for (ptrdiff_t i = 0; i < n; i += line_values<T>) {
+    alignas(64) T line[line_values<T>];
+#pragma GCC unroll 8
+    for (ptrdiff_t j = 0; j < line_values<T>; j += V::width) store_rounded(value(i + j), line + j);
+    stream_line(reinterpret_cast<char*>(out + i), reinterpret_cast<const char*>(line));
+  }
+}
+
+// A kernel bound by arithmetic gains nothing from writing past the cache.
+template <class Op>
+constexpr bool bound_by_memory = Op::on != lanes::wide;
+
 template <class Op, class T>
 void contiguous(const T* x, T* out, ptrdiff_t n) {
   using V = typename types<Op, T>::vector;
@@ -103,6 +146,27 @@ void contiguous(const T* x, const P* parameter, T* out, ptrdiff_t n) {
   }
 }
 
+template <class Op, class T>
+void contiguous_lines(const T* x, T* out, ptrdiff_t n) {
+  using V = typename types<Op, T>::vector;
+  put_lines<V>(out, n, [=](ptrdiff_t i) { return Op::template apply<T>(V::load(x + i)); });
+}
+
+template <class Op, class T, class P>
+void contiguous_lines(const T* x, P parameter, T* out, ptrdiff_t n) {
+  using V = typename types<Op, T>::vector;
+  const auto p = prepare<Op, T>(V(parameter));
+  put_lines<V>(out, n, [=](ptrdiff_t i) { return Op::template apply<T>(V::load(x + i), p); });
+}
+
+template <class Op, class T, class P>
+void contiguous_lines(const T* x, const P* parameter, T* out, ptrdiff_t n) {
+  using V = typename types<Op, T>::vector;
+  put_lines<V>(out, n, [=](ptrdiff_t i) {
+    return Op::template apply<T>(V::load(x + i), prepare<Op, T>(V::load(parameter + i)));
+  });
+}
+
 // n values, contiguous: in place where they are so already, else copied to `buffer`.
 template <class T>
 inline const T* gather(const char* p, ptrdiff_t stride, ptrdiff_t n, T* buffer) {
@@ -140,14 +204,52 @@ inline void stretches(const char* x, ptrdiff_t x_stride, char* out, ptrdiff_t ou
 }
 
 template <class Op, class T>
-void unary_loop(char* const* operands, ptrdiff_t n, const ptrdiff_t* strides) {
-  stretches<T>(
-      operands[0], strides[0], operands[1], strides[1], n, n,
-      [](const T* x, T* out, ptrdiff_t, ptrdiff_t count) { contiguous<Op>(x, out, count); });
+void unary_loop(char* const* operands, ptrdiff_t n, const ptrdiff_t* strides, bool past_cache) {
+  stretches<T>(operands[0], strides[0], operands[1], strides[1], n, n,
+               [=](const T* x, T* out, ptrdiff_t, ptrdiff_t count) {
+                 auto plain = [=](ptrdiff_t first, ptrdiff_t some) {
+                   contiguous<Op>(x + first, out + first, some);
+                 };
+                 if constexpr (bound_by_memory<Op>) {
+                   if (past_cache) {
+                     split_lines(out, count, plain, [=](ptrdiff_t first, ptrdiff_t some) {
+                       contiguous_lines<Op>(x + first, out + first, some);
+                     });
+                     return;
+                   }
+                 }
+                 plain(0, count);
+               });
+}
+
+template <class P>
+inline P skip(P same, ptrdiff_t) {
+  return same;
+}
+template <class P>
+inline const P* skip(const P* each, ptrdiff_t count) {
+  return each + count;
+}
+
+// `p` is one parameter or points to one for each value.
+template <class Op, class T, class P, class Parameter>
+inline void with_parameter(const T* x, Parameter p, T* out, ptrdiff_t n, bool past_cache) {
+  auto plain = [=](ptrdiff_t first, ptrdiff_t some) {
+    contiguous<Op, T, P>(x + first, skip(p, first), out + first, some);
+  };
+  if constexpr (bound_by_memory<Op>) {
+    if (past_cache) {
+      split_lines(out, n, plain, [=](ptrdiff_t first, ptrdiff_t some) {
+        contiguous_lines<Op, T, P>(x + first, skip(p, first), out + first, some);
+      });
+      return;
+    }
+  }
+  plain(0, n);
 }
 
 template <class Op, class T>
-void parameter_loop(char* const* operands, ptrdiff_t n, const ptrdiff_t* strides) {
+void parameter_loop(char* const* operands, ptrdiff_t n, const ptrdiff_t* strides, bool past_cache) {
   using P = typename types<Op, T>::parameter;
   const char* parameter = operands[1];
   const ptrdiff_t stride = strides[1];
@@ -156,8 +258,8 @@ void parameter_loop(char* const* operands, ptrdiff_t n, const ptrdiff_t* strides
     P p;
     __builtin_memcpy(&p, parameter, sizeof p);
     stretches<T>(operands[0], strides[0], operands[2], strides[2], n, n,
-                 [p](const T* x, T* out, ptrdiff_t, ptrdiff_t count) {
-                   contiguous<Op, T, P>(x, p, out, count);
+                 [=](const T* x, T* out, ptrdiff_t, ptrdiff_t count) {
+                   with_parameter<Op, T, P>(x, p, out, count, past_cache);
                  });
     return;
   }
@@ -167,7 +269,7 @@ void parameter_loop(char* const* operands, ptrdiff_t n, const ptrdiff_t* strides
                  P p_block[block];
                  const P* p = flat ? reinterpret_cast<const P*>(parameter) + start
                                    : gather<P>(parameter + start * stride, stride, count, p_block);
-                 contiguous<Op, T, P>(x, p, out, count);
+                 with_parameter<Op, T, P>(x, p, out, count, past_cache);
                });
 }
 
@@ -192,23 +294,44 @@ struct integer_relu6 {
   }
 };
 
+template <class T, class Value>
+inline void integers(T* out, ptrdiff_t n, bool past_cache, Value value) {
+  auto plain = [=](ptrdiff_t first, ptrdiff_t some) {
+    for (ptrdiff_t i = first; i < first + some; ++i) out[i] = value(i);
+  };
+  if (!past_cache) {
+    plain(0, n);
+    return;
+  }
+  split_lines(out, n, plain, [=](ptrdiff_t first, ptrdiff_t some) {
+    for (ptrdiff_t i = first; i < first + some; i += line_values<T>) {
+      alignas(64) T line[line_values<T>];
+      for (ptrdiff_t j = 0; j < line_values<T>; ++j) line[j] = value(i + j);
+      stream_line(reinterpret_cast<char*>(out + i), reinterpret_cast<const char*>(line));
+    }
+  });
+}
+
 template <class Op, class T>
-void integer_unary_loop(char* const* operands, ptrdiff_t n, const ptrdiff_t* strides) {
+void integer_unary_loop(char* const* operands, ptrdiff_t n, const ptrdiff_t* strides,
+                        bool past_cache) {
   stretches<T>(operands[0], strides[0], operands[1], strides[1], n, n,
-               [](const T* x, T* out, ptrdiff_t, ptrdiff_t count) {
-                 for (ptrdiff_t i = 0; i < count; ++i) out[i] = Op::apply(x[i]);
+               [=](const T* x, T* out, ptrdiff_t, ptrdiff_t count) {
+                 integers(out, count, past_cache, [=](ptrdiff_t i) { return Op::apply(x[i]); });
                });
 }
 
 template <class Op, class T>
-void integer_parameter_loop(char* const* operands, ptrdiff_t n, const ptrdiff_t* strides) {
+void integer_parameter_loop(char* const* operands, ptrdiff_t n, const ptrdiff_t* strides,
+                            bool past_cache) {
   const char* parameter = operands[1];
   const ptrdiff_t stride = strides[1];
   stretches<T>(operands[0], strides[0], operands[2], strides[2], n, block,
                [=](const T* x, T* out, ptrdiff_t start, ptrdiff_t count) {
                  T p_block[block];
                  const T* p = gather<T>(parameter + start * stride, stride, count, p_block);
-                 for (ptrdiff_t i = 0; i < count; ++i) out[i] = Op::apply(x[i], p[i]);
+                 integers(out, count, past_cache,
+                          [=](ptrdiff_t i) { return Op::apply(x[i], p[i]); });
                });
 }
 

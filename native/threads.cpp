@@ -1,5 +1,6 @@
 #include "threads.hpp"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
@@ -116,6 +117,50 @@ void start_helpers(int wanted) {
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
+// OpenMP, where another library (PyTorch) has brought it into the process for all to see. Its
+// workers spin for milliseconds after each of its loops, count their rounds rather than the time,
+// and so hold a processor all the longer for having to share it with a helper. But they take work
+// from anybody: a team of the size that they already are costs nothing to call.
+struct openmp {
+  void (*parallel)(void (*)(void*), void*, unsigned, unsigned) = nullptr;
+  int (*most)() = nullptr;
+  int (*inside)() = nullptr;
+  int (*pause)(int) = nullptr;
+};
+openmp other;
+// By whoever has taken the pool, and at fork.
+bool looked_up = false, forked = false;
+std::atomic<bool> borrowed{false};
+
+template <class F>
+bool look_up(const char* name, F& f) {
+  f = reinterpret_cast<F>(dlsym(RTLD_DEFAULT, name));
+  return f != nullptr;
+}
+
+// Whether a loop for `wanted` threads is better done by the other runtime's. Not in the child of a
+// fork, where some of these runtimes wait for workers that are gone.
+bool can_borrow(int wanted) {
+  if (forked) return false;
+  if (!looked_up) {
+    openmp found;
+    looked_up =
+        look_up("GOMP_parallel", found.parallel) && look_up("omp_get_max_threads", found.most) &&
+        look_up("omp_in_parallel", found.inside) && look_up("omp_pause_resource_all", found.pause);
+    if (!looked_up) return false;
+    other = found;
+  }
+  // A team of another size would be built anew, and built again by its owner's next loop.
+  return other.most() == wanted && !other.inside();
+}
+
+// Before fork: the team that this thread borrowed is sent home, so that the child may build its
+// own.
+void return_helpers() {
+  constexpr int soft = 1;
+  if (borrowed.exchange(false)) other.pause(soft);
+}
+
 // fork copies the caller's thread alone: the child has no helpers, and nobody who would give the
 // pool back or finish what another thread had begun.
 void forget_helpers() {
@@ -123,6 +168,7 @@ void forget_helpers() {
   p.done.store(0);
   p.asleep.store(0);
   p.started = 0;
+  forked = true;
   p.taken.store(false);
 }
 
@@ -151,7 +197,7 @@ int threads() { return p.wanted.load(std::memory_order_relaxed); }
 void set_threads(int n) { p.wanted.store(n, std::memory_order_relaxed); }
 
 std::string threads_at_import() {
-  static const int registered = pthread_atfork(nullptr, nullptr, forget_helpers);
+  static const int registered = pthread_atfork(return_helpers, nullptr, forget_helpers);
   (void)registered;
   // OpenMP's variable may be a list, a number for each level of nesting: the first is ours.
   const struct {
@@ -182,13 +228,17 @@ void run_parts(part_function part, void* context, ptrdiff_t count) {
     for (ptrdiff_t i = 0; i < count; ++i) part(context, i);
     return;
   }
-  start_helpers(wanted - 1);
+  const bool borrow = can_borrow(wanted);
+  if (!borrow) start_helpers(wanted - 1);
   p.part = part;
   p.context = context;
   p.count = count;
   p.done.store(0, std::memory_order_relaxed);
   p.left.store(count);
-  if (p.asleep.load() > 0) {
+  if (borrow) {
+    borrowed.store(true, std::memory_order_relaxed);
+    other.parallel([](void*) { work(); }, nullptr, static_cast<unsigned>(wanted), 0);
+  } else if (p.asleep.load() > 0) {
     p.bell.fetch_add(1);
     // Helpers that are no longer wanted sleep on the same bell and could take the call.
     bool some_unwanted = p.started > wanted - 1;

@@ -30,12 +30,11 @@ struct long_call {
   int inputs;
 };
 
-void values(void* context, ptrdiff_t start, ptrdiff_t count, char* out) {
+void values(void* context, ptrdiff_t start, ptrdiff_t count, bool past_cache) {
   const long_call& call = *static_cast<const long_call*>(context);
   char* operands[3];
-  for (int i = 0; i < call.inputs; ++i) operands[i] = call.operands[i] + start * call.strides[i];
-  operands[call.inputs] = out;
-  call.chosen(operands, count, call.strides);
+  for (int i = 0; i <= call.inputs; ++i) operands[i] = call.operands[i] + start * call.strides[i];
+  call.chosen(operands, count, call.strides, past_cache);
 }
 
 bool disjoint(const char* a, ptrdiff_t a_bytes, const char* b, ptrdiff_t b_bytes) {
@@ -48,7 +47,7 @@ void run_one_by_one(loop chosen, char* const* operands, ptrdiff_t n, const npy_i
   environment scope(allowed_flags);
   char* at[3] = {operands[0], operands[1], operands[2]};
   for (ptrdiff_t i = 0; i < n; ++i) {
-    chosen(at, 1, strides);
+    chosen(at, 1, strides, false);
     for (int k = 0; k < 3; ++k) at[k] += strides[k];
   }
 }
@@ -69,6 +68,7 @@ bool run_as_long(loop chosen, char* const* operands, ptrdiff_t n, const npy_intp
     call.operands[i] = operands[i];
     call.strides[i] = strides[i];
   }
+  call.operands[d.inputs] = out;
   call.strides[d.inputs] = d.size;
   const char* in = strides[0] == d.size ? operands[0] : nullptr;
   run_long({values, &call, n, out, d.size, in, heavy, d.allowed_flags, d.integer});
@@ -90,11 +90,11 @@ void run(char** operands, const npy_intp* dimensions, const npy_intp* strides, v
     return;
   }
   if (d.integer) {
-    chosen(operands, dimensions[0], strides);
+    chosen(operands, dimensions[0], strides, false);
     return;
   }
   environment scope(d.allowed_flags);
-  chosen(operands, dimensions[0], strides);
+  chosen(operands, dimensions[0], strides, false);
 }
 
 struct floating_row {

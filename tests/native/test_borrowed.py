@@ -1,0 +1,78 @@
+"""Beside PyTorch: its workers do the parts where they are as many as are wanted, and a fork is survived."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+pytest.importorskip("torch")
+
+START = """
+    import os, numpy as np, torch
+    from rectifier import _native
+    torch.set_num_threads(2)
+    torch.ones(1 << 20).mul_(2.0)  # its worker starts
+    x = np.random.default_rng(0).standard_normal(1 << 20, dtype=np.float32)
+    want = np.maximum(x, np.float32(0))
+    tasks = lambda: len(os.listdir("/proc/self/task"))
+    def relu(threads):
+        _native.set_threads(threads)
+        for _ in range(20):
+            assert np.array_equal(_native.relu(x), want)
+"""
+
+
+def run(code):
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(START) + textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_helper_starts_where_a_worker_of_the_same_number_waits():
+    run("""
+        before = tasks()
+        relu(2)
+        assert tasks() == before, (tasks(), before)
+        relu(3)
+        assert tasks() == before + 2, (tasks(), before)
+        assert torch.get_num_threads() == 2
+        relu(2)
+        assert tasks() == before + 2
+    """)
+
+
+def test_a_child_may_use_both_after_a_fork():
+    run("""
+        relu(2)
+        if (child := os.fork()) == 0:
+            relu(2)
+            assert torch.equal(torch.ones(1 << 20).mul_(2.0), torch.full((1 << 20,), 2.0))
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        relu(2)
+        torch.ones(1 << 20).mul_(2.0)
+    """)
+
+
+def test_flags_and_settings_of_the_workers_stay_their_own():
+    run("""
+        with np.errstate(all="raise"):
+            relu(2)
+        big = np.full(1 << 20, 3e38, np.float32)
+        with np.errstate(over="raise"):
+            try:
+                _native.leaky_relu(-big, np.float32(2.0))
+            except FloatingPointError:
+                pass
+            else:
+                raise AssertionError("an overflow was not told")
+        torch.set_flush_denormal(True)
+        tiny = np.full(1 << 20, 1e-40, np.float32)
+        assert np.array_equal(_native.relu(tiny), tiny)
+    """)
