@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from functions import machine
 
 import rectifier
 from rectifier import _native
+from rectifier.bench.machine import machine
 
 Run = Callable[[], Any]
 Line = tuple[str, dict[str, Run]]
