@@ -31,7 +31,7 @@ def ways(name: str) -> dict[str, Way]:
     parameter = NUMBER.get(name, 0.0)
     return {
         "native": lambda z: PUBLIC[name](z, **REQUIRED.get(name, {})),
-        "composed": lambda z: Rectify.apply(z, parameter, name, False, False),  # type: ignore[no-any-return, no-untyped-call]
+        "composed": lambda z: Rectify.apply(z, parameter, name),  # type: ignore[no-any-return, no-untyped-call]
         "transformed": lambda z: RectifyTransformed.apply(z, parameter, name),  # type: ignore[no-any-return, no-untyped-call]
     }
 
