@@ -24,6 +24,13 @@ from . import composed, kept, kernels
 __all__ = ["FromGate", "FromValue", "Rectify", "RectifyTransformed"]
 
 Tensor = torch.Tensor
+# Called for every small tensor: bound once.
+_with_gate, _backward, _reach, _is_grad_enabled = (
+    kernels.with_gate,
+    kernels.backward,
+    kernels.reach,
+    torch.is_grad_enabled,
+)
 
 
 class FromGate(torch.autograd.Function):
@@ -31,33 +38,30 @@ class FromGate(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, parameter: float | Tensor, name: str, inplace: bool) -> Tensor:
-        h, bits, plane = kernels.with_gate(name, z, parameter, inplace)
+        h, bits, plane = _with_gate(name, z, parameter, inplace)
         if inplace:
             ctx.mark_dirty(z)
-        strides = None if h.is_contiguous() else h.stride()
-        if isinstance(parameter, Tensor):
-            ctx.save_for_backward(bits, plane, parameter)
-            ctx.how = name, strides, None
-        elif plane is None:
+        if type(parameter) is float and plane is None:
             ctx.save_for_backward(bits)
-            ctx.how = name, strides, parameter
+            ctx.how = name, None if h.is_contiguous() else h.stride(), parameter
         else:
-            ctx.save_for_backward(bits, plane)
-            ctx.how = name, strides, parameter
+            ctx.save_for_backward(bits, plane, parameter if isinstance(parameter, Tensor) else None)
+            ctx.how = name, None if h.is_contiguous() else h.stride(), parameter if type(parameter) is float else None
         return h
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None, None]:
-        (dh,) = gradients
-        bits, *more = ctx.saved_tensors
+    def backward(ctx: Any, dh: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+        saved = ctx.saved_tensors
         name, strides, parameter = ctx.how
-        plane = more[0] if more else None
-        if parameter is None:
-            parameter = more[1]
+        bits, plane = saved[0], None
+        if len(saved) > 1:
+            plane = saved[1]
+            if parameter is None:
+                parameter = saved[2]
         # Grad mode is on in a backward pass only when it is itself to be differentiated.
-        native = not torch.is_grad_enabled() and kernels.reach(dh)
-        way = kernels.backward if native else kept.from_gate
-        return way(name, dh, strides, parameter, bits, plane), None, None, None
+        if not _is_grad_enabled() and _reach(dh):
+            return _backward(name, dh, strides, parameter, bits, plane), None, None, None
+        return kept.from_gate(name, dh, strides, parameter, bits, plane), None, None, None
 
 
 class FromValue(torch.autograd.Function):
