@@ -34,6 +34,9 @@ _with_gate, _backward, _reach, _is_grad_enabled = (
 )
 
 
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
 class FromGate(torch.autograd.Function):
     """h = f(z) by the kernels; the backward pass reads the gate."""
 
@@ -153,7 +156,8 @@ class FromValue(torch.autograd.Function):
         name, save, parameter = ctx.how
         if parameter is None:
             (parameter,) = tensors
-        native = not torch.is_grad_enabled() and kernels.reach(dh) and kernels.reach(value)
+        # What hooks have unpacked may lie elsewhere; the rest is as it was in the forward pass.
+        native = not _is_grad_enabled() and value.is_cpu and type(value) in _PLAIN and _reach(dh)
         by_z, by_slope = ctx.needs_input_grad[:2]
         dz = _by_input(name, save, value, parameter, dh, native) if by_z else None
         ds = _by_slope(save, value, parameter, dh, native) if by_slope else None

@@ -108,6 +108,8 @@ def bound(name: str, dtype: torch.dtype) -> tuple[int, int, str, str]:
 
 def value(name: str, z: Tensor, parameter: float | Tensor, out: Tensor | None = None) -> Tensor:
     """f(z) with the bits of NumPy's, in z's memory layout, or into ``out`` (which may be z)."""
+    if isinstance(parameter, Tensor) and out is None and name in ("leaky_relu", "prelu"):
+        return with_gate(name, z, parameter, False)[0]  # arrays for the ufunc would take longer than a gate too many
     h = _empty_like(z) if out is None else out
     if not isinstance(parameter, Tensor) and _alike(z, h):
         _value_at(_LOOP[name], _CODE[z.dtype], z.data_ptr(), h.data_ptr(), z.numel(), parameter, False)
@@ -183,20 +185,15 @@ def backward(
 
 def gradient(name: str, kept: Tensor, dh: Tensor, parameter: float | Tensor) -> Tensor:
     """f′·dh in one pass, f′ from z or, for a name that ends in ``_from_output``, from h."""
-    dz = _empty_like(kept)
-    kept = _like(kept, dz)
-    source = dh if _alike(dh, dz) else dz.copy_(dh)
-    told, held = (parameter, None) if not isinstance(parameter, Tensor) else _pattern(parameter, dz)
-    _gradient_at(
-        _LOOP.get(name, name),
-        _CODE[dz.dtype],
-        kept.data_ptr(),
-        source.data_ptr(),
-        dz.data_ptr(),
-        dz.numel(),
-        told,
-    )
-    del held
+    dz, code, at, above = _empty_like(kept), _CODE[kept.dtype], kept.data_ptr(), dh.data_ptr()
+    copy = None
+    if (at | above) & _UNALIGNED[code] or not (kept.is_contiguous() and dh.is_contiguous()):
+        copy = _like(kept, dz)
+        at = copy.data_ptr()
+        above = (dh if _alike(dh, dz) else dz.copy_(dh)).data_ptr()
+    told, held = _pattern(parameter, dz) if isinstance(parameter, Tensor) else (parameter, None)
+    _gradient_at(_LOOP.get(name, name), code, at, above, dz.data_ptr(), dz.numel(), told)
+    del copy, held
     return dz
 
 
