@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import rectifier.torch as rt
-from rectifier import RectifierError
+from rectifier import RectifierError, _native
 from rectifier._functions import FUNCTIONS
 from rectifier.frameworks.torch.ops import PUBLIC
 
@@ -360,3 +360,19 @@ def test_what_cannot_be_honoured_is_refused_with_the_reason(act: Callable[[], An
         act()
     assert isinstance(raised.value, (ValueError, TypeError))
     assert str(raised.value) == message
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_every_instruction_set_gives_the_same_gradient(dtype: torch.dtype) -> None:
+    z = torch.cat([torch.linspace(-800, 9, 1003), torch.linspace(-9, 9, 1003)]).to(dtype).requires_grad_()
+    dh = torch.linspace(-3e4, 3e4, z.numel()).to(dtype)
+    before = _native.isa()
+    for name in ("elu", "celu", "selu", "softplus", "squared_relu", "leaky_relu"):
+        found = []
+        for isa in _native.supported_isas():
+            _native.use_isa(isa)
+            for save in ("gate",) if name == "leaky_relu" else ("input", "output"):
+                found.append((save, torch.autograd.grad(PUBLIC[name](z, save=save), z, dh)[0]))
+        _native.use_isa(before)
+        for save, dz in found:
+            assert torch.equal(dz, next(first for kept, first in found if kept == save))
