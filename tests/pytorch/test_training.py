@@ -130,7 +130,7 @@ def test_autocast(layer: Any, dtype: torch.dtype, width: int) -> None:
 def test_autocast_with_a_gradient_scaler(digits: tuple[Tensor, Tensor]) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 64), rt.ReLU(), nn.Linear(64, 64), rt.Softplus(), nn.Linear(64, 10))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     losses = []
     for _ in range(30):
