@@ -1,10 +1,12 @@
 """Measures what rectifiers keep for the backward pass in PyTorch, and what that does to the memory of a training step.
 
-Run with ``python benchmarks/pytorch_memory.py [kept] [peak] [--no-compiled] [--json FILE] [--page docs/pytorch.md]``.
+Run with ``python benchmarks/pytorch_memory.py [kept] [peak] [--no-compiled] [--json FILE] [--page docs/pytorch.md]``;
+``--read FILE`` takes the figures of an earlier run in place of measuring.
 
 ``kept``: the memory that autograd holds between forward and backward in ``Linear → f → …``, in buffers of the hidden
 size. Saved-tensor hooks see each tensor that is kept; a storage counts once; parameters and the input of the model do
-not count. Around a compiled model the same hooks see what its one graph keeps.
+not count. Around a compiled model the same hooks see what its one graph keeps; the graph is divided as for Inductor,
+and only divided, since the code that Inductor would write keeps neither more nor less.
 
 ``peak``: the resident memory of the process, read from the kernel, during one training step of a whole network, above
 what it holds before the step (weights, the optimizer's state). Each case runs in a process of its own, its high-water
@@ -98,7 +100,7 @@ def kept(make: Make, then: str, compiled: bool) -> float:
     torch.manual_seed(0)
     model = Place(make, then)
     x, residual = torch.randn(EXAMPLES, INPUTS), torch.randn(EXAMPLES, HIDDEN)
-    run = torch.compile(model, fullgraph=True) if compiled else model
+    run = torch.compile(model, fullgraph=True, backend="aot_eager_decomp_partition") if compiled else model
     run(x, residual).sum().backward()  # compiles, outside the hooks
     not_counted = {t.untyped_storage().data_ptr() for t in (x, residual, *model.parameters())}
     # Held for as long as they are counted, or memory freed and used again would be taken for the same storage.
@@ -130,6 +132,24 @@ def kept_rows(compiled: bool) -> Iterator[dict[str, Any]]:
 
 # Peak ----------------------------------------------------------------------------------------------------------------
 
+
+class _KeepsNothing(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor) -> Tensor:
+        return z.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0]
+
+
+class KeepsNothing(nn.Module):
+    """Wrong gradients and no memory: what no rectifier can fall below."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return _KeepsNothing.apply(z)
+
+
 PEERS: dict[str, dict[str, Make]] = {
     "mlp": {"PyTorch": nn.LeakyReLU, "PyTorch, inplace=True": lambda: nn.LeakyReLU(inplace=True)},
     "resnet18": {"PyTorch": nn.LeakyReLU, "PyTorch, inplace=True": lambda: nn.LeakyReLU(inplace=True)},
@@ -144,7 +164,7 @@ TITLES = {
 
 
 def ways(case: str, compiled: bool) -> dict[str, tuple[Make, bool]]:
-    eager = {**PEERS[case], "rectifier": OURS[case]}
+    eager = {**PEERS[case], "rectifier": OURS[case], "the limit: nothing kept": KeepsNothing}
     found = {way: (make, False) for way, make in eager.items()}
     if compiled:
         found |= {f"{way}, compiled": (eager[way], True) for way in ("PyTorch", "rectifier")}
@@ -205,7 +225,8 @@ def kept_table(rows: list[dict[str, Any]]) -> str:
     lines = [f"| function | | {' | '.join(columns)} |", f"|---|---|{'---|' * len(columns)}"]
     for row in rows:
         figures = " | ".join(f"{row[column]:.3g}" for column in columns)
-        lines.append(f"| {row['function']} | {row['way']} | {figures} |")
+        way = row["way"].replace('save="output"', '`save="output"`')
+        lines.append(f"| {row['function']} | {way} | {figures} |")
     return "\n".join(lines)
 
 
@@ -236,12 +257,24 @@ def write_page(page: Path, tables: dict[str, str]) -> None:
     page.write_text(text, encoding="utf-8")
 
 
+def measured(parts: list[str], cases: list[str], compiled: bool) -> dict[str, Any]:
+    record: dict[str, Any] = {**machine()}
+    print("  ".join(f"{key}: {value}" for key, value in record.items()), file=sys.stderr)
+    for part in parts:
+        record[part] = []
+        for row in kept_rows(compiled) if part == "kept" else peak_rows(cases, compiled):
+            print(json.dumps(row), file=sys.stderr, flush=True)
+            record[part].append(row)
+    return record
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help="kept or peak; both when left out")
     parser.add_argument("--case", action="append", choices=PEERS, help="of peak, only this network; may be repeated")
     parser.add_argument("--no-compiled", action="store_true", help="leave torch.compile out")
     parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--read", type=Path, help="do not measure: the figures are those of this earlier --json")
     parser.add_argument("--page", type=Path, help="also write the tables into this page, between their marks")
     parser.add_argument("--child", nargs=2, metavar=("CASE", "WAY"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -254,19 +287,13 @@ def main() -> None:
     if options.json and options.json.exists():
         parser.error(f"{options.json} exists; choose another file")
 
-    compiled = not options.no_compiled
-    header = machine()
-    print("  ".join(f"{key}: {value}" for key, value in header.items()), file=sys.stderr)
-    record: dict[str, Any] = {**header}
-    tables = {}
-    for part in options.parts or TABLES:
-        rows = []
-        for row in kept_rows(compiled) if part == "kept" else peak_rows(options.case or list(PEERS), compiled):
-            print(json.dumps(row), file=sys.stderr, flush=True)
-            rows.append(row)
-        record[part] = rows
-        tables[part] = TABLES[part](rows)
-        print(tables[part])
+    parts = options.parts or list(TABLES)
+    if options.read:
+        record = json.loads(options.read.read_text(encoding="utf-8"))
+    else:
+        record = measured(parts, options.case or list(PEERS), not options.no_compiled)
+    tables = {part: TABLES[part](record[part]) for part in parts if part in record}
+    print("\n\n".join(tables.values()))
     if options.json:
         options.json.write_text(json.dumps(record, indent=1), encoding="utf-8")
         print(f"Wrote {options.json}", file=sys.stderr)
