@@ -52,12 +52,6 @@ int find(const char* name, const char* const (&names)[count]) {
   return -1;
 }
 
-// elu, celu, selu, softplus.
-bool exponential(const char* name) {
-  return strstr(name, "elu") == name || strstr(name, "celu") == name || strstr(name, "selu") == name ||
-         strstr(name, "softplus") == name;
-}
-
 constexpr int sizes[] = {2, 4, 8, 2};
 constexpr unsigned range = overflow_flag | underflow_flag;
 
@@ -123,11 +117,10 @@ void values(void* context, ptrdiff_t start, ptrdiff_t count, char* out) {
   }
 }
 
-// `slow`: of so much arithmetic that few values are worth a second thread.
-void run(call& c, uintptr_t from, uintptr_t out, ptrdiff_t n, unsigned allowed_flags, bool slow,
+void run(call& c, uintptr_t from, uintptr_t out, ptrdiff_t n, unsigned allowed_flags,
          bool heavy = false) {
   c.from = memory(from);
-  if (n >= (slow ? long_from_heavy : long_from)) {
+  if (n >= (heavy ? long_from_heavy : long_from)) {
     run_long({values, &c, n, memory(out), c.size, c.from, heavy, allowed_flags, false});
   } else {
     environment scope(allowed_flags);
@@ -202,9 +195,7 @@ bool value_at(const char* name, dtype type, uintptr_t x, uintptr_t out, ptrdiff_
   if (lost && row == static_cast<int>(op::softplus)) c.lost = softplus_tests[column];
   if (lost && row == static_cast<int>(op::squared_relu)) c.lost = square_tests[column];
   const flags_of flags = value_flags[row];
-  const bool heavy = active->table->heavy[row];
-  run(c, x, out, n, type == dtype::float64 ? flags.wide : flags.narrow, heavy || exponential(name),
-      heavy);
+  run(c, x, out, n, type == dtype::float64 ? flags.wide : flags.narrow, active->table->heavy[row]);
   if (lost) *lost = c.any.load(std::memory_order_relaxed);
   return true;
 }
@@ -219,7 +210,7 @@ bool with_gate_at(const char* name, dtype type, uintptr_t x, uintptr_t out, ptrd
   c.parameter = number.read(parameter, type);
   c.gate = reinterpret_cast<uint8_t*>(gate);
   c.plane = reinterpret_cast<uint8_t*>(plane);
-  run(c, x, out, n, range, false);
+  run(c, x, out, n, range);
   *any = c.any.load(std::memory_order_relaxed);
   return true;
 }
@@ -234,7 +225,7 @@ bool backward_at(const char* name, dtype type, uintptr_t dh, uintptr_t out, ptrd
   c.parameter = number.read(parameter, type);
   c.gate = reinterpret_cast<uint8_t*>(gate);
   c.plane = reinterpret_cast<uint8_t*>(plane);
-  run(c, dh, out, n, range, false);
+  run(c, dh, out, n, range);
   return true;
 }
 
@@ -247,7 +238,7 @@ bool gradient_at(const char* name, dtype type, uintptr_t kept, uintptr_t dh, uin
   c.gradient = active->table->gradient[row][column];
   c.kept = memory(kept);
   c.parameter = number.read(parameter, type);
-  run(c, dh, out, n, range, exponential(name));
+  run(c, dh, out, n, range);
   return true;
 }
 

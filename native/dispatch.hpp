@@ -51,18 +51,18 @@ struct pattern {
 
 // f' times dh in one pass, f' from what was kept: the input, or the output. X(name, kernel, tail).
 // `tail` says what f' is where it is below the smallest normal number, and may still matter.
-#define RECTIFIER_GRADIENTS(X)                                                       \
-  X(leaky_relu, leaky_relu::derivative, none)                                        \
-  X(leaky_relu_slope, leaky_relu::slope_derivative, none)                            \
-  X(squared_relu, squared_relu::derivative, none)                                    \
-  X(elu, elu::derivative, elu)                                                       \
-  X(celu, celu::derivative, celu)                                                    \
-  X(selu, selu::derivative, selu)                                                    \
-  X(softplus, softplus::derivative, softplus)                                        \
-  X(squared_relu_from_output, squared_relu::derivative_from_output, none)            \
-  X(elu_from_output, elu::derivative_from_output, none)                              \
-  X(celu_from_output, celu::derivative_from_output, none)                            \
-  X(selu_from_output, selu::derivative_from_output, none)                            \
+#define RECTIFIER_GRADIENTS(X)                                            \
+  X(leaky_relu, leaky_relu::derivative, none)                             \
+  X(leaky_relu_slope, leaky_relu::slope_derivative, none)                 \
+  X(squared_relu, squared_relu::derivative, none)                         \
+  X(elu, elu::derivative, elu)                                            \
+  X(celu, celu::derivative, celu)                                         \
+  X(selu, selu::derivative, selu)                                         \
+  X(softplus, softplus::derivative, softplus)                             \
+  X(squared_relu_from_output, squared_relu::derivative_from_output, none) \
+  X(elu_from_output, elu::derivative_from_output, none)                   \
+  X(celu_from_output, celu::derivative_from_output, none)                 \
+  X(selu_from_output, selu::derivative_from_output, none)                 \
   X(softplus_from_output, softplus::derivative_from_output, none)
 
 #define RECTIFIER_ONE(...) +1

@@ -123,9 +123,9 @@ void gradient(const char* kept_values, const char* values, char* result, ptrdiff
         ptrdiff_t i = 0;
         for (; i + V::width <= count; i += V::width) {
           const ptrdiff_t at = first + i;
-          store_rounded(gradient_at<Derivative, Tail, T>(V::load(kept + at), V::load(dh + at),
-                                                         parameters(i)),
-                        out + at);
+          store_rounded(
+              gradient_at<Derivative, Tail, T>(V::load(kept + at), V::load(dh + at), parameters(i)),
+              out + at);
         }
         if (i == count) return;
         const ptrdiff_t at = first + i, left = count - i;

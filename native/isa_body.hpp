@@ -49,7 +49,7 @@ constexpr loop loop_of() {
   {backward<closed::name, half>, backward<closed::name, float>, backward<closed::name, double>, \
    backward<closed::name, bfloat16>},
 
-#define RECTIFIER_GRADIENT_ROW(name, kernel, tail)                      \
+#define RECTIFIER_GRADIENT_ROW(name, kernel, tail)                            \
   {gradient<kernel, tails::tail, half>, gradient<kernel, tails::tail, float>, \
    gradient<kernel, tails::tail, double>, gradient<kernel, tails::tail, bfloat16>},
 

@@ -107,7 +107,8 @@ void add_addressed(nb::module_& m) {
         known("value_at", name, found);
         return lost;
       },
-      "f(x) into `out`, both addresses; with `watched`, whether f' cannot be told from some result.");
+      "f(x) into `out`, both addresses; with `watched`, whether f' cannot be told from some "
+      "result.");
   m.def(
       "with_gate_at",
       [](const char* name, int type, uintptr_t x, uintptr_t out, Py_ssize_t n, nb::handle parameter,

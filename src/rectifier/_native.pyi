@@ -62,6 +62,32 @@ def backward(
     gate: npt.NDArray[np.uint8],
     plane: npt.NDArray[np.uint8] | None,
 ) -> None: ...
+def value_at(name: str, type: int, x: int, out: int, n: int, parameter: float, watched: bool, /) -> bool: ...
+def with_gate_at(
+    name: str,
+    type: int,
+    x: int,
+    out: int,
+    n: int,
+    parameter: float | tuple[int, int, int],
+    gate: int,
+    plane: int,
+    /,
+) -> bool: ...
+def backward_at(
+    name: str,
+    type: int,
+    dh: int,
+    out: int,
+    n: int,
+    parameter: float | tuple[int, int, int],
+    gate: int,
+    plane: int,
+    /,
+) -> None: ...
+def gradient_at(
+    name: str, type: int, kept: int, dh: int, out: int, n: int, parameter: float | tuple[int, int, int], /
+) -> None: ...
 def count_gates(
     bits: npt.NDArray[np.uint8], sizes: tuple[int, ...], kept: tuple[bool, ...], counts: npt.NDArray[np.int64]
 ) -> None: ...

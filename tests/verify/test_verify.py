@@ -188,3 +188,19 @@ def test_the_table():
     assert (error(0.5), error(0.50004), error(0.0), error(math.inf)) == ("0.5000", "0.5001", "0", "wrong kind")
     proof = verify(make_plan(["relu"], ["float16"], others=False), [subjects.Kernel("baseline")], jobs=1)
     assert markdown(proof.results).splitlines()[2] == ("| `relu` | value | baseline | 65,536 (all) | 0 | 0 |  |")
+
+
+def test_gradients_from_what_is_kept() -> None:
+    pytest.importorskip("torch")
+    plan = make_plan(
+        ["softplus", "squared_relu", "elu", "relu"], ["float32", "float16"], kinds=["derivative"], sample=3000
+    )
+    who = [subjects.Gradient(), subjects.Gradient("input"), subjects.Gradient("output")]
+    proof = verify(plan, who, jobs=1)
+    assert not proof.broken
+    by_subject = {name: {r.function for r in proof.results if r.subject == name} for name in (w.name for w in who)}
+    assert "relu" in by_subject["torch gradient"]
+    assert by_subject["torch gradient from the output"] == {"softplus", "squared_relu", "elu"}
+    lost = [r for r in proof.results if r.subject == "torch gradient from the output" and r.function == "elu"]
+    assert lost
+    assert all(r.promise is None and r.max_error > 100 for r in lost)

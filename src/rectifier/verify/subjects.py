@@ -67,14 +67,28 @@ class Kernel:
         return on_this
 
 
-class Gradient:
-    """What ``backward`` leaves in ``z.grad`` for an upstream gradient of 1, through ``rectifier.torch``."""
+#: The functions that leave a choice of what is kept.
+_CHOICE = ("squared_relu", "elu", "celu", "selu", "softplus")
 
-    name = "torch gradient"
+
+class Gradient:
+    """What ``backward`` leaves in ``z.grad`` for an upstream gradient of 1, through ``rectifier.torch``.
+
+    save: what the backward pass reads, where a function leaves the choice; None for each function's default.
+    """
+
     # A NaN of z is let through from a gate and is NaN from a saved value; it is counted apart.
     judged_at_nan = False
 
+    def __init__(self, save: str | None = None) -> None:
+        self.save = save
+        self.name = "torch gradient" if save is None else f"torch gradient from the {save}"
+
     def promise(self, case: Case) -> float | None:
+        if self.save == "output":
+            return None  # where it underflows or saturates digits are lost; that is why it is no default
+        if self.save is None and case.function in ("softplus", "squared_relu"):
+            return 2.0  # from the output, which has been rounded
         kernels = promised(case.function, case.kind, case.dtype, case.default)
         # In 16 bits f′·dh is formed in float32 and rounded once more: f′ rounded to 16 bits first would lose digits of
         # the product, and underflow. Next to a tie the second rounding can then go the other way, by 2⁻¹³ ulp at most.
@@ -88,7 +102,11 @@ class Gradient:
         layer = getattr(rectifier_torch, case.function, None)
         if layer is None or "at_zero" in case.parameters and not case.default:
             return None
-        given = {name: value for name, value in case.parameters.items() if name != "at_zero"}
+        if self.save is not None and case.function not in _CHOICE:
+            return None
+        given: dict[str, Any] = {name: value for name, value in case.parameters.items() if name != "at_zero"}
+        if self.save is not None:
+            given["save"] = self.save
         return lambda x: peers.torch_gradient(lambda z: layer(z, **given), x)
 
 

@@ -19,9 +19,10 @@ from typing import Any
 
 import torch
 
+from ... import _native
 from . import composed, kept, kernels
 
-__all__ = ["FromGate", "FromValue", "Rectify", "RectifyTransformed"]
+__all__ = ["FromGate", "FromValue", "Rectify", "RectifyTransformed", "gate_of"]
 
 Tensor = torch.Tensor
 # Called for every small tensor: bound once.
@@ -50,7 +51,7 @@ class FromGate(torch.autograd.Function):
         return h
 
     @staticmethod
-    def backward(ctx: Any, dh: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, dh: Tensor) -> tuple[Tensor, None, None, None]:
         saved = ctx.saved_tensors
         name, strides, parameter = ctx.how
         bits, plane = saved[0], None
@@ -62,6 +63,62 @@ class FromGate(torch.autograd.Function):
         if not _is_grad_enabled() and _reach(dh):
             return _backward(name, dh, strides, parameter, bits, plane), None, None, None
         return kept.from_gate(name, dh, strides, parameter, bits, plane), None, None, None
+
+
+def gate_of(name: str, number: float, dtype: torch.dtype) -> type[torch.autograd.Function]:
+    """:class:`FromGate` of one tensor, for one number and dtype: with all bound that is looked up there.
+
+    Forward and backward of 4096 values take a tenth less time. For relu with derivative 0 at 0 and all the others.
+    """
+    code, unaligned, loop, closed = kernels.bound(name, dtype)
+    two = name in kernels.TWO_PLANES
+    with_gate_at, backward_at = _native.with_gate_at, _native.backward_at
+    empty_like, bytes_of = torch.empty_like, kernels.BYTES.new_empty
+
+    class Bound(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, z: Tensor) -> Tensor:
+            at = z.data_ptr()
+            ctx.strides = None
+            if at & unaligned or not z.is_contiguous():
+                h, bits, plane = _with_gate(name, z, number, False)
+                ctx.save_for_backward(*((bits,) if plane is None else (bits, plane)))
+                if not h.is_contiguous():
+                    ctx.strides = h.stride()
+                return h
+            h, n = empty_like(z), z.numel()
+            bits = bytes_of((n + 7) >> 3)
+            if not two:
+                with_gate_at(loop, code, at, h.data_ptr(), n, number, bits.data_ptr(), 0)
+                ctx.save_for_backward(bits)
+                return h
+            plane = bytes_of((n + 7) >> 3)
+            any_set = with_gate_at(loop, code, at, h.data_ptr(), n, number, bits.data_ptr(), plane.data_ptr())
+            if name == "relu6":
+                ctx.save_for_backward(plane)
+            elif any_set:
+                ctx.save_for_backward(bits, plane)
+            else:
+                ctx.save_for_backward(bits)
+            return h
+
+        @staticmethod
+        def backward(ctx: Any, dh: Tensor) -> Tensor:
+            bits, *planes = ctx.saved_tensors
+            strides = ctx.strides
+            plane = planes[0] if planes else None
+            # Grad mode is on in a backward pass only when it is itself to be differentiated.
+            if _is_grad_enabled() or not _reach(dh):
+                return kept.from_gate(name, dh, strides, number, bits, plane)
+            at = dh.data_ptr()
+            if planes or strides or at & unaligned or not dh.is_contiguous():
+                return _backward(name, dh, strides, number, bits, plane)
+            dz = empty_like(dh)
+            backward_at(closed, code, at, dz.data_ptr(), dh.numel(), number, bits.data_ptr(), 0)
+            return dz
+
+    Bound.__name__ = f"FromGate_{name}"
+    return Bound
 
 
 class FromValue(torch.autograd.Function):

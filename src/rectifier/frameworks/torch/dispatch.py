@@ -21,7 +21,7 @@ from ..._functions import FUNCTIONS
 from ...errors import RectifierTypeError, RectifierValueError
 from ..numpy import parameter_value, unknown_parameter
 from . import composed, kernels
-from .autograd import FromGate, FromValue, Rectify, RectifyTransformed
+from .autograd import FromGate, FromValue, Rectify, RectifyTransformed, gate_of
 from .saving import check_save, policy
 
 __all__ = ["PUBLIC", "apply", "call"]
@@ -72,22 +72,14 @@ def call(name: str, x: Tensor, value: Any, inplace: bool, save: str | None) -> T
     compiling = _is_compiling()
     if not compiling:
         if has_torch_function((x, value)):
-            return _handed_over(name, x, value, inplace, save)
-        # The short way, for what is asked again and again: checks take as long as a small ReLU.
-        if (
-            save is None
-            and not inplace
-            and type(value) is float
-            and type(x) is Tensor
-            and (name, value, x.dtype) in _CHECKED
-            and kernels.reach(x)
-        ):
-            if not (x.requires_grad and _is_grad_enabled()):
+            return _handed_over(name, x, value, inplace, save)  # type: ignore[no-any-return]
+        # The short way, for what is asked again and again: finding the long one takes as long as a small ReLU.
+        if save is None and not inplace and type(value) is float and type(x) is Tensor:
+            ready = _READY.get((name, value, x.dtype))
+            if ready is not None and kernels.reach(x):
+                if x.requires_grad and _is_grad_enabled():
+                    return ready(x)
                 return kernels.value(name, x, value)
-            kept = _DEFAULT[name]
-            if kept == "gate":
-                return _from_gate(x, value, name, False)
-            return _from_value(x, value, name, kept, False)
     row = family[name]
     if not isinstance(x, Tensor):
         raise RectifierTypeError(
@@ -104,21 +96,30 @@ def call(name: str, x: Tensor, value: Any, inplace: bool, save: str | None) -> T
         x = _broadcast(name, x, of_tensor, inplace)
     if compiling or not kernels.reach(x) or not (of_tensor is None or kernels.reach(of_tensor)):
         return _in_place(name, x, parameter, save) if inplace else _composed(name, x, parameter, save)
-    if of_tensor is None and len(_CHECKED) < _MOST_CHECKED:
-        _CHECKED.add((name, parameter, x.dtype))
+    if of_tensor is None and len(_READY) < _MOST_READY:
+        _READY.setdefault((name, parameter, x.dtype), _ready(name, parameter, x.dtype))  # type: ignore[arg-type]
     return _native(name, x, parameter, inplace, save)
 
 
-#: What has passed the checks: function, number, dtype of x.
-_CHECKED: set[tuple[str, Any, torch.dtype]] = set()
-_MOST_CHECKED = 4096
-_DEFAULT = {name: policy(name, 0.0, None) for name in family}
+#: What has passed the checks: function, number and dtype of x → what to call where a gradient is wanted.
+_READY: dict[tuple[str, Any, torch.dtype], Callable[[Tensor], Tensor]] = {}
+_MOST_READY = 512
 
 _is_compiling, _is_grad_enabled = torch.compiler.is_compiling, torch.is_grad_enabled
 # What Function.apply comes to outside of function transforms, where these are never called. Finding that out takes a
 # tenth of the time of a small ReLU, forward and backward.
-_from_gate = super(torch.autograd.Function, FromGate).apply
-_from_value = super(torch.autograd.Function, FromValue).apply
+_from_gate: Callable[..., Tensor] = super(torch.autograd.Function, FromGate).apply
+_from_value: Callable[..., Tensor] = super(torch.autograd.Function, FromValue).apply
+
+
+def _ready(name: str, number: float, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    kept = policy(name, number, None)
+    if kept != "gate":
+        return lambda x: _from_value(x, number, name, kept, False)
+    if name == "relu" and number != 0:
+        return lambda x: _from_gate(x, number, name, False)
+    bound: Any = super(torch.autograd.Function, gate_of(name, number, dtype))
+    return bound.apply  # type: ignore[no-any-return]
 
 
 def _native(name: str, x: Tensor, parameter: float | Tensor, inplace: bool, save: str | None) -> Tensor:
@@ -154,9 +155,9 @@ def _differentiated(name: str, x: Tensor, parameter: float | Tensor, inplace: bo
     if inplace and kept != "output":
         # What is kept is about to be overwritten. The clone is made where autograd sees it, as second derivatives go
         # through what is kept.
-        h = _from_value(x.clone(), parameter, name, kept, False)  # type: ignore[no-untyped-call]
+        h = _from_value(x.clone(), parameter, name, kept, False)
         return x.copy_(h)
-    return _from_value(x, parameter, name, kept, inplace)  # type: ignore[no-any-return, no-untyped-call]
+    return _from_value(x, parameter, name, kept, inplace)
 
 
 def _writable(x: Tensor, differentiated: bool) -> bool:

@@ -17,7 +17,18 @@ from torch.autograd import forward_ad
 from ... import _native
 from ..._family import family
 
-__all__ = ["array", "backward", "gradient", "reach", "value", "watched_value", "with_gate"]
+__all__ = [
+    "BYTES",
+    "TWO_PLANES",
+    "array",
+    "backward",
+    "bound",
+    "gradient",
+    "reach",
+    "value",
+    "watched_value",
+    "with_gate",
+]
 
 Tensor = torch.Tensor
 
@@ -32,7 +43,7 @@ _CODE = {torch.float16: 0, torch.float32: 1, torch.float64: 2, torch.bfloat16: 3
 _UNALIGNED = (1, 3, 7, 1)
 _value_at, _gradient_at = _native.value_at, _native.gradient_at
 _with_gate_at, _backward_at = _native.with_gate_at, _native.backward_at
-_TWO_PLANES = frozenset({"abs", "relu6"})
+TWO_PLANES = frozenset({"abs", "relu6"})
 #: What stands for f′ where the gate is closed.
 _CLOSED = {"relu": "nothing", "leaky_relu": "slope", "prelu": "slope", "abs": "mirror", "relu6": "nothing"}
 
@@ -64,7 +75,7 @@ _is_batched = torch._C._functorch.is_legacy_batchedtensor
 _modes, _is_tracing = torch._C._len_torch_dispatch_stack, torch._C._is_tracing
 _empty_like = torch.empty_like
 #: Planes of bits are made of this one, which takes less time than to name a dtype, and no default device turns it.
-_BYTES = torch.empty(0, dtype=torch.uint8, device="cpu")
+BYTES = torch.empty(0, dtype=torch.uint8, device="cpu")
 
 
 def reach(x: Tensor) -> bool:
@@ -87,6 +98,12 @@ def reach(x: Tensor) -> bool:
         and forward_ad._current_level < 0
         and not _is_tracing()
     )
+
+
+def bound(name: str, dtype: torch.dtype) -> tuple[int, int, str, str]:
+    """What the loops are told of a dtype and a function: its number, the bits of an unaligned address, their names."""
+    code = _CODE[dtype]
+    return code, _UNALIGNED[code], _LOOP[name], _CLOSED[name]
 
 
 def value(name: str, z: Tensor, parameter: float | Tensor, out: Tensor | None = None) -> Tensor:
@@ -118,10 +135,10 @@ def with_gate(name: str, z: Tensor, parameter: float | Tensor, inplace: bool) ->
     where it never was. Bits lie in the order of h's memory.
     """
     h, n, code = _empty_like(z), z.numel(), _CODE[z.dtype]
-    bits = _BYTES.new_empty((n + 7) >> 3)
-    loop, plane, plane_at, held = _LOOP[name], None, 0, None
-    if name in _TWO_PLANES or (name == "relu" and (isinstance(parameter, Tensor) or parameter != 0)):
-        plane = _BYTES.new_empty((n + 7) >> 3)
+    bits = BYTES.new_empty((n + 7) >> 3)
+    loop, plane, plane_at = _LOOP[name], None, 0
+    if name in TWO_PLANES or (name == "relu" and (isinstance(parameter, Tensor) or parameter != 0)):
+        plane = BYTES.new_empty((n + 7) >> 3)
         plane_at = plane.data_ptr()
         if name == "relu":
             loop, parameter = "relu_and_zeros", 0.0
@@ -130,9 +147,8 @@ def with_gate(name: str, z: Tensor, parameter: float | Tensor, inplace: bool) ->
         h, source, to = _placed(z, h, inplace)
     else:
         to = h.data_ptr()
-    if isinstance(parameter, Tensor):
-        parameter, held = _pattern(parameter, h)
-    any_set = _with_gate_at(loop, code, source, to, n, parameter, bits.data_ptr(), plane_at)
+    told, held = _pattern(parameter, h) if isinstance(parameter, Tensor) else (parameter, None)
+    any_set = _with_gate_at(loop, code, source, to, n, told, bits.data_ptr(), plane_at)
     del held
     if inplace and h is not z:
         h = z.copy_(h)
@@ -154,14 +170,13 @@ def backward(
     else:
         dz, laid = _laid(dh, strides)
         source = laid.data_ptr()
-    closed, plane_at, held = _CLOSED[name], 0, None
+    closed, plane_at = _CLOSED[name], 0
     if plane is not None:
         plane_at = plane.data_ptr()
         if name == "relu":
             closed = "share"
-    if isinstance(parameter, Tensor):
-        parameter, held = _pattern(parameter, dz)
-    _backward_at(closed, code, source, dz.data_ptr(), dh.numel(), parameter, bits.data_ptr(), plane_at)
+    told, held = _pattern(parameter, dz) if isinstance(parameter, Tensor) else (parameter, None)
+    _backward_at(closed, code, source, dz.data_ptr(), dh.numel(), told, bits.data_ptr(), plane_at)
     del held
     return dz
 
@@ -221,7 +236,7 @@ def _laid(dh: Tensor, strides: tuple[int, ...] | None) -> tuple[Tensor, Tensor]:
     return dz, dh if _alike(dh, dz) else dz.copy_(dh)
 
 
-def _pattern(parameter: Tensor, h: Tensor) -> tuple[tuple[int, int, int], Tensor]:
+def _pattern(parameter: Tensor, h: Tensor) -> tuple[Any, Tensor | None]:
     """A parameter as the loops take it: (address, how often each entry is repeated, how many there are); its holder."""
     if parameter.numel() == 1:
         return (parameter.data_ptr(), 1, 1), parameter
