@@ -143,3 +143,19 @@ def test_the_measure_sees_a_lost_tail() -> None:
     assert ulps(wide(dz), slope, one, torch.bfloat16).max() > 50
     right = torch.from_numpy(slope.astype(ml_dtypes.bfloat16).view(np.int16)).view(torch.bfloat16)
     assert ulps(wide(right), slope, one, torch.bfloat16).max() <= 0.5
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("name", "number"), [case for case in CASES if case[0] in ("elu", "celu", "selu")])
+def test_from_the_output_the_error_is_that_of_the_outputs_last_digit(
+    name: str, number: float | None, dtype: torch.dtype
+) -> None:
+    """``save="output"``: f′ = h + α, so half a unit of the last place of h ≈ −α is lost, and no more."""
+    z = inputs(dtype)
+    dz = gradient(name, z, number, torch.ones_like(z), save="output")
+    parameter = Wide(0) if number is None else Wide(number if dtype is torch.float64 else np.float32(number))
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        slope = EXACT[name](wide(z), parameter)
+    scale = {"elu": float(number or 1), "celu": 1.0, "selu": SELU_SCALE * SELU_ALPHA}[name]
+    allowed = torch.finfo(dtype).eps * (max(scale, 0.5) + 2 * np.abs(slope))
+    assert (np.abs(wide(dz) - slope) <= allowed).all()
