@@ -23,6 +23,7 @@ from ..._functions import FUNCTIONS
 from ...errors import RectifierTypeError, RectifierValueError
 from ..numpy import parameter_value, unknown_parameter
 from . import composed, kernels
+from .compiled import KEPT, RectifyComposed
 from .autograd import Rectify, RectifyTransformed, output_suffices
 
 __all__ = ["PUBLIC", "apply"]
@@ -137,7 +138,10 @@ def _composed(name: str, x: Tensor, parameter: float | Tensor) -> Tensor:
         if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
             return RectifyTransformed.apply(x, parameter, name)  # type: ignore[no-any-return, no-untyped-call]
     if _differentiated(x, parameter):
-        return Rectify.apply(x, parameter, name, False, False)  # type: ignore[no-any-return, no-untyped-call]
+        save = KEPT[name]
+        if isinstance(parameter, Tensor) and parameter.requires_grad:
+            save = "input"
+        return RectifyComposed.apply(x, parameter, name, save)  # type: ignore[no-any-return, no-untyped-call]
     return composed.value(name, x, parameter)
 
 
