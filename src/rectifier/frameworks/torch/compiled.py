@@ -5,8 +5,8 @@ and the backward pass and decides itself what is kept between them, whatever ``s
 the fewest bytes, as long as the rest can be computed again from it. The packed planes are an eighth of the next best,
 so they are what it keeps.
 
-The planes are not laid out as those of :class:`rectifier.Gate`: eight values that lie apart by an eighth of an axis share
-a byte, since Inductor packs whole vectors in this order and single values in the other (17 times as slow on a CPU with
+The planes are not laid out as those of :class:`rectifier.Gate`: eight values that lie apart by an eighth of an axis
+share a byte, since Inductor packs whole vectors in this order and single values in the other (17 times as slow on a CPU with
 AVX-512).
 """
 

@@ -118,6 +118,15 @@ def _nonpositive(z: Tensor) -> Tensor:
     return torch.where(z > 0, 0.0, z)
 
 
+def _depth(z: Tensor) -> Tensor:
+    """−z where it is negative, 0 above.
+
+    For derivatives, which have no expression in common with the value: what both need, a compiled graph would keep,
+    even if it can be had from z in no time.
+    """
+    return torch.clamp(-z, min=0.0)
+
+
 def _nan_kept(z: Tensor, slope: Tensor) -> Tensor:
     return torch.where(torch.isnan(z), z, slope)
 
@@ -216,16 +225,16 @@ def _squared_relu_derivative(z: Tensor, _: Parameter) -> Tensor:
 
 
 def _elu_derivative(z: Tensor, alpha: Parameter) -> Tensor:
-    return torch.where(z > 0, 1.0, alpha * torch.exp(_nonpositive(z)))
+    return torch.where(-z < 0, 1.0, alpha * torch.exp(-_depth(z)))
 
 
 def _celu_derivative(z: Tensor, alpha: Parameter) -> Tensor:
-    return torch.where(z > 0, 1.0, torch.exp(_nonpositive(z) / alpha))
+    return torch.exp(-_depth(z) / alpha)
 
 
 def _selu_derivative(z: Tensor, _: Parameter) -> Tensor:
     above, below = _selu_slopes()
-    return torch.where(z > 0, above, below * torch.exp(_nonpositive(z)))
+    return torch.where(-z < 0, above, below * torch.exp(-_depth(z)))
 
 
 def _softplus_derivative(z: Tensor, beta: Parameter) -> Tensor:

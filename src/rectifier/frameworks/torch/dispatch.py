@@ -23,8 +23,8 @@ from ..._functions import FUNCTIONS
 from ...errors import RectifierTypeError, RectifierValueError
 from ..numpy import parameter_value, unknown_parameter
 from . import composed, kernels
-from .compiled import KEPT, RectifyComposed
 from .autograd import Rectify, RectifyTransformed, output_suffices
+from .compiled import KEPT, RectifyComposed
 
 __all__ = ["PUBLIC", "apply"]
 
