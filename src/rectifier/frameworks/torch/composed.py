@@ -22,7 +22,8 @@ __all__ = ["BLOCKING", "derivative", "input_gradient", "input_gradient_from_outp
 Tensor = torch.Tensor
 Parameter = float | Tensor
 """The one parameter of a row, 0.0 for a row without; a tensor broadcasts and is float64 for float64 z, else float32."""
-Formula = Callable[[Tensor, Parameter], Tensor]
+Formula = Callable[[Tensor, Parameter, torch.dtype], Tensor]
+"""Of z in the dtype that is computed in; told which dtype the result will be rounded to."""
 
 #: Rows whose derivative can be exactly 0 on an interval or at the kink: an infinite gradient from above is stopped
 #: there, as PyTorch's own do it (√relu(z) has gradient 0 at z < 0, not 0·∞).
@@ -70,22 +71,34 @@ def _single(z: Tensor) -> Tensor:
     return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
 
 
-def _wide(name: str, z: Tensor, parameter: Parameter) -> tuple[Tensor, Parameter]:
-    if name not in _CURVED:
-        return _single(z), parameter
-    if z.dtype is torch.float64 or z.device.type == "mps":  # which has no float64
-        return _single(z), parameter
+def _wide(name: str, z: Tensor, parameter: Parameter) -> tuple[Tensor, Parameter, torch.dtype]:
+    if name not in _CURVED or z.dtype is torch.float64 or z.device.type == "mps":  # which has no float64
+        return _single(z), parameter, z.dtype
     if isinstance(parameter, Tensor):
-        return z.double(), parameter.double()
-    # The number is rounded to float32 first, as everywhere, and in the graph: it may be a symbol.
-    return z.double(), torch.full((), parameter, dtype=torch.float32, device=z.device).double()
+        return z.double(), parameter.double(), z.dtype
+    if parameter != 1:
+        # A number is rounded to float32 first, as everywhere, and in the graph: it may be a symbol.
+        parameter = torch.full((), parameter, dtype=torch.float32, device=z.device).double()
+    return z.double(), parameter, z.dtype
 
 
-def _expm1(y: Tensor) -> Tensor:
-    """e^y − 1 for y ≤ 0, in float64 but where there is none."""
+def _times(y: Tensor, parameter: Parameter) -> Tensor:
+    return y if type(parameter) is float and parameter == 1 else y * parameter  # a graph without 1 is a quicker one
+
+
+def _over(y: Tensor, parameter: Parameter) -> Tensor:
+    return y if type(parameter) is float and parameter == 1 else y / parameter
+
+
+def _expm1(y: Tensor, dtype: torch.dtype) -> Tensor:
+    """e^y − 1 for y ≤ 0, good for a result in ``dtype``."""
     if not torch.compiler.is_compiling() or y.dtype is not torch.float64:
         return torch.expm1(y)
-    # Inductor turns expm1 into exp(y) − 1 on the CPU: 19 % off at −1e−7.
+    # Inductor turns expm1 into exp(y) − 1 on the CPU: 19 % off at −1e−7 in float32, which float64 only puts off.
+    if dtype is not torch.float64:
+        near = y > -0.00390625
+        r = torch.where(near, y, 0.0)
+        return torch.where(near, (((r * 0.25 + 1.0) * r * (1 / 3) + 1.0) * r * 0.5 + 1.0) * r, torch.exp(y) - 1.0)
     near = y > -0.35
     r = torch.where(near, y, 0.0)
     series = r * 1.1470745597729725e-11 + 1.6059043836821613e-10  # 1/14! and 1/13!; the next is below 2⁻⁵⁶ of the sum
@@ -136,11 +149,11 @@ _UNSIGNED = frozenset({torch.uint16, torch.uint32, torch.uint64})
 
 
 # Values --------------------------------------------------------------------------------------------------------------
-def _relu(z: Tensor, _: Parameter) -> Tensor:
+def _relu(z: Tensor, _: Parameter, dtype: torch.dtype) -> Tensor:
     return z.clone() if z.dtype in _UNSIGNED else torch.relu(z)
 
 
-def _leaky_relu(z: Tensor, slope: Parameter) -> Tensor:
+def _leaky_relu(z: Tensor, slope: Parameter, dtype: torch.dtype) -> Tensor:
     # Slope 0 at −∞ is 0, not 0·∞: there the smallest finite z stands for it.
     lowest = torch.finfo(z.dtype).min
     if isinstance(slope, Tensor):
@@ -150,11 +163,11 @@ def _leaky_relu(z: Tensor, slope: Parameter) -> Tensor:
     return torch.where(z > 0, z, slope * factor)
 
 
-def _abs(z: Tensor, _: Parameter) -> Tensor:
+def _abs(z: Tensor, _: Parameter, dtype: torch.dtype) -> Tensor:
     return z.clone() if z.dtype in _UNSIGNED else torch.abs(z)
 
 
-def _relu6(z: Tensor, ceiling: Parameter) -> Tensor:
+def _relu6(z: Tensor, ceiling: Parameter, dtype: torch.dtype) -> Tensor:
     if not z.is_floating_point() and not isinstance(ceiling, Tensor):
         limit = torch.iinfo(z.dtype).max
         ceiling = limit if ceiling >= limit else int(ceiling)
@@ -175,72 +188,72 @@ def _clamp_unsigned(z: Tensor, ceiling: int) -> Tensor:
     return torch.where(above, ceiling, signed).to(z.dtype)
 
 
-def _squared_relu(z: Tensor, _: Parameter) -> Tensor:
+def _squared_relu(z: Tensor, _: Parameter, dtype: torch.dtype) -> Tensor:
     return torch.relu(z).square()
 
 
-def _elu(z: Tensor, alpha: Parameter) -> Tensor:
-    return torch.where(z > 0, z, alpha * _expm1(_nonpositive(z)))
+def _elu(z: Tensor, alpha: Parameter, dtype: torch.dtype) -> Tensor:
+    return torch.where(z > 0, z, _times(_expm1(_nonpositive(z), dtype), alpha))
 
 
-def _celu(z: Tensor, alpha: Parameter) -> Tensor:
-    y = _nonpositive(z) / alpha
+def _celu(z: Tensor, alpha: Parameter, dtype: torch.dtype) -> Tensor:
+    y = _over(_nonpositive(z), alpha)
     # Next to 0 it is z to the last digit, and y may have lost all of its own to underflow.
     is_line = (z > 0) | (torch.abs(y) < torch.finfo(z.dtype).eps / 4)
-    return torch.where(is_line, z, alpha * _expm1(y))
+    return torch.where(is_line, z, _times(_expm1(y, dtype), alpha))
 
 
-def _selu(z: Tensor, _: Parameter) -> Tensor:
+def _selu(z: Tensor, _: Parameter, dtype: torch.dtype) -> Tensor:
     above, below = _selu_slopes()
-    return torch.where(z > 0, above * z, below * _expm1(_nonpositive(z)))
+    return torch.where(z > 0, above * z, below * _expm1(_nonpositive(z), dtype))
 
 
-def _softplus(z: Tensor, beta: Parameter) -> Tensor:
+def _softplus(z: Tensor, beta: Parameter, dtype: torch.dtype) -> Tensor:
     # max(0, z) apart from the quotient: βz/β is not always z.
-    return torch.relu(z) + torch.log1p(torch.exp(-torch.abs(beta * z))) / beta
+    return torch.relu(z) + _over(torch.log1p(torch.exp(-torch.abs(_times(z, beta)))), beta)
 
 
 # Derivatives ---------------------------------------------------------------------------------------------------------
 
 
-def _relu_derivative(z: Tensor, at_zero: Parameter) -> Tensor:
+def _relu_derivative(z: Tensor, at_zero: Parameter, dtype: torch.dtype) -> Tensor:
     slope = torch.where(z > 0, 1.0, torch.where(z == 0, at_zero, torch.zeros_like(z)))
     return _nan_kept(z, slope)
 
 
-def _leaky_relu_derivative(z: Tensor, slope: Parameter) -> Tensor:
+def _leaky_relu_derivative(z: Tensor, slope: Parameter, dtype: torch.dtype) -> Tensor:
     return _nan_kept(z, torch.where(z > 0, torch.ones_like(z), slope))
 
 
-def _abs_derivative(z: Tensor, _: Parameter) -> Tensor:
+def _abs_derivative(z: Tensor, _: Parameter, dtype: torch.dtype) -> Tensor:
     return _nan_kept(z, torch.sign(z))
 
 
-def _relu6_derivative(z: Tensor, ceiling: Parameter) -> Tensor:
+def _relu6_derivative(z: Tensor, ceiling: Parameter, dtype: torch.dtype) -> Tensor:
     return _nan_kept(z, ((z > 0) & (z < ceiling)).to(z.dtype))
 
 
-def _squared_relu_derivative(z: Tensor, _: Parameter) -> Tensor:
+def _squared_relu_derivative(z: Tensor, _: Parameter, dtype: torch.dtype) -> Tensor:
     return _nan_kept(z, 2.0 * torch.where(z > 0, z, 0.0))
 
 
-def _elu_derivative(z: Tensor, alpha: Parameter) -> Tensor:
-    return torch.where(-z < 0, 1.0, alpha * torch.exp(-_depth(z)))
+def _elu_derivative(z: Tensor, alpha: Parameter, dtype: torch.dtype) -> Tensor:
+    return torch.where(-z < 0, 1.0, _times(torch.exp(-_depth(z)), alpha))
 
 
-def _celu_derivative(z: Tensor, alpha: Parameter) -> Tensor:
-    return torch.exp(-_depth(z) / alpha)
+def _celu_derivative(z: Tensor, alpha: Parameter, dtype: torch.dtype) -> Tensor:
+    return torch.exp(-_over(_depth(z), alpha))
 
 
-def _selu_derivative(z: Tensor, _: Parameter) -> Tensor:
+def _selu_derivative(z: Tensor, _: Parameter, dtype: torch.dtype) -> Tensor:
     above, below = _selu_slopes()
     return torch.where(-z < 0, above, below * torch.exp(-_depth(z)))
 
 
-def _softplus_derivative(z: Tensor, beta: Parameter) -> Tensor:
+def _softplus_derivative(z: Tensor, beta: Parameter, dtype: torch.dtype) -> Tensor:
     # The logistic function from e^−|βz|: right in both tails, and so is its own derivative (1 − σ would cancel). The
     # branch below takes −βz at 0, where the derivative of −|βz| as PyTorch defines it would be 0.
-    y = beta * z
+    y = _times(z, beta)
     e = torch.exp(torch.where(y < 0, y, -y))
     return torch.where(y < 0, e, 1.0) / (1.0 + e)
 
@@ -248,27 +261,27 @@ def _softplus_derivative(z: Tensor, beta: Parameter) -> Tensor:
 # Derivatives from the output ------------------------------------------------------------------------------------------
 
 
-def _squared_relu_from_output(h: Tensor, _: Parameter) -> Tensor:
+def _squared_relu_from_output(h: Tensor, _: Parameter, dtype: torch.dtype) -> Tensor:
     # √ has an infinite derivative at 0.
     positive = h > 0
     return _nan_kept(h, torch.where(positive, 2.0 * torch.sqrt(torch.where(positive, h, 1.0)), 0.0))
 
 
-def _elu_from_output(h: Tensor, alpha: Parameter) -> Tensor:
+def _elu_from_output(h: Tensor, alpha: Parameter, dtype: torch.dtype) -> Tensor:
     return torch.where(h > 0, 1.0, _nonpositive(h) + alpha)
 
 
-def _celu_from_output(h: Tensor, alpha: Parameter) -> Tensor:
-    return torch.where(h > 0, 1.0, (_nonpositive(h) + alpha) / alpha)
+def _celu_from_output(h: Tensor, alpha: Parameter, dtype: torch.dtype) -> Tensor:
+    return torch.where(h > 0, 1.0, _over(_nonpositive(h) + alpha, alpha))
 
 
-def _selu_from_output(h: Tensor, _: Parameter) -> Tensor:
+def _selu_from_output(h: Tensor, _: Parameter, dtype: torch.dtype) -> Tensor:
     above, below = _selu_slopes()
     return torch.where(h > 0, above, _nonpositive(h) + below)
 
 
-def _softplus_from_output(h: Tensor, beta: Parameter) -> Tensor:
-    return -_expm1(-(beta * h))
+def _softplus_from_output(h: Tensor, beta: Parameter, dtype: torch.dtype) -> Tensor:
+    return -_expm1(-_times(h, beta), dtype)
 
 
 _VALUE: Mapping[str, Formula] = {
