@@ -49,7 +49,24 @@ struct pattern {
 // The backward pass from the gate: what stands for f' where it is closed. X(name).
 #define RECTIFIER_BACKWARD(X) X(nothing) X(slope) X(mirror) X(share)
 
+// f' times dh in one pass, f' from what was kept: the input, or the output. X(name, kernel, tail).
+// `tail` says what f' is where it is below the smallest normal number, and may still matter.
+#define RECTIFIER_GRADIENTS(X)                                                       \
+  X(leaky_relu, leaky_relu::derivative, none)                                        \
+  X(leaky_relu_slope, leaky_relu::slope_derivative, none)                            \
+  X(squared_relu, squared_relu::derivative, none)                                    \
+  X(elu, elu::derivative, elu)                                                       \
+  X(celu, celu::derivative, celu)                                                    \
+  X(selu, selu::derivative, selu)                                                    \
+  X(softplus, softplus::derivative, softplus)                                        \
+  X(squared_relu_from_output, squared_relu::derivative_from_output, none)            \
+  X(elu_from_output, elu::derivative_from_output, none)                              \
+  X(celu_from_output, celu::derivative_from_output, none)                            \
+  X(selu_from_output, selu::derivative_from_output, none)                            \
+  X(softplus_from_output, softplus::derivative_from_output, none)
+
 #define RECTIFIER_ONE(...) +1
+constexpr int gradient_count = 0 RECTIFIER_GRADIENTS(RECTIFIER_ONE);
 constexpr int gated_count = 0 RECTIFIER_GATED(RECTIFIER_ONE);
 constexpr int backward_count = 0 RECTIFIER_BACKWARD(RECTIFIER_ONE);
 #undef RECTIFIER_ONE
@@ -62,6 +79,10 @@ using gated_loop = bool (*)(const char* x, char* out, ptrdiff_t start, ptrdiff_t
 // Likewise. `plane` may be null: no zero occurred.
 using backward_loop = void (*)(const char* dh, char* out, ptrdiff_t start, ptrdiff_t n,
                                const pattern& parameter, const uint8_t* gate, const uint8_t* plane);
+
+// Likewise; `kept` is the input or the output.
+using gradient_loop = void (*)(const char* kept, const char* dh, char* out, ptrdiff_t start,
+                               ptrdiff_t n, const pattern& parameter);
 
 // Adds to counts[u] the set bits of unit u: `bits` lie as [outer][units][inner] from bit `first`
 // on; `bytes` of them may be read.
@@ -81,6 +102,7 @@ struct kernel_table {
   counter count;
   gated_loop gated[gated_count][dtype_count];
   backward_loop backward[backward_count][dtype_count];
+  gradient_loop gradient[gradient_count][dtype_count];
 };
 
 struct instruction_set {

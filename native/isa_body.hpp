@@ -6,6 +6,7 @@
 #include "dispatch.hpp"
 #include "gate.hpp"
 #include "gated.hpp"
+#include "gradient.hpp"
 #include "kernels/abs.hpp"
 #include "kernels/celu.hpp"
 #include "kernels/elu.hpp"
@@ -48,6 +49,10 @@ constexpr loop loop_of() {
   {backward<closed::name, half>, backward<closed::name, float>, backward<closed::name, double>, \
    backward<closed::name, bfloat16>},
 
+#define RECTIFIER_GRADIENT_ROW(name, kernel, tail)                      \
+  {gradient<kernel, tails::tail, half>, gradient<kernel, tails::tail, float>, \
+   gradient<kernel, tails::tail, double>, gradient<kernel, tails::tail, bfloat16>},
+
 #define RECTIFIER_INTEGERS(loop_for)                                                        \
   {loop_for(int8_t, uint8_t),    loop_for(uint8_t, uint8_t),  loop_for(int16_t, uint16_t),  \
    loop_for(uint16_t, uint16_t), loop_for(int32_t, uint32_t), loop_for(uint32_t, uint32_t), \
@@ -70,6 +75,7 @@ const kernel_table RECTIFIER_TABLE = {
     count_units,
     {RECTIFIER_GATED(RECTIFIER_GATED_ROW)},
     {RECTIFIER_BACKWARD(RECTIFIER_BACKWARD_ROW)},
+    {RECTIFIER_GRADIENTS(RECTIFIER_GRADIENT_ROW)},
 };
 
 }  // namespace rectifier

@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "addresses.hpp"
 #include "dispatch.hpp"
 #include "fused.hpp"
 #include "large.hpp"
@@ -76,6 +77,81 @@ nb::object given(PyObject* result) {
   return nb::steal<nb::object>(result);
 }
 
+// A number, or (address, inner, period).
+rectifier::parameter_at parameter_of(nb::handle given) {
+  if (PyFloat_CheckExact(given.ptr())) return {PyFloat_AS_DOUBLE(given.ptr())};
+  nb::tuple t = nb::cast<nb::tuple>(given);
+  return {0.0, nb::cast<uintptr_t>(t[0]), nb::cast<Py_ssize_t>(t[1]), nb::cast<Py_ssize_t>(t[2])};
+}
+
+void known(const char* function, const char* name, bool found) {
+  if (found) return;
+  throw nb::value_error((std::string(function) + ": `name` must be one that it knows; got '" +
+                         name + "'. native/dispatch.hpp and native/ops.hpp list them.")
+                            .c_str());
+}
+
+// Those that take addresses: see native/addresses.hpp for what the caller vouches for.
+void add_addressed(nb::module_& m) {
+  using rectifier::dtype;
+  m.def(
+      "value_at",
+      [](const char* name, int type, uintptr_t x, uintptr_t out, Py_ssize_t n, double parameter,
+         bool watched) {
+        bool lost = false, found;
+        {
+          nb::gil_scoped_release released;
+          found = rectifier::value_at(name, static_cast<dtype>(type), x, out, n, parameter,
+                                      watched ? &lost : nullptr);
+        }
+        known("value_at", name, found);
+        return lost;
+      },
+      "f(x) into `out`, both addresses; with `watched`, whether f' cannot be told from some result.");
+  m.def(
+      "with_gate_at",
+      [](const char* name, int type, uintptr_t x, uintptr_t out, Py_ssize_t n, nb::handle parameter,
+         uintptr_t gate, uintptr_t plane) {
+        const rectifier::parameter_at p = parameter_of(parameter);
+        bool any = false, found;
+        {
+          nb::gil_scoped_release released;
+          found = rectifier::with_gate_at(name, static_cast<dtype>(type), x, out, n, p, gate, plane,
+                                          &any);
+        }
+        known("with_gate_at", name, found);
+        return any;
+      },
+      "with_gate on addresses; `parameter` is a float or (address, inner, period).");
+  m.def(
+      "backward_at",
+      [](const char* name, int type, uintptr_t dh, uintptr_t out, Py_ssize_t n,
+         nb::handle parameter, uintptr_t gate, uintptr_t plane) {
+        const rectifier::parameter_at p = parameter_of(parameter);
+        bool found;
+        {
+          nb::gil_scoped_release released;
+          found =
+              rectifier::backward_at(name, static_cast<dtype>(type), dh, out, n, p, gate, plane);
+        }
+        known("backward_at", name, found);
+      },
+      "backward on addresses; a `plane` of 0 is none.");
+  m.def(
+      "gradient_at",
+      [](const char* name, int type, uintptr_t kept, uintptr_t dh, uintptr_t out, Py_ssize_t n,
+         nb::handle parameter) {
+        const rectifier::parameter_at p = parameter_of(parameter);
+        bool found;
+        {
+          nb::gil_scoped_release released;
+          found = rectifier::gradient_at(name, static_cast<dtype>(type), kept, dh, out, n, p);
+        }
+        known("gradient_at", name, found);
+      },
+      "f' times dh into `out`; f' from `kept`, the input or (NAME_from_output) the output.");
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -127,6 +203,7 @@ NB_MODULE(_native, m) {
       "dh where the gate is open, into `out`; where it is closed 0 (nothing), parameter * dh "
       "(slope), -dh (mirror) or 0 (share).\n\n"
       "Where `plane` is set, mirror gives 0 and share parameter * dh.");
+  add_addressed(m);
   m.def(
       "count_gates",
       [](nb::handle bits, nb::handle sizes, nb::handle kept, nb::handle counts) {

@@ -8,7 +8,7 @@
 //
 //   V::width, V(number), V::load(pointer), v.store(pointer)   storage: double, float, half,
 //   bfloat16
-//   + - * /, fma(a, b, c), -v
+//   + - * /, fma(a, b, c), sqrt(a), -v
 //   a < b, a <= b, a > b, a >= b, a == b, is_nan(a)            quiet; give V::mask with & | ~
 //   select(mask, then, otherwise), movemask(mask)              bit i of the result is lane i
 //   mask_of(V(), bits)                                         the way back: lane i is bit i

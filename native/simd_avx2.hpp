@@ -59,6 +59,7 @@ struct f64 {
 };
 
 inline f64 fma(f64 a, f64 b, f64 c) { return _mm256_fmadd_pd(a.v, b.v, c.v); }
+inline f64 sqrt(f64 a) { return _mm256_sqrt_pd(a.v); }
 inline f64::mask is_nan(f64 a) { return {_mm256_cmp_pd(a.v, a.v, _CMP_UNORD_Q)}; }
 inline f64 select(f64::mask m, f64 a, f64 b) { return _mm256_blendv_pd(b.v, a.v, m.m); }
 inline unsigned movemask(f64::mask m) { return static_cast<unsigned>(_mm256_movemask_pd(m.m)); }
@@ -135,6 +136,7 @@ struct f32 {
 
 inline f32 operator-(f32 a) { return _mm256_xor_ps(a.v, _mm256_set1_ps(-0.0f)); }
 inline f32 fma(f32 a, f32 b, f32 c) { return _mm256_fmadd_ps(a.v, b.v, c.v); }
+inline f32 sqrt(f32 a) { return _mm256_sqrt_ps(a.v); }
 inline f32::mask is_nan(f32 a) { return {_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q)}; }
 inline f32 select(f32::mask m, f32 a, f32 b) { return _mm256_blendv_ps(b.v, a.v, m.m); }
 inline unsigned movemask(f32::mask m) { return static_cast<unsigned>(_mm256_movemask_ps(m.m)); }

@@ -57,6 +57,7 @@ struct f64 {
 };
 
 inline f64 fma(f64 a, f64 b, f64 c) { return _mm512_fmadd_pd(a.v, b.v, c.v); }
+inline f64 sqrt(f64 a) { return _mm512_sqrt_pd(a.v); }
 inline f64::mask is_nan(f64 a) { return {_mm512_cmp_pd_mask(a.v, a.v, _CMP_UNORD_Q)}; }
 inline f64 select(f64::mask m, f64 a, f64 b) { return _mm512_mask_blend_pd(m.m, b.v, a.v); }
 inline unsigned movemask(f64::mask m) { return m.m; }
@@ -129,6 +130,7 @@ struct f32 {
 
 inline f32 operator-(f32 a) { return _mm512_xor_ps(a.v, _mm512_set1_ps(-0.0f)); }
 inline f32 fma(f32 a, f32 b, f32 c) { return _mm512_fmadd_ps(a.v, b.v, c.v); }
+inline f32 sqrt(f32 a) { return _mm512_sqrt_ps(a.v); }
 inline f32::mask is_nan(f32 a) { return {_mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q)}; }
 inline f32 select(f32::mask m, f32 a, f32 b) { return _mm512_mask_blend_ps(m.m, b.v, a.v); }
 inline unsigned movemask(f32::mask m) { return m.m; }

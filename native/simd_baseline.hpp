@@ -100,6 +100,13 @@ struct lane {
   friend mask operator>=(lane a, lane b) { return {__builtin_isgreaterequal(a.v, b.v) != 0}; }
   friend mask operator==(lane a, lane b) { return {a.v == b.v}; }
 
+  friend lane sqrt(lane a) {
+    if constexpr (sizeof(T) == 8) {
+      return static_cast<T>(__builtin_sqrt(a.v));
+    } else {
+      return static_cast<T>(__builtin_sqrtf(a.v));
+    }
+  }
   friend mask is_nan(lane a) { return {__builtin_isunordered(a.v, a.v) != 0}; }
   friend lane select(mask m, lane a, lane b) { return m.m ? a : b; }
   friend unsigned movemask(mask m) { return m.m; }

@@ -69,6 +69,7 @@ struct f64 {
 };
 
 inline f64 fma(f64 a, f64 b, f64 c) { return vfmaq_f64(c.v, a.v, b.v); }
+inline f64 sqrt(f64 a) { return vsqrtq_f64(a.v); }
 inline f64::mask is_nan(f64 a) { return ~(a == a); }
 inline f64 select(f64::mask m, f64 a, f64 b) { return vbslq_f64(m.m, a.v, b.v); }
 inline unsigned movemask(f64::mask m) {
@@ -137,6 +138,7 @@ struct f32 {
   friend mask operator==(f32 a, f32 b) { return {vceqq_f32(a.v, b.v)}; }
 };
 
+inline f32 sqrt(f32 a) { return vsqrtq_f32(a.v); }
 inline f32::mask is_nan(f32 a) { return ~(a == a); }
 inline f32 select(f32::mask m, f32 a, f32 b) { return vbslq_f32(m.m, a.v, b.v); }
 inline unsigned movemask(f32::mask m) {

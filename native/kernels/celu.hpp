@@ -102,6 +102,16 @@ struct derivative {
   }
 };
 
+// From h = f(x): (h + alpha) / alpha, which has lost digits where h is near -alpha.
+struct derivative_from_output {
+  static constexpr lanes on = lanes::same;
+  template <class Storage, class V>
+  static V apply(V h, V alpha) {
+    V curved = (negative_part(h) + alpha) / alpha;
+    return nan_or(h, select(h > V(0.0f), V(1.0f), curved));
+  }
+};
+
 // alpha * log1p(h / alpha) below 0; float64 arithmetic for every storage, as in elu.
 struct inverse {
   static constexpr lanes on = lanes::wide;

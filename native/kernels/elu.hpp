@@ -80,6 +80,15 @@ struct derivative {
   }
 };
 
+// From h = f(x): h + alpha, which has lost digits where h is near -alpha.
+struct derivative_from_output {
+  static constexpr lanes on = lanes::same;
+  template <class Storage, class V>
+  static V apply(V h, V alpha) {
+    return nan_or(h, select(h > V(0.0f), V(1.0f), negative_part(h) + alpha));
+  }
+};
+
 // log1p(h / alpha) below 0. float64 arithmetic serves every storage: speed is no concern here.
 struct inverse {
   static constexpr lanes on = lanes::wide;

@@ -65,6 +65,21 @@ struct derivative {
   }
 };
 
+// From h = f(x): h + lambda alpha, which has lost digits where h is near -lambda alpha.
+struct derivative_from_output {
+  static constexpr lanes on = lanes::same;
+  template <class Storage, class V>
+  static V apply(V h) {
+    V lambda = V(static_cast<float>(constants::selu_lambda));
+    V curved = negative_part(h) + V(static_cast<float>(constants::selu_lambda_alpha_hi));
+    if constexpr (is_double<Storage>) {
+      lambda = V(constants::selu_lambda);
+      curved = negative_part(h) + V(constants::selu_lambda_alpha_hi);
+    }
+    return nan_or(h, select(h > V(0.0f), lambda, curved));
+  }
+};
+
 // h / lambda above 0, log1p(h / (lambda alpha)) below; float64 arithmetic for every storage.
 struct inverse {
   static constexpr lanes on = lanes::wide;

@@ -99,6 +99,36 @@ struct derivative {
   }
 };
 
+// From h = f(x): 1 - e^(-beta h), which keeps the digits of h.
+struct derivative_from_output {
+  static constexpr lanes on = lanes::same;
+  template <class Storage, class V>
+  static auto prepare(V beta) {
+    return derivative::prepare<Storage>(beta);
+  }
+
+  // Every storage but double.
+  template <class Storage, class V>
+  static V apply(V h, scale<V> s) {
+    auto exact = [](f64 y, f64 beta) { return narrow::expm1(y * beta); };
+    V below = negative_part(-h);
+    V result;
+    if (s.usual) {
+      auto e = quick::expm1_below<Storage>(below);
+      result = quick::settled<Storage>(e, below < V(0.0f), exact, below, s.beta);
+    } else {
+      result = quick::in_double_apart<Storage>(exact, below, s.beta);
+    }
+    return nan_or(h, select(h == V(0.0f), V(0.0f), -result));
+  }
+
+  template <class Storage, class V>
+  static V apply(V h, V beta) {
+    auto e = wide::expm1(wide::scaled_argument(beta, negative_part(-h)));
+    return nan_or(h, -(rectifier::value(e.significand) * e.after));
+  }
+};
+
 // log(e^t - 1) / beta with t = beta * h; float64 arithmetic for every storage.
 struct inverse {
   static constexpr lanes on = lanes::wide;

@@ -32,6 +32,16 @@ struct derivative {
   }
 };
 
+// From h = f(x): 2 sqrt(h).
+struct derivative_from_output {
+  static constexpr lanes on = lanes::same;
+  template <class Storage, class V>
+  static V apply(V h) {
+    V root = sqrt(h);
+    return root + root;
+  }
+};
+
 }  // namespace squared_relu
 }  // namespace
 }  // namespace rectifier

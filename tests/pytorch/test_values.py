@@ -123,7 +123,8 @@ def test_layouts_and_shapes(name: str, layout: str) -> None:
         assert h.stride() == x.stride()
     (dz,) = torch.autograd.grad(h.sum(), x)
     derivative = FUNCTIONS[name].derivative(x.detach().contiguous().numpy(), **given)
-    assert torch.equal(dz, torch.from_numpy(np.asarray(derivative)))
+    near = 2.4e-7 if name == "softplus" else 0.0  # from the output, which has been rounded
+    torch.testing.assert_close(dz, torch.from_numpy(np.asarray(derivative)), rtol=near, atol=0)
 
 
 @pytest.mark.parametrize("dtype", INTEGERS, ids=str)

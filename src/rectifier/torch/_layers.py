@@ -12,7 +12,8 @@ from torch.overrides import handle_torch_function, has_torch_function
 from .._family import family
 from ..errors import RectifierValueError
 from ..frameworks.numpy import parameter_value
-from ..frameworks.torch.dispatch import apply
+from ..frameworks.torch.dispatch import call
+from ..frameworks.torch.saving import check_choice
 
 __all__ = [
     "CELU",
@@ -54,7 +55,7 @@ class ReLU(nn.ReLU):
         self.at_zero = at_zero
 
     def forward(self, input: Tensor) -> Tensor:
-        return apply("relu", input, inplace=self.inplace, at_zero=self.at_zero)
+        return call("relu", input, self.at_zero, self.inplace, None)
 
     def extra_repr(self) -> str:
         return _joined(f"at_zero={self.at_zero}" if self.at_zero else "", super().extra_repr())
@@ -76,7 +77,7 @@ class LeakyReLU(nn.LeakyReLU):
         super().__init__(negative_slope, inplace)
 
     def forward(self, input: Tensor) -> Tensor:
-        return apply("leaky_relu", input, inplace=self.inplace, negative_slope=self.negative_slope)
+        return call("leaky_relu", input, self.negative_slope, self.inplace, None)
 
 
 class PReLU(nn.PReLU):
@@ -84,14 +85,34 @@ class PReLU(nn.PReLU):
 
     num_parameters: 1, or one for each channel (axis 1 of the input)
     init: where the weight starts
-    Raises RectifierValueError for an input with another number of channels.
+    save: what the backward pass reads: "input" (the default) or, where no weight is 0 or below, "output", which the
+        next layer keeps anyway
+    Raises RectifierValueError for an input with another number of channels, and for a ``save`` that it cannot honour.
 
     >>> PReLU()(torch.tensor([-1.0, 2.0])).tolist()
     [-0.25, 2.0]
     """
 
+    save: str | None = None
+
+    def __init__(
+        self,
+        num_parameters: int = 1,
+        init: float = 0.25,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        save: str | None = None,
+    ) -> None:
+        check_choice("PReLU", "prelu", save, learned=True)
+        super().__init__(num_parameters, init, device, dtype)
+        self.save = save
+
+    def extra_repr(self) -> str:
+        return _joined(super().extra_repr(), _shown(self.save))
+
     def forward(self, input: Tensor) -> Tensor:
-        return apply("prelu", input, negative_slope=along_channels(self.weight, input, self.num_parameters))
+        return call("prelu", input, along_channels(self.weight, input, self.num_parameters), False, self.save)
 
 
 def along_channels(weight: Tensor, input: Tensor, channels: int) -> Tensor:
@@ -126,7 +147,7 @@ class Abs(nn.Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        return apply("abs", input, inplace=self.inplace)
+        return call("abs", input, 0.0, self.inplace, None)
 
     def extra_repr(self) -> str:
         return "inplace=True" if self.inplace else ""
@@ -149,7 +170,7 @@ class ReLU6(nn.ReLU6):
         self.max_val = float(ceiling)
 
     def forward(self, input: Tensor) -> Tensor:
-        return apply("relu6", input, inplace=self.inplace, ceiling=self.max_val)
+        return call("relu6", input, self.max_val, self.inplace, None)
 
     def extra_repr(self) -> str:
         return _joined(f"ceiling={self.max_val}" if self.max_val != 6 else "", super().extra_repr())
@@ -159,22 +180,28 @@ class SquaredReLU(nn.Module):
     """max(0, z)², any shape.
 
     inplace: write the result into the input
+    save: what the backward pass reads: "output", which the next layer keeps anyway and which is the default while no
+        square underflows, or "input"
+    Raises RectifierValueError for another ``save``.
 
     >>> SquaredReLU()(torch.tensor([-1.0, 3.0]))
     tensor([0., 9.])
     """
 
     rectifier_row: ClassVar[str] = "squared_relu"
+    save: str | None = None
 
-    def __init__(self, inplace: bool = False) -> None:
+    def __init__(self, inplace: bool = False, *, save: str | None = None) -> None:
+        check_choice("SquaredReLU", "squared_relu", save, learned=False)
         super().__init__()
         self.inplace = inplace
+        self.save = save
 
     def forward(self, input: Tensor) -> Tensor:
-        return apply("squared_relu", input, inplace=self.inplace)
+        return call("squared_relu", input, 0.0, self.inplace, self.save)
 
     def extra_repr(self) -> str:
-        return "inplace=True" if self.inplace else ""
+        return _joined("inplace=True" if self.inplace else "", _shown(self.save))
 
 
 class ELU(nn.ELU):
@@ -182,18 +209,27 @@ class ELU(nn.ELU):
 
     alpha: greater than 0
     inplace: write the result into the input
-    Raises RectifierValueError for an alpha that is not finite and greater than 0.
+    save: what the backward pass reads: "input" (the default) or "output", which the next layer keeps anyway, but which
+        loses the gradient's digits where it saturates (docs/pytorch.md)
+    Raises RectifierValueError for an alpha that is not finite and greater than 0, and for another ``save``.
 
     >>> ELU()(torch.tensor([-1.0, 2.0]))
     tensor([-0.6321,  2.0000])
     """
 
-    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+    save: str | None = None
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False, *, save: str | None = None) -> None:
         _checked("ELU", "elu", "alpha", alpha)
+        check_choice("ELU", "elu", save, learned=False)
         super().__init__(alpha, inplace)
+        self.save = save
+
+    def extra_repr(self) -> str:
+        return _joined(super().extra_repr(), _shown(self.save))
 
     def forward(self, input: Tensor) -> Tensor:
-        return apply("elu", input, inplace=self.inplace, alpha=self.alpha)
+        return call("elu", input, self.alpha, self.inplace, self.save)
 
 
 class CELU(nn.CELU):
@@ -201,31 +237,53 @@ class CELU(nn.CELU):
 
     alpha: greater than 0
     inplace: write the result into the input
-    Raises RectifierValueError for an alpha that is not finite and greater than 0.
+    save: what the backward pass reads: "input" (the default) or "output", which the next layer keeps anyway, but which
+        loses the gradient's digits where it saturates (docs/pytorch.md)
+    Raises RectifierValueError for an alpha that is not finite and greater than 0, and for another ``save``.
 
     >>> CELU(2.0)(torch.tensor([-1.0, 2.0]))
     tensor([-0.7869,  2.0000])
     """
 
-    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+    save: str | None = None
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False, *, save: str | None = None) -> None:
         _checked("CELU", "celu", "alpha", alpha)
+        check_choice("CELU", "celu", save, learned=False)
         super().__init__(alpha, inplace)
+        self.save = save
+
+    def extra_repr(self) -> str:
+        return _joined(super().extra_repr(), _shown(self.save))
 
     def forward(self, input: Tensor) -> Tensor:
-        return apply("celu", input, inplace=self.inplace, alpha=self.alpha)
+        return call("celu", input, self.alpha, self.inplace, self.save)
 
 
 class SELU(nn.SELU):
     """λ·(z where z > 0, else α(eᶻ − 1)), any shape. Takes the place of ``torch.nn.SELU``.
 
     inplace: write the result into the input
+    save: what the backward pass reads: "input" (the default) or "output", which the next layer keeps anyway, but which
+        loses the gradient's digits where it saturates (docs/pytorch.md)
+    Raises RectifierValueError for another ``save``.
 
     >>> SELU()(torch.tensor([-1.0, 2.0]))
     tensor([-1.1113,  2.1014])
     """
 
+    save: str | None = None
+
+    def __init__(self, inplace: bool = False, *, save: str | None = None) -> None:
+        check_choice("SELU", "selu", save, learned=False)
+        super().__init__(inplace)
+        self.save = save
+
+    def extra_repr(self) -> str:
+        return _joined(super().extra_repr(), _shown(self.save))
+
     def forward(self, input: Tensor) -> Tensor:
-        return apply("selu", input, inplace=self.inplace)
+        return call("selu", input, 0.0, self.inplace, self.save)
 
 
 class Softplus(nn.Softplus):
@@ -234,24 +292,37 @@ class Softplus(nn.Softplus):
     beta: greater than 0
     threshold: 20, PyTorch's default, and accepted for its sake alone: the formula is exact everywhere, so there is
         nothing to switch over to the identity for
-    Raises RectifierValueError for another threshold, or a beta that is not finite and greater than 0.
+    save: what the backward pass reads: "output", which the next layer keeps anyway and which is the default while no
+        result underflows, or "input"
+    Raises RectifierValueError for another threshold or ``save``, or a beta that is not finite and greater than 0.
 
     >>> Softplus()(torch.tensor([0.0, 30.0]))
     tensor([ 0.6931, 30.0000])
     """
 
-    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+    save: str | None = None
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0, *, save: str | None = None) -> None:
         _checked("Softplus", "softplus", "beta", beta)
+        check_choice("Softplus", "softplus", save, learned=False)
         if threshold != 20:
             raise RectifierValueError(
                 f"Softplus: `threshold` must be left at 20; got {threshold}. This softplus is exact everywhere and "
                 "never switches to the identity, so a threshold would do nothing."
             )
         super().__init__(beta, threshold)
+        self.save = save
+
+    def extra_repr(self) -> str:
+        return _joined(super().extra_repr(), _shown(self.save))
 
     def forward(self, input: Tensor) -> Tensor:
-        return apply("softplus", input, beta=self.beta)
+        return call("softplus", input, self.beta, False, self.save)
 
 
 def _joined(*parts: str) -> str:
     return ", ".join(part for part in parts if part)
+
+
+def _shown(save: str | None) -> str:
+    return "" if save is None else f"save={save!r}"

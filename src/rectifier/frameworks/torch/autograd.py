@@ -1,58 +1,122 @@
-"""How the functions are differentiated: one Function, parametrised by the row, and its twin for transforms.
+"""How the functions are differentiated in eager mode, and what each keeps for it.
 
-This is the one place where the backward pass will change: :class:`Rectify` now keeps a whole tensor (z, or the output
-where that says the same) and asks for f′ of it. A backward from a bit plane replaces what ``forward`` saves and what
-``_input_gradient`` reads, and nothing else.
+============================  ======================================  =========================================
+class                         for                                     keeps
+============================  ======================================  =========================================
+:class:`FromGate`             relu, leaky_relu, abs, relu6, prelu     one bit a value; of abs, and of relu with a
+                              (the slope needs no gradient)           derivative at 0, one more if a zero occurred
+:class:`FromValue`            the rest, and learned slopes            the input or the output, by ``save``
+:class:`RectifyTransformed`   ``torch.func`` and forward derivatives  the input
+============================  ======================================  =========================================
+
+All that is kept goes through ``save_for_backward``: checkpointing, hooks and offloading see nothing else.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
-from . import composed, kernels
+from . import composed, kept, kernels
 
-__all__ = ["Rectify", "RectifyTransformed", "output_suffices"]
+__all__ = ["FromGate", "FromValue", "RectifyTransformed"]
 
 Tensor = torch.Tensor
-Gradients = tuple[Tensor | None, Tensor | None, None, None, None]
+# Called for every small tensor: bound once.
+_with_gate, _backward, _reach, _is_grad_enabled = (
+    kernels.with_gate,
+    kernels.backward,
+    kernels.reach,
+    torch.is_grad_enabled,
+)
 
 
-class Rectify(torch.autograd.Function):
-    """h = f(z) for the row ``name``; ``native`` says whether the kernels may be used, else operators are composed.
-
-    The backward pass is f′(z)·dh; under ``create_graph=True`` it is composed of operators, so it can be differentiated
-    again.
-    """
+class FromGate(torch.autograd.Function):
+    """h = f(z) by the kernels; the backward pass reads the gate."""
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, parameter: float | Tensor, name: str, native: bool, inplace: bool) -> Tensor:
-        if inplace:  # and then native, and the output suffices: ``dispatch`` sees to it
-            z_kept = None
-            h = kernels.value(name, z, parameter, out=z)
+    def forward(ctx: Any, z: Tensor, parameter: float | Tensor, name: str, inplace: bool) -> Tensor:
+        h, bits, plane = _with_gate(name, z, parameter, inplace)
+        if inplace:
             ctx.mark_dirty(z)
+        if type(parameter) is float and plane is None:
+            ctx.save_for_backward(bits)
+            ctx.how = name, None if h.is_contiguous() else h.stride(), parameter
         else:
-            # PyTorch keeps the output of relu too: the next layer keeps it anyway. It keeps the input of the others,
-            # and code that changes their output in place (h += residual) relies on that.
-            z_kept = None if name == "relu" and output_suffices(name, parameter) else z
-            h = kernels.value(name, z, parameter) if native else composed.value(name, z, parameter)
-        tensors = (parameter,) if isinstance(parameter, Tensor) else ()
-        ctx.save_for_backward(h if z_kept is None else z_kept, *tensors)
-        ctx.name, ctx.native = name, native
-        ctx.number = 0.0 if tensors else parameter
+            ctx.save_for_backward(bits, plane, parameter if isinstance(parameter, Tensor) else None)
+            ctx.how = name, None if h.is_contiguous() else h.stride(), parameter if type(parameter) is float else None
         return h
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Gradients:
+    def backward(ctx: Any, dh: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+        saved = ctx.saved_tensors
+        name, strides, parameter = ctx.how
+        bits, plane = saved[0], None
+        if len(saved) > 1:
+            plane = saved[1]
+            if parameter is None:
+                parameter = saved[2]
+        # Grad mode is on in a backward pass only when it is itself to be differentiated.
+        if not _is_grad_enabled() and _reach(dh):
+            return _backward(name, dh, strides, parameter, bits, plane), None, None, None
+        return kept.from_gate(name, dh, strides, parameter, bits, plane), None, None, None
+
+
+class FromValue(torch.autograd.Function):
+    """h = f(z) by the kernels; the backward pass reads z or h.
+
+    ``save``: "input", "output", or "whole": the output, unless some of it has underflowed, then the input.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, parameter: float | Tensor, name: str, save: str, inplace: bool) -> Tensor:
+        if save == "whole":
+            h, lost = kernels.watched_value(name, z, parameter)
+            save = "input" if lost else "output"
+        elif inplace:
+            h = kernels.value(name, z, parameter, out=z)
+            ctx.mark_dirty(z)
+        else:
+            h = kernels.value(name, z, parameter)
+        value = z if save == "input" else h
+        if isinstance(parameter, Tensor):
+            ctx.save_for_backward(value, parameter)
+            ctx.how = name, save, None
+        else:
+            ctx.save_for_backward(value)
+            ctx.how = name, save, parameter
+        return h
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         (dh,) = gradients
-        kept, *tensors = ctx.saved_tensors
-        parameter = tensors[0] if tensors else ctx.number
-        dz = _input_gradient(ctx.name, kept, parameter, dh, ctx.native) if ctx.needs_input_grad[0] else None
-        ds = composed.slope_gradient(kept, parameter, dh) if ctx.needs_input_grad[1] else None
+        value, *tensors = ctx.saved_tensors
+        name, save, parameter = ctx.how
+        if parameter is None:
+            (parameter,) = tensors
+        native = not torch.is_grad_enabled() and kernels.reach(dh) and kernels.reach(value)
+        by_z, by_slope = ctx.needs_input_grad[:2]
+        dz = _by_input(name, save, value, parameter, dh, native) if by_z else None
+        ds = _by_slope(save, value, parameter, dh, native) if by_slope else None
         return dz, ds, None, None, None
+
+
+def _by_input(name: str, save: str, value: Tensor, parameter: float | Tensor, dh: Tensor, native: bool) -> Tensor:
+    learned = isinstance(parameter, Tensor) and name in ("leaky_relu", "prelu")  # its output tells its own gate
+    if native:
+        loop = name if save == "input" or learned else f"{name}_from_output"
+        return kernels.gradient(loop, value, dh, parameter)
+    if save == "input":
+        return composed.input_gradient(name, value, parameter, dh)
+    return composed.input_gradient_from_output(name, value, parameter, dh)
+
+
+def _by_slope(save: str, value: Tensor, slope: Tensor, dh: Tensor, native: bool) -> Tensor:
+    z = value if save == "input" else kept.input_from_output(value, slope)
+    if native and z.dtype == dh.dtype and z.dtype.itemsize > 2:
+        return kernels.gradient("leaky_relu_slope", z, dh, 0.0).sum_to_size(slope.shape)
+    return composed.slope_gradient(z, slope, dh)
 
 
 class RectifyTransformed(torch.autograd.Function):
@@ -80,10 +144,7 @@ class RectifyTransformed(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         (dh,) = gradients
         z, *tensors = ctx.saved_tensors
-        parameter = tensors[0] if tensors else ctx.number
-        dz = composed.input_gradient(ctx.name, z, parameter, dh) if ctx.needs_input_grad[0] else None
-        ds = composed.slope_gradient(z, parameter, dh) if ctx.needs_input_grad[1] else None
-        return dz, ds, None
+        return *_composed(ctx, ctx.name, z, tensors[0] if tensors else ctx.number, dh), None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
@@ -98,41 +159,9 @@ class RectifyTransformed(torch.autograd.Function):
         return tangent
 
 
-def _input_gradient(name: str, kept: Tensor, parameter: float | Tensor, dh: Tensor, native: bool) -> Tensor:
-    # Grad mode is on in a backward pass only when it is itself to be differentiated.
-    if not native or torch.is_grad_enabled() or not (kernels.reach(kept) and kernels.reach(dh)):
-        return composed.input_gradient(name, kept, parameter, dh)
-    if name in _THEIRS and type(parameter) is float and not (name == "relu" and parameter):
-        # The sum is NaN where a value is: what they make of that is not ours.
-        if not math.isnan(kept.sum()):
-            return _THEIRS[name](dh, kept, parameter)
-        return composed.input_gradient(name, kept, parameter, dh)
-    # 16 bits hold neither f′ in the tails nor the steps of its product with dh: rounded once, at the end. f′ of abs is
-    # a sign.
-    wide = kept.float() if kept.dtype.itemsize == 2 and name != "abs" else kept
-    dz = kernels.derivative(name, wide, parameter).mul_(dh)
-    # A sum is cheap, and finite unless a value is not: only then can an infinite gradient have met a derivative of 0,
-    # and the slow way round is taken.
-    if name in composed.BLOCKING and not math.isfinite(dz.sum(dtype=torch.float64)):
-        return composed.input_gradient(name, kept, parameter, dh)
-    return dz.to(kept.dtype)
-
-
-#: PyTorch's own f′(z)·dh, in one pass, where it has our conventions at the kinks (but not at NaN) and rounds once.
-_THEIRS: Mapping[str, Callable[[Tensor, Tensor, float], Tensor]] = {
-    "relu": lambda dh, z, _: torch.ops.aten.threshold_backward.default(dh, z, 0.0),
-    "leaky_relu": lambda dh, z, slope: torch.ops.aten.leaky_relu_backward.default(dh, z, slope, False),
-    "relu6": lambda dh, z, ceiling: torch.ops.aten.hardtanh_backward.default(dh, z, 0.0, ceiling),
-}
-
-
-def output_suffices(name: str, parameter: float | Tensor) -> bool:
-    """Whether f′(f(z)) = f′(z) for every z, so that the output can be kept in place of the input."""
-    match name:
-        case "relu":
-            return not isinstance(parameter, Tensor) and parameter == 0
-        case "relu6":  # another ceiling may round down in 16 bits, and then look open
-            return not isinstance(parameter, Tensor) and parameter == 6
-        case "leaky_relu":
-            return not isinstance(parameter, Tensor) and parameter > 0
-    return False
+def _composed(
+    ctx: Any, name: str, z: Tensor, parameter: float | Tensor, dh: Tensor
+) -> tuple[Tensor | None, Tensor | None]:
+    dz = composed.input_gradient(name, z, parameter, dh) if ctx.needs_input_grad[0] else None
+    ds = composed.slope_gradient(z, parameter, dh) if ctx.needs_input_grad[1] else None  # type: ignore[arg-type]
+    return dz, ds

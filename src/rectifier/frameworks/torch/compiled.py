@@ -6,8 +6,8 @@ the fewest bytes, as long as the rest can be computed again from it. The packed 
 so they are what it keeps.
 
 The planes are not laid out as those of :class:`rectifier.Gate`: eight values that lie apart by an eighth of an axis
-share a byte, since Inductor packs whole vectors in this order and single values in the other (17 times as slow on a CPU with
-AVX-512).
+share a byte, since Inductor packs whole vectors in this order and single values in the other (17 times as slow on a
+CPU with AVX-512).
 """
 
 from __future__ import annotations
@@ -16,41 +16,35 @@ from typing import Any
 
 import torch
 
-from . import composed
+from . import composed, kept
 
-__all__ = ["KEPT", "RectifyComposed"]
+__all__ = ["RectifyComposed"]
 
 Tensor = torch.Tensor
 Gradients = tuple[Tensor | None, Tensor | None, None, None]
 
-#: What each row keeps unless told otherwise: ``gate`` (planes of bits), ``output`` or ``input``.
-KEPT = {
-    "relu": "gate",
-    "leaky_relu": "gate",
-    "prelu": "gate",
-    "abs": "gate",
-    "relu6": "gate",
-    "squared_relu": "output",
-    "softplus": "output",
-    "elu": "input",
-    "celu": "input",
-    "selu": "input",
-}
-
 
 class RectifyComposed(torch.autograd.Function):
-    """h = f(z) for the row ``name``, composed of operators, keeping ``save`` for the backward pass."""
+    """h = f(z) for the row ``name``, composed of operators.
+
+    ``save``: what the backward pass reads, "gate", "output", "input", or "whole": the output where that will do.
+    """
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, parameter: float | Tensor, name: str, save: str) -> Tensor:
         h = composed.value(name, z, parameter)
         tensors = (parameter,) if isinstance(parameter, Tensor) else ()
+        if save == "whole":
+            # Float16 underflows early. In the others the digits that the output has lost below the smallest normal
+            # number are of gradients below 1e-19 (squared_relu) and 1e-38; a look at them would break the graph.
+            save = "input" if z.dtype is torch.float16 else "output"
+        values: tuple[Tensor, ...]
         if save == "gate":
-            kept = tuple(pack(plane) for plane in _planes(name, z, parameter))
+            values = tuple(pack(plane) for plane in _planes(name, z, parameter))
         else:
-            kept = (z if save == "input" else h,)
-        ctx.save_for_backward(*kept, *tensors)
-        ctx.name, ctx.save, ctx.kept = name, save, len(kept)
+            values = (z if save == "input" else h,)
+        ctx.save_for_backward(*values, *tensors)
+        ctx.name, ctx.save, ctx.count = name, save, len(values)
         ctx.number = 0.0 if tensors else parameter
         return h
 
@@ -58,18 +52,19 @@ class RectifyComposed(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Gradients:
         (dh,) = gradients
         saved = ctx.saved_tensors
-        kept, tensors = saved[: ctx.kept], saved[ctx.kept :]
+        values, tensors = saved[: ctx.count], saved[ctx.count :]
         parameter = tensors[0] if tensors else ctx.number
         dz = ds = None
         if ctx.needs_input_grad[0]:
             if ctx.save == "gate":
-                dz = _from_gate(ctx.name, kept, parameter, dh)
+                dz = _from_gate(ctx.name, values, parameter, dh)
             elif ctx.save == "input":
-                dz = composed.input_gradient(ctx.name, kept[0], parameter, dh)
+                dz = composed.input_gradient(ctx.name, values[0], parameter, dh)
             else:
-                dz = composed.input_gradient_from_output(ctx.name, kept[0], parameter, dh)
+                dz = composed.input_gradient_from_output(ctx.name, values[0], parameter, dh)
         if ctx.needs_input_grad[1]:
-            ds = composed.slope_gradient(kept[0], parameter, dh)
+            z = values[0] if ctx.save == "input" else kept.input_from_output(values[0], parameter)
+            ds = composed.slope_gradient(z, parameter, dh)
         return dz, ds, None, None
 
 
@@ -137,7 +132,7 @@ def _axis(x: Tensor) -> int | None:
 def _split(x: Tensor, axis: int | None) -> Tensor:
     """x with the axis as 8 × an eighth of it; for None all of x, flat and padded, as 8 × an eighth."""
     if axis is not None:
-        return x.unflatten(axis, (8, x.shape[axis] // 8))
+        return x.reshape(*x.shape[:axis], 8, x.shape[axis] // 8, *x.shape[axis + 1 :])
     flat = x.reshape(-1)
     eighth = (flat.shape[0] + 7) // 8
     return torch.nn.functional.pad(flat, (0, 8 * eighth - flat.shape[0])).reshape(8, eighth)

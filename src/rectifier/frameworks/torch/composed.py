@@ -48,7 +48,7 @@ def input_gradient(name: str, z: Tensor, parameter: Parameter, dh: Tensor) -> Te
 
 
 def input_gradient_from_output(name: str, h: Tensor, parameter: Parameter, dh: Tensor) -> Tensor:
-    """The same from h = f(z), for squared_relu, softplus, and (digits lost where they saturate) elu, celu, selu."""
+    """The same from h = f(z): for squared_relu, softplus, a positive slope, and, with digits lost, elu, celu, selu."""
     return _product(name, _FROM_OUTPUT[name](*_wide(name, h, parameter)), dh).to(h.dtype)
 
 
@@ -76,18 +76,23 @@ def _wide(name: str, z: Tensor, parameter: Parameter) -> tuple[Tensor, Parameter
         return _single(z), parameter, z.dtype
     if isinstance(parameter, Tensor):
         return z.double(), parameter.double(), z.dtype
-    if parameter != 1:
+    if not _is_one(parameter):
         # A number is rounded to float32 first, as everywhere, and in the graph: it may be a symbol.
         parameter = torch.full((), parameter, dtype=torch.float32, device=z.device).double()
     return z.double(), parameter, z.dtype
 
 
+def _is_one(parameter: Parameter) -> bool:
+    """Whether it is known to be 1, the default: a graph without an operation for it is a quicker one."""
+    return not isinstance(parameter, Tensor) and parameter == 1
+
+
 def _times(y: Tensor, parameter: Parameter) -> Tensor:
-    return y if type(parameter) is float and parameter == 1 else y * parameter  # a graph without 1 is a quicker one
+    return y if _is_one(parameter) else y * parameter
 
 
 def _over(y: Tensor, parameter: Parameter) -> Tensor:
-    return y if type(parameter) is float and parameter == 1 else y / parameter
+    return y if _is_one(parameter) else y / parameter
 
 
 def _expm1(y: Tensor, dtype: torch.dtype) -> Tensor:
@@ -120,7 +125,7 @@ def _expm1(y: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.where(near, r + r * r * series, torch.exp(y) - 1.0)
 
 
-@torch.compiler.assume_constant_result  # for the same reason
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # for the same reason
 def _selu_slopes() -> tuple[float, float]:
     """λ and λα."""
     return SELU_SCALE, SELU_SCALE * SELU_ALPHA
@@ -199,7 +204,7 @@ def _elu(z: Tensor, alpha: Parameter, dtype: torch.dtype) -> Tensor:
 def _celu(z: Tensor, alpha: Parameter, dtype: torch.dtype) -> Tensor:
     y = _over(_nonpositive(z), alpha)
     # Next to 0 it is z to the last digit, and y may have lost all of its own to underflow.
-    is_line = (z > 0) | (torch.abs(y) < torch.finfo(z.dtype).eps / 4)
+    is_line = z > 0 if _is_one(alpha) else (z > 0) | (torch.abs(y) < torch.finfo(z.dtype).eps / 4)
     return torch.where(is_line, z, _times(_expm1(y, dtype), alpha))
 
 
@@ -281,7 +286,10 @@ def _selu_from_output(h: Tensor, _: Parameter, dtype: torch.dtype) -> Tensor:
 
 
 def _softplus_from_output(h: Tensor, beta: Parameter, dtype: torch.dtype) -> Tensor:
-    return -_expm1(-_times(h, beta), dtype)
+    t = _times(h, beta)
+    # Apart from 0, where nothing cancels, by 1 − e^−t: the derivative of expm1 is made of its result, and lost at −1.
+    near = t < 0.5
+    return torch.where(near, -_expm1(-torch.where(near, t, 0.0), dtype), 1.0 - torch.exp(-t))
 
 
 _VALUE: Mapping[str, Formula] = {
@@ -314,4 +322,6 @@ _FROM_OUTPUT: Mapping[str, Formula] = {
     "celu": _celu_from_output,
     "selu": _selu_from_output,
     "softplus": _softplus_from_output,
+    "leaky_relu": _leaky_relu_derivative,  # for a positive slope h has the sign of z
+    "prelu": _leaky_relu_derivative,
 }

@@ -1,21 +1,19 @@
 """How a call finds its way: parameters checked, then native kernels, or PyTorch's operators, with or without autograd.
 
 On a plain CPU tensor in eager mode the result comes from the native kernels and has the bits of NumPy's
-(:mod:`.kernels`), or from one operator of PyTorch's that has the same bits and is quicker on few values; everywhere
-else it is composed of PyTorch's operators (:mod:`.composed`). :mod:`.autograd` says how both are differentiated.
+(:mod:`.kernels`); everywhere else it is composed of PyTorch's operators (:mod:`.composed`). :mod:`.autograd` says how
+both are differentiated, and :mod:`.saving` what is kept for that.
 """
 
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch.autograd import forward_ad
-from torch.nn import functional as F
 from torch.overrides import handle_torch_function, has_torch_function
 
 from ..._family import Row, family
@@ -23,10 +21,11 @@ from ..._functions import FUNCTIONS
 from ...errors import RectifierTypeError, RectifierValueError
 from ..numpy import parameter_value, unknown_parameter
 from . import composed, kernels
-from .autograd import Rectify, RectifyTransformed, output_suffices
-from .compiled import KEPT, RectifyComposed
+from .autograd import FromGate, FromValue, RectifyTransformed
+from .compiled import RectifyComposed
+from .saving import check_save, policy
 
-__all__ = ["PUBLIC", "apply"]
+__all__ = ["PUBLIC", "apply", "call"]
 
 Tensor = torch.Tensor
 
@@ -48,19 +47,48 @@ _INTEGERS = frozenset(
 )
 
 
-def apply(name: str, x: Tensor, *, inplace: bool = False, **parameters: Any) -> Tensor:
+def apply(name: str, x: Tensor, **parameters: Any) -> Tensor:
+    """f(x) for the row ``name``, as ``rectifier.relu(tensor)`` calls it: parameters by the row's own names.
+
+    Raises RectifierTypeError, RectifierValueError for an x or a parameter that cannot be used.
+    """
+    row = family[name]
+    known = tuple(p.name for p in row.parameters)
+    if not parameters.keys() <= set(known):
+        raise unknown_parameter(name, parameters, known)
+    value = parameters.get(known[0], row.parameters[0].default) if known else 0.0
+    return call(name, x, value, False, None)
+
+
+def call(name: str, x: Tensor, value: Any, inplace: bool, save: str | None) -> Tensor:
     """f(x) for the row ``name``, differentiable.
 
     x: a tensor of any shape, device and layout in memory, floating, integer or bool (integers promote to the default
-    dtype, but relu, abs and relu6 with a whole ceiling keep them). parameters: the row's, numbers or tensors that
-    broadcast with x; a ``negative_slope`` that requires a gradient gets one. inplace: write the result into x.
+    dtype, but relu, abs and relu6 with a whole ceiling keep them). value: the row's parameter, a number or a tensor
+    that broadcasts with x (a slope that requires a gradient gets one); 0.0 for a row without. inplace: write the
+    result into x. save: what the backward pass is to read; None for the function's default.
     Returns a tensor of x's dtype, device and memory layout.
-    Raises RectifierTypeError, RectifierValueError for an x or a parameter that cannot be used.
+    Raises RectifierTypeError, RectifierValueError for an argument that cannot be used.
     """
-    compiling = torch.compiler.is_compiling()
-    if not compiling and has_torch_function((x, *parameters.values())):
-        given = {**parameters, "inplace": True} if inplace else parameters
-        return handle_torch_function(PUBLIC[name], (x, *parameters.values()), x, **given)  # type: ignore[no-any-return]
+    compiling = _is_compiling()
+    if not compiling:
+        if has_torch_function((x, value)):
+            return _handed_over(name, x, value, inplace, save)
+        # The short way, for what is asked again and again: checks take as long as a small ReLU.
+        if (
+            save is None
+            and not inplace
+            and type(value) is float
+            and type(x) is Tensor
+            and (name, value, x.dtype) in _CHECKED
+            and kernels.reach(x)
+        ):
+            if not (x.requires_grad and _is_grad_enabled()):
+                return kernels.value(name, x, value)
+            kept = _DEFAULT[name]
+            if kept == "gate":
+                return _from_gate(x, value, name, False)
+            return _from_value(x, value, name, kept, False)
     row = family[name]
     if not isinstance(x, Tensor):
         raise RectifierTypeError(
@@ -68,94 +96,100 @@ def apply(name: str, x: Tensor, *, inplace: bool = False, **parameters: Any) -> 
             f"Pass torch.as_tensor(x), or call rectifier.{name} on a NumPy array."
         )
     if x.dtype not in _FLOATS:
-        return _not_floating(row, x, inplace, parameters)
-    parameter = _parameter(row, x, parameters)
-    if isinstance(parameter, Tensor) and parameter.ndim:
-        x = _broadcast(name, x, parameter, inplace)
-    if compiling:
-        return _in_place(name, x, parameter) if inplace else _composed(name, x, parameter)
-    if kernels.reach(x) and (not isinstance(parameter, Tensor) or kernels.reach(parameter)):
-        return _native(name, x, parameter, inplace)
-    return _in_place(name, x, parameter) if inplace else _composed(name, x, parameter)
+        return _not_floating(row, x, inplace, value, save)
+    parameter = _parameter(row, x, value)
+    of_tensor = parameter if isinstance(parameter, Tensor) else None
+    if save is not None:
+        check_save(name, save, parameter)
+    if of_tensor is not None and of_tensor.ndim:
+        x = _broadcast(name, x, of_tensor, inplace)
+    if compiling or not kernels.reach(x) or not (of_tensor is None or kernels.reach(of_tensor)):
+        return _in_place(name, x, parameter, save) if inplace else _composed(name, x, parameter, save)
+    if of_tensor is None and len(_CHECKED) < _MOST_CHECKED:
+        _CHECKED.add((name, parameter, x.dtype))
+    return _native(name, x, parameter, inplace, save)
 
 
-def _native(name: str, x: Tensor, parameter: float | Tensor, inplace: bool) -> Tensor:
-    differentiated = _differentiated(x, parameter)
+#: What has passed the checks: function, number, dtype of x.
+_CHECKED: set[tuple[str, Any, torch.dtype]] = set()
+_MOST_CHECKED = 4096
+_DEFAULT = {name: policy(name, 0.0, None) for name in family}
+
+_is_compiling, _is_grad_enabled = torch.compiler.is_compiling, torch.is_grad_enabled
+# What Function.apply comes to outside of function transforms, where these are never called. Finding that out takes a
+# tenth of the time of a small ReLU, forward and backward.
+_from_gate = super(torch.autograd.Function, FromGate).apply
+_from_value = super(torch.autograd.Function, FromValue).apply
+
+
+def _native(name: str, x: Tensor, parameter: float | Tensor, inplace: bool, save: str | None) -> Tensor:
+    of_slope = isinstance(parameter, Tensor) and parameter.requires_grad
+    if _is_grad_enabled() and (x.requires_grad or of_slope):
+        return _differentiated(name, x, parameter, inplace, save)
     if not inplace:
-        if type(parameter) is float and x.numel() <= _FEW:
-            h = _theirs(name, x, parameter, differentiated)
-            if h is not None:
-                return h
-        if differentiated:
-            return Rectify.apply(x, parameter, name, True, False)  # type: ignore[no-any-return, no-untyped-call]
         return kernels.value(name, x, parameter)
-    base = x if x._base is None else x._base
-    if (
-        (differentiated and base.is_leaf and base.requires_grad)
-        or 0 in x.stride()
-        or (x.is_inference() and not torch.is_inference_mode_enabled())
-    ):
-        return _in_place(name, x, parameter)  # PyTorch's own error for these
-    if differentiated:
-        if output_suffices(name, parameter):
-            return Rectify.apply(x, parameter, name, True, True)  # type: ignore[no-any-return, no-untyped-call]
-        return x.copy_(Rectify.apply(x.clone(), parameter, name, True, False))  # type: ignore[no-untyped-call]
+    if not _writable(x, False):
+        return _in_place(name, x, parameter, save)
     kernels.value(name, x, parameter, out=x)
-    if not x.is_inference():  # NumPy wrote: autograd has to be told
+    if not x.is_inference():  # the kernel wrote: autograd has to be told
         torch.autograd.graph.increment_version(x)
     return x
 
 
-#: Up to so many values PyTorch's operators are as fast as the kernels, and called in a tenth of the time that a Python
-#: autograd.Function takes. Measured on 2 cores: with it relu forward and backward takes half the time at 2¹⁴ values,
-#: 0.7 at 2²⁰; beyond, the kernels win.
-_FEW = 1 << 20
+def _handed_over(name: str, x: Tensor, value: Any, inplace: bool, save: str | None) -> Any:
+    row = family[name]
+    given: dict[str, Any] = {row.parameters[0].name: value} if row.parameters else {}
+    if inplace:
+        given["inplace"] = True
+    if save is not None:
+        given["save"] = save
+    return handle_torch_function(PUBLIC[name], (x, value), x, **given)
 
 
-def _theirs(name: str, x: Tensor, parameter: float, differentiated: bool) -> Tensor | None:
-    """PyTorch's own operator where it gives our bits, here and in all derivatives; None elsewhere."""
-    if name == "relu":
-        if not differentiated:
-            return torch.relu(x)
-        if parameter != 0:
-            return None
-        h = torch.relu(x)
-    elif name == "leaky_relu" and x.dtype.itemsize > 2 and parameter != 0:  # slope 0 at −∞ is not NaN here
-        h = F.leaky_relu(x, parameter)
-        if not differentiated:
-            return h
-    else:
-        return None
-    # Their gradient at NaN is not NaN. −∞ and ∞ together look like one here, and then the kernels take them, as they
-    # could all others.
-    return None if math.isnan(h.detach().sum()) else h
+def _differentiated(name: str, x: Tensor, parameter: float | Tensor, inplace: bool, save: str | None) -> Tensor:
+    if inplace and not _writable(x, True):
+        return _in_place(name, x, parameter, save)
+    kept = policy(name, parameter, save)
+    if kept == "gate":
+        return _from_gate(x, parameter, name, inplace)
+    if inplace and kept != "output":
+        # What is kept is about to be overwritten. The clone is made where autograd sees it, as second derivatives go
+        # through what is kept.
+        h = _from_value(x.clone(), parameter, name, kept, False)  # type: ignore[no-untyped-call]
+        return x.copy_(h)
+    return _from_value(x, parameter, name, kept, inplace)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def _composed(name: str, x: Tensor, parameter: float | Tensor) -> Tensor:
+def _writable(x: Tensor, differentiated: bool) -> bool:
+    """Whether PyTorch lets this tensor be changed in place; where not, its own operators shall say so."""
+    base = x if x._base is None else x._base
+    return not (
+        (differentiated and base.is_leaf and base.requires_grad)
+        or 0 in x.stride()
+        or (x.is_inference() and not torch.is_inference_mode_enabled())
+    )
+
+
+def _composed(name: str, x: Tensor, parameter: float | Tensor, save: str | None) -> Tensor:
+    """Whatever the kernels do not reach: other devices, compiled and traced graphs, transforms, subclasses."""
     if not torch.compiler.is_compiling():
         if torch._C._is_tracing():  # a graph of operators: a Function would be opaque in it
             return composed.value(name, x, parameter)
         if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
             return RectifyTransformed.apply(x, parameter, name)  # type: ignore[no-any-return, no-untyped-call]
-    if _differentiated(x, parameter):
-        save = KEPT[name]
-        if isinstance(parameter, Tensor) and parameter.requires_grad:
-            save = "input"
+    tracked = x.requires_grad or (isinstance(parameter, Tensor) and parameter.requires_grad)
+    if tracked and torch.is_grad_enabled():
+        save = policy(name, parameter, save)
         return RectifyComposed.apply(x, parameter, name, save)  # type: ignore[no-any-return, no-untyped-call]
     return composed.value(name, x, parameter)
 
 
-def _in_place(name: str, x: Tensor, parameter: float | Tensor) -> Tensor:
-    # The backward keeps its input, which copy_ is about to overwrite: hence the clone. It is made where autograd sees
-    # it, as second derivatives go through what is kept.
-    return x.copy_(_composed(name, x.clone(), parameter))
+def _in_place(name: str, x: Tensor, parameter: float | Tensor, save: str | None) -> Tensor:
+    # The backward keeps its input, which copy_ is about to overwrite: hence the clone.
+    return x.copy_(_composed(name, x.clone(), parameter, save))
 
 
-def _differentiated(x: Tensor, parameter: float | Tensor) -> bool:
-    return torch.is_grad_enabled() and (x.requires_grad or (isinstance(parameter, Tensor) and parameter.requires_grad))
-
-
-def _not_floating(row: Row, x: Tensor, inplace: bool, parameters: Mapping[str, Any]) -> Tensor:
+def _not_floating(row: Row, x: Tensor, inplace: bool, value: Any, save: str | None) -> Tensor:
     if x.dtype not in _INTEGERS and x.dtype is not torch.bool:
         cure = (
             "Apply it to x.real and x.imag, or to torch.abs(x)." if x.dtype.is_complex else "Convert it with x.float()."
@@ -163,7 +197,9 @@ def _not_floating(row: Row, x: Tensor, inplace: bool, parameters: Mapping[str, A
         raise RectifierTypeError(
             f"{row.name}: `x` must hold float16, bfloat16, float32, float64, integers or bool; got {x.dtype}. {cure}"
         )
-    parameter = _parameter(row, x, parameters)
+    parameter = _parameter(row, x, value)
+    if save is not None:
+        check_save(row.name, save, parameter)
     of_value = [p.name for p in row.parameters if p.of == "value"]
     here = not torch.compiler.is_compiling() and kernels.reach(x)
     here = here and not (isinstance(parameter, Tensor) and not kernels.reach(parameter))
@@ -174,7 +210,7 @@ def _not_floating(row: Row, x: Tensor, inplace: bool, parameters: Mapping[str, A
                 f"{row.name}: `x` must be floating to be changed in place; got {x.dtype}. "
                 "Convert it with x.float(), or pass inplace=False."
             )
-        return apply(row.name, x.to(torch.get_default_dtype()), **parameters)
+        return call(row.name, x.to(torch.get_default_dtype()), value, False, save)
     if here:  # in NumPy, as PyTorch has few operators for unsigned types
         number = kernels.array(parameter) if isinstance(parameter, Tensor) else parameter
         h = torch.empty_like(x)
@@ -194,16 +230,11 @@ def _is_whole(parameter: float | Tensor, here: bool) -> bool:
 # Parameters ----------------------------------------------------------------------------------------------------------
 
 
-def _parameter(row: Row, x: Tensor, given: Mapping[str, Any]) -> float | Tensor:
+def _parameter(row: Row, x: Tensor, value: Any) -> float | Tensor:
     """The row's parameter, checked: a float, or a tensor of the dtype that x is computed in; 0.0 for a row without."""
     if not row.parameters:
-        if given:
-            raise unknown_parameter(row.name, given, ())
         return 0.0
     (parameter,) = row.parameters
-    if given and given.keys() != {parameter.name}:
-        raise unknown_parameter(row.name, given, (parameter.name,))
-    value = given.get(parameter.name, parameter.default)
     if value is None:
         raise RectifierTypeError(
             f"{row.name}: `{parameter.name}` must be given; got none. "
@@ -223,6 +254,12 @@ def _parameter(row: Row, x: Tensor, given: Mapping[str, Any]) -> float | Tensor:
         raise RectifierTypeError(
             f"{row.name}: `{parameter.name}` must be fixed; got a tensor that requires a gradient. "
             f"Pass {parameter.name}.detach(); only `negative_slope` can be learned."
+        )
+    # PyTorch lets a number that is a tensor lie on the CPU.
+    if value.device != x.device and (value.ndim or value.device.type != "cpu"):
+        raise RectifierValueError(
+            f"{row.name}: `{parameter.name}` must be on the device of x, {x.device}; got a tensor on {value.device}. "
+            f"Pass {parameter.name}.to(x.device)."
         )
     _check_tensor(row, value, double)
     return value.to(torch.float64 if double else torch.float32)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .dispatch import PUBLIC, apply
+from .dispatch import PUBLIC, apply, call
 
 __all__ = [
     "PUBLIC",
@@ -30,7 +30,9 @@ __all__ = [
 Parameter = float | torch.Tensor
 
 
-def relu(x: torch.Tensor, /, *, at_zero: Parameter = 0.0, inplace: bool = False) -> torch.Tensor:
+def relu(
+    x: torch.Tensor, /, *, at_zero: Parameter = 0.0, inplace: bool = False, save: str | None = None
+) -> torch.Tensor:
     """ReLU: max(0, z).
 
     Derivative: 1 where z > 0, 0 where z < 0, ``at_zero`` at 0; NaN at NaN.
@@ -46,10 +48,12 @@ def relu(x: torch.Tensor, /, *, at_zero: Parameter = 0.0, inplace: bool = False)
     >>> relu(torch.tensor([-2.0, 0.0, 3.0]))
     tensor([0., 0., 3.])
     """
-    return apply("relu", x, inplace=inplace, at_zero=at_zero)
+    return call("relu", x, at_zero, inplace, save)
 
 
-def leaky_relu(x: torch.Tensor, /, *, negative_slope: Parameter = 0.01, inplace: bool = False) -> torch.Tensor:
+def leaky_relu(
+    x: torch.Tensor, /, *, negative_slope: Parameter = 0.01, inplace: bool = False, save: str | None = None
+) -> torch.Tensor:
     """Leaky ReLU: z where z > 0, else s·z.
 
     Derivative: 1 where z > 0, else s; NaN at NaN.
@@ -64,10 +68,12 @@ def leaky_relu(x: torch.Tensor, /, *, negative_slope: Parameter = 0.01, inplace:
     >>> leaky_relu(torch.tensor([-2.0, 0.0, 3.0]), negative_slope=0.1)
     tensor([-0.2000,  0.0000,  3.0000])
     """
-    return apply("leaky_relu", x, inplace=inplace, negative_slope=negative_slope)
+    return call("leaky_relu", x, negative_slope, inplace, save)
 
 
-def prelu(x: torch.Tensor, /, *, negative_slope: Parameter, inplace: bool = False) -> torch.Tensor:
+def prelu(
+    x: torch.Tensor, /, *, negative_slope: Parameter, inplace: bool = False, save: str | None = None
+) -> torch.Tensor:
     """PReLU: z where z > 0, else s·z, with s learned.
 
     Derivative: 1 where z > 0, else s; ∂/∂s = min(0, z); NaN at NaN.
@@ -83,10 +89,10 @@ def prelu(x: torch.Tensor, /, *, negative_slope: Parameter, inplace: bool = Fals
     >>> prelu(torch.tensor([-2.0, 0.0, 3.0]), negative_slope=torch.tensor(0.25))
     tensor([-0.5000,  0.0000,  3.0000])
     """
-    return apply("prelu", x, inplace=inplace, negative_slope=negative_slope)
+    return call("prelu", x, negative_slope, inplace, save)
 
 
-def abs(x: torch.Tensor, /, *, inplace: bool = False) -> torch.Tensor:
+def abs(x: torch.Tensor, /, *, inplace: bool = False, save: str | None = None) -> torch.Tensor:
     """Absolute value: |z|.
 
     Derivative: ±1, 0 at 0; NaN at NaN.
@@ -101,10 +107,12 @@ def abs(x: torch.Tensor, /, *, inplace: bool = False) -> torch.Tensor:
     >>> abs(torch.tensor([-2.0, 0.0, 3.0]))
     tensor([2., 0., 3.])
     """
-    return apply("abs", x, inplace=inplace)
+    return call("abs", x, 0.0, inplace, save)
 
 
-def relu6(x: torch.Tensor, /, *, ceiling: Parameter = 6.0, inplace: bool = False) -> torch.Tensor:
+def relu6(
+    x: torch.Tensor, /, *, ceiling: Parameter = 6.0, inplace: bool = False, save: str | None = None
+) -> torch.Tensor:
     """ReLU6: min(max(0, z), c).
 
     Derivative: 1 where 0 < z < c, else 0, at both kinks as well; NaN at NaN.
@@ -120,10 +128,10 @@ def relu6(x: torch.Tensor, /, *, ceiling: Parameter = 6.0, inplace: bool = False
     >>> relu6(torch.tensor([-2.0, 0.0, 3.0]))
     tensor([0., 0., 3.])
     """
-    return apply("relu6", x, inplace=inplace, ceiling=ceiling)
+    return call("relu6", x, ceiling, inplace, save)
 
 
-def squared_relu(x: torch.Tensor, /, *, inplace: bool = False) -> torch.Tensor:
+def squared_relu(x: torch.Tensor, /, *, inplace: bool = False, save: str | None = None) -> torch.Tensor:
     """Squared ReLU: max(0, z)².
 
     Derivative: 2·max(0, z); NaN at NaN.
@@ -137,10 +145,10 @@ def squared_relu(x: torch.Tensor, /, *, inplace: bool = False) -> torch.Tensor:
     >>> squared_relu(torch.tensor([-2.0, 0.0, 3.0]))
     tensor([0., 0., 9.])
     """
-    return apply("squared_relu", x, inplace=inplace)
+    return call("squared_relu", x, 0.0, inplace, save)
 
 
-def elu(x: torch.Tensor, /, *, alpha: Parameter = 1.0, inplace: bool = False) -> torch.Tensor:
+def elu(x: torch.Tensor, /, *, alpha: Parameter = 1.0, inplace: bool = False, save: str | None = None) -> torch.Tensor:
     """ELU: z where z > 0, else α(eᶻ − 1).
 
     Derivative: 1 where z > 0, else αeᶻ: α at 0; NaN at NaN.
@@ -155,10 +163,10 @@ def elu(x: torch.Tensor, /, *, alpha: Parameter = 1.0, inplace: bool = False) ->
     >>> elu(torch.tensor([-2.0, 0.0, 3.0]))
     tensor([-0.8647,  0.0000,  3.0000])
     """
-    return apply("elu", x, inplace=inplace, alpha=alpha)
+    return call("elu", x, alpha, inplace, save)
 
 
-def celu(x: torch.Tensor, /, *, alpha: Parameter = 1.0, inplace: bool = False) -> torch.Tensor:
+def celu(x: torch.Tensor, /, *, alpha: Parameter = 1.0, inplace: bool = False, save: str | None = None) -> torch.Tensor:
     """CELU: z where z > 0, else α(e^(z/α) − 1).
 
     Derivative: 1 where z > 0, else e^(z/α): no kink; NaN at NaN.
@@ -173,10 +181,10 @@ def celu(x: torch.Tensor, /, *, alpha: Parameter = 1.0, inplace: bool = False) -
     >>> celu(torch.tensor([-2.0, 0.0, 3.0]))
     tensor([-0.8647,  0.0000,  3.0000])
     """
-    return apply("celu", x, inplace=inplace, alpha=alpha)
+    return call("celu", x, alpha, inplace, save)
 
 
-def selu(x: torch.Tensor, /, *, inplace: bool = False) -> torch.Tensor:
+def selu(x: torch.Tensor, /, *, inplace: bool = False, save: str | None = None) -> torch.Tensor:
     """SELU: λz where z > 0, else λα(eᶻ − 1), with λ = 1.0507009873554805, α = 1.6732632423543772.
 
     Derivative: λ where z > 0, else λαeᶻ: λα at 0; NaN at NaN.
@@ -190,10 +198,12 @@ def selu(x: torch.Tensor, /, *, inplace: bool = False) -> torch.Tensor:
     >>> selu(torch.tensor([-2.0, 0.0, 3.0]))
     tensor([-1.5202,  0.0000,  3.1521])
     """
-    return apply("selu", x, inplace=inplace)
+    return call("selu", x, 0.0, inplace, save)
 
 
-def softplus(x: torch.Tensor, /, *, beta: Parameter = 1.0, inplace: bool = False) -> torch.Tensor:
+def softplus(
+    x: torch.Tensor, /, *, beta: Parameter = 1.0, inplace: bool = False, save: str | None = None
+) -> torch.Tensor:
     """Softplus: log(1 + e^(βz))/β, exact everywhere, so without a threshold.
 
     Derivative: 1/(1 + e^(−βz)); NaN at NaN.
@@ -208,7 +218,7 @@ def softplus(x: torch.Tensor, /, *, beta: Parameter = 1.0, inplace: bool = False
     >>> softplus(torch.tensor([-2.0, 0.0, 3.0]))
     tensor([0.1269, 0.6931, 3.0486])
     """
-    return apply("softplus", x, inplace=inplace, beta=beta)
+    return call("softplus", x, beta, inplace, save)
 
 
 def _enter(*functions: Any) -> None:
