@@ -27,7 +27,7 @@ def from_gate(
     wide = torch.float64 if dh.dtype is torch.float64 else torch.float32
     opened = _unpacked(bits, dh.shape, strides)
     closed = parameter if name in ("leaky_relu", "prelu") else -1.0 if name == "abs" else 0.0
-    slope = torch.where(opened, torch.ones((), dtype=wide), closed)
+    slope = torch.where(opened, torch.ones((), dtype=wide, device=dh.device), closed)
     if plane is not None:
         slope = torch.where(_unpacked(plane, dh.shape, strides), parameter if name == "relu" else 0.0, slope)
     return _product(name, slope.to(wide), dh)
@@ -48,6 +48,6 @@ def _product(name: str, slope: Tensor, dh: Tensor) -> Tensor:
 
 def _unpacked(bits: Tensor, shape: torch.Size, strides: tuple[int, ...] | None) -> Tensor:
     """One boolean a value, laid out with these strides."""
-    one_each = torch.bitwise_right_shift(bits.unsqueeze(1), torch.arange(8, dtype=torch.uint8)) & 1
+    one_each = torch.bitwise_right_shift(bits.unsqueeze(1), torch.arange(8, dtype=torch.uint8, device=bits.device)) & 1
     flat = one_each.view(-1)[: shape.numel()].bool()
     return flat.view(shape) if strides is None else flat.as_strided(shape, strides)
