@@ -180,14 +180,13 @@ def _composed(name: str, x: Tensor, parameter: float | Tensor, save: str | None)
             return RectifyTransformed.apply(x, parameter, name)  # type: ignore[no-any-return, no-untyped-call]
     elif torch.compiler.is_exporting():
         return composed.value(name, x, parameter)
+    there = None if compiling or x.is_cpu else devices.kernels_of(x.device.type)
     tracked = x.requires_grad or (isinstance(parameter, Tensor) and parameter.requires_grad)
     if not (tracked and torch.is_grad_enabled()):
         return composed.value(name, x, parameter)
     save = policy(name, parameter, save)
-    if not compiling and not x.is_cpu:
-        kernels_there = devices.kernels_of(x.device.type)
-        if kernels_there is not None and save == "gate" and kernels_there.reach(x, parameter):
-            return kernels_there.FromGate.apply(x, parameter, name)  # type: ignore[no-any-return]
+    if there is not None and save == "gate" and there.reach(x, parameter):
+        return there.FromGate.apply(x, parameter, name)  # type: ignore[no-any-return]
     return RectifyComposed.apply(x, parameter, name, save)  # type: ignore[no-any-return, no-untyped-call]
 
 
