@@ -30,8 +30,9 @@ GATED: dict[str, Function] = {
 }
 CURVED: dict[str, Function] = {
     "squared_relu": rt.squared_relu,
-    "softplus": rt.softplus,
-    "softplus, beta": lambda z: rt.softplus(z, beta=1.7),
+    # At −∞ eager keeps the input of softplus, as the output has underflowed, and rounds once less.
+    "softplus": lambda z: rt.softplus(z.clamp(min=-40)),
+    "softplus, beta": lambda z: rt.softplus(z.clamp(min=-40), beta=1.7),
     "elu": rt.elu,
     "elu, alpha": lambda z: rt.elu(z, alpha=0.3),
     "celu, alpha": lambda z: rt.celu(z, alpha=0.3),
