@@ -39,15 +39,15 @@ CURVED: dict[str, Function] = {
     "celu": rt.celu,
     "selu": rt.selu,
 }
-GRADIENT_AT_NAN = torch.tensor([0.0, -0.0, 6.0, torch.inf, -torch.inf, torch.nan, -1e-7, 1e-7])
+SPECIAL = torch.tensor([0.0, -0.0, 6.0, torch.inf, -torch.inf, torch.nan, -1e-7, 1e-7])
 
 
 def points(columns: int, dtype: torch.dtype) -> torch.Tensor:
     """The kinks, the neighbourhood of 0, and the tails as far as an output is a normal number."""
     generator = torch.Generator().manual_seed(0)
-    small = -torch.logspace(-18, 0, 16 * columns - GRADIENT_AT_NAN.numel(), dtype=torch.float64)
+    small = -torch.logspace(-18, 0, 16 * columns - SPECIAL.numel(), dtype=torch.float64)
     z = torch.cat([torch.randn(16 * columns, generator=generator), torch.linspace(-40, 9, 16 * columns)])
-    return torch.cat([z.double(), small, GRADIENT_AT_NAN.double()]).to(dtype).reshape(-1, columns)
+    return torch.cat([z.double(), small, SPECIAL.double()]).to(dtype).reshape(-1, columns)
 
 
 def ulps(ours: torch.Tensor, theirs: torch.Tensor) -> int:
@@ -84,7 +84,10 @@ def compare(functions: dict[str, Function], z: torch.Tensor, dynamic: bool) -> d
 @with_compiler
 @pytest.mark.parametrize(("dtype", "dynamic"), [(torch.float32, True), (torch.bfloat16, False)])
 def test_within_one_ulp_of_eager(dtype: torch.dtype, dynamic: bool) -> None:
-    found = compare(GATED | CURVED, points(128, dtype), dynamic)
+    every = GATED | CURVED
+    # Shared out between the two, as each takes seconds to compile.
+    default = {"relu", "softplus", "elu", "celu"}
+    found = compare({n: f for n, f in every.items() if (n in default) != dynamic}, points(128, dtype), dynamic)
     assert {name: far for name, far in found.items() if max(far) > 1} == {}
 
 

@@ -84,12 +84,12 @@ def backward(
     return dz
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _packed(booleans: Any, each: Any) -> Any:
     return tl.sum(booleans.to(tl.int32) << each, axis=1).to(tl.uint8)
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _with_gate(
     z_at: Any,
     h_at: Any,
@@ -123,7 +123,7 @@ def _with_gate(
         tl.store(plane_at + byte, _packed((z == 0) & there, each), mask=byte * 8 < n)
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _backward(
     dh_at: Any,
     dz_at: Any,
