@@ -14,8 +14,10 @@ from torch.nn import functional as F
 import rectifier.torch as rt
 from rectifier._functions import FUNCTIONS
 from rectifier.frameworks.torch import composed
-from rectifier.frameworks.torch.autograd import Rectify, RectifyTransformed
+from rectifier.frameworks.torch.autograd import RectifyTransformed
+from rectifier.frameworks.torch.compiled import RectifyComposed
 from rectifier.frameworks.torch.ops import PUBLIC
+from rectifier.frameworks.torch.saving import policy
 
 NAMES = sorted(PUBLIC)
 REQUIRED: dict[str, dict[str, Any]] = {"prelu": {"negative_slope": 0.25}}
@@ -29,9 +31,10 @@ Way = Callable[[torch.Tensor], torch.Tensor]
 def ways(name: str) -> dict[str, Way]:
     """The function as it is called, and as it is on devices that the kernels do not reach, and under transforms."""
     parameter = NUMBER.get(name, 0.0)
+    save = policy(name, parameter, None)
     return {
         "native": lambda z: PUBLIC[name](z, **REQUIRED.get(name, {})),
-        "composed": lambda z: Rectify.apply(z, parameter, name),  # type: ignore[no-any-return, no-untyped-call]
+        "composed": lambda z: RectifyComposed.apply(z, parameter, name, save),  # type: ignore[no-any-return, no-untyped-call]
         "transformed": lambda z: RectifyTransformed.apply(z, parameter, name),  # type: ignore[no-any-return, no-untyped-call]
     }
 
@@ -219,4 +222,4 @@ def test_only_what_is_asked_for_is_differentiated() -> None:
 def test_gradients_batched_by_vmap() -> None:
     z = torch.linspace(-2, 2, 5, requires_grad=True)
     (rows,) = torch.autograd.grad(rt.elu(z), z, torch.eye(5), is_grads_batched=True)
-    assert torch.allclose(rows, torch.diag(composed.derivative("elu", z.detach(), 1.0)))
+    assert torch.allclose(rows, torch.diag(composed.derivative("elu", z.detach(), 1.0).float()))

@@ -6,7 +6,6 @@ class                         for                                     keeps
 :class:`FromGate`             relu, leaky_relu, abs, relu6, prelu     one bit a value; of abs, and of relu with a
                               (the slope needs no gradient)           derivative at 0, one more if a zero occurred
 :class:`FromValue`            the rest, and learned slopes            the input or the output, by ``save``
-:class:`Rectify`              what the kernels do not reach           the input (relu: the output)
 :class:`RectifyTransformed`   ``torch.func`` and forward derivatives  the input
 ============================  ======================================  =========================================
 
@@ -22,7 +21,7 @@ import torch
 from ... import _native
 from . import composed, kept, kernels
 
-__all__ = ["FromGate", "FromValue", "Rectify", "RectifyTransformed", "gate_of"]
+__all__ = ["FromGate", "FromValue", "RectifyTransformed", "gate_of"]
 
 Tensor = torch.Tensor
 # Called for every small tensor: bound once.
@@ -171,7 +170,7 @@ def _by_input(name: str, save: str, value: Tensor, parameter: float | Tensor, dh
         return kernels.gradient(loop, value, dh, parameter)
     if save == "input":
         return composed.input_gradient(name, value, parameter, dh)
-    return kept.from_output(name, value, parameter, dh)
+    return composed.input_gradient_from_output(name, value, parameter, dh)
 
 
 def _by_slope(save: str, value: Tensor, slope: Tensor, dh: Tensor, native: bool) -> Tensor:
@@ -179,29 +178,6 @@ def _by_slope(save: str, value: Tensor, slope: Tensor, dh: Tensor, native: bool)
     if native and z.dtype == dh.dtype and z.dtype.itemsize > 2:
         return kernels.gradient("leaky_relu_slope", z, dh, 0.0).sum_to_size(slope.shape)
     return composed.slope_gradient(z, slope, dh)
-
-
-class Rectify(torch.autograd.Function):
-    """h = f(z) composed of PyTorch's operators, for the row ``name``.
-
-    The backward pass is f′(z)·dh; under ``create_graph=True`` it can be differentiated again.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, parameter: float | Tensor, name: str) -> Tensor:
-        h = composed.value(name, z, parameter)
-        tensors = (parameter,) if isinstance(parameter, Tensor) else ()
-        # PyTorch keeps the output of relu: the next layer keeps it anyway.
-        ctx.save_for_backward(h if name == "relu" and not tensors and parameter == 0 else z, *tensors)
-        ctx.how = name, 0.0 if tensors else parameter
-        return h
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        (dh,) = gradients
-        value, *tensors = ctx.saved_tensors
-        name, number = ctx.how
-        return *_composed(ctx, name, value, tensors[0] if tensors else number, dh), None
 
 
 class RectifyTransformed(torch.autograd.Function):

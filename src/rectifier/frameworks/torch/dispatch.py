@@ -20,8 +20,9 @@ from ..._family import Row, family
 from ..._functions import FUNCTIONS
 from ...errors import RectifierTypeError, RectifierValueError
 from ..numpy import parameter_value, unknown_parameter
-from . import composed, kernels
-from .autograd import FromGate, FromValue, Rectify, RectifyTransformed, gate_of
+from . import composed, devices, kernels
+from .autograd import FromGate, FromValue, RectifyTransformed, gate_of
+from .compiled import RectifyComposed
 from .saving import check_save, policy
 
 __all__ = ["PUBLIC", "apply", "call"]
@@ -172,15 +173,24 @@ def _writable(x: Tensor, differentiated: bool) -> bool:
 
 def _composed(name: str, x: Tensor, parameter: float | Tensor, save: str | None) -> Tensor:
     """Whatever the kernels do not reach: other devices, compiled and traced graphs, transforms, subclasses."""
-    if not torch.compiler.is_compiling():
+    compiling = _is_compiling()
+    if not compiling:
         if torch._C._is_tracing():  # a graph of operators: a Function would be opaque in it
             return composed.value(name, x, parameter)
         if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
             return RectifyTransformed.apply(x, parameter, name)  # type: ignore[no-any-return, no-untyped-call]
+    elif torch.compiler.is_exporting():
+        return composed.value(name, x, parameter)
+    there = None if compiling or x.is_cpu else devices.kernels_of(x.device.type)
     tracked = x.requires_grad or (isinstance(parameter, Tensor) and parameter.requires_grad)
-    if tracked and torch.is_grad_enabled():
-        return Rectify.apply(x, parameter, name)  # type: ignore[no-any-return, no-untyped-call]
-    return composed.value(name, x, parameter)
+    if not (tracked and torch.is_grad_enabled()):
+        return composed.value(name, x, parameter)
+    save = policy(name, parameter, save)
+    if save == "gate" and not compiling and type(x) not in (Tensor, torch.nn.Parameter):
+        save = "input"  # such as a DTensor, which cannot be split along the axis that it is sharded on
+    if there is not None and save == "gate" and there.reach(x, parameter):
+        return there.FromGate.apply(x, parameter, name)  # type: ignore[no-any-return]
+    return RectifyComposed.apply(x, parameter, name, save)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _in_place(name: str, x: Tensor, parameter: float | Tensor, save: str | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""f′ composed of operators from what a forward pass kept: a plane of bits, or the output.
+"""f′ composed of operators from the plane of bits that a forward pass kept, and z from its output.
 
 The way of second derivatives, of gradients batched by vmap and of whatever else watches operators; the kernels go the
 same way in one pass.
@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import torch
 
-from ..._family import SELU_ALPHA, SELU_SCALE
 from . import composed
 
-__all__ = ["from_gate", "from_output", "input_from_output"]
+__all__ = ["from_gate", "input_from_output"]
 
 Tensor = torch.Tensor
 
@@ -28,33 +27,10 @@ def from_gate(
     wide = torch.float64 if dh.dtype is torch.float64 else torch.float32
     opened = _unpacked(bits, dh.shape, strides)
     closed = parameter if name in ("leaky_relu", "prelu") else -1.0 if name == "abs" else 0.0
-    slope = torch.where(opened, torch.ones((), dtype=wide), closed)
+    slope = torch.where(opened, torch.ones((), dtype=wide, device=dh.device), closed)
     if plane is not None:
         slope = torch.where(_unpacked(plane, dh.shape, strides), parameter if name == "relu" else 0.0, slope)
     return _product(name, slope.to(wide), dh)
-
-
-def from_output(name: str, h: Tensor, parameter: float | Tensor, dh: Tensor) -> Tensor:
-    """dz = f′·dh with f′ told from h = f(z); differentiable in h and dh."""
-    y = h if h.dtype.itemsize > 2 else h.float()
-    match name:
-        case "squared_relu":
-            fired = y > 0  # √ has no derivative at 0
-            slope = torch.where(fired, 2.0 * torch.sqrt(torch.where(fired, y, 1.0)), torch.where(y == 0, 0.0, y))
-        case "softplus":
-            t = parameter * y
-            # PyTorch makes the derivative of expm1 of its result: 0 where that is −1 to all digits.
-            near = t < 0.5
-            slope = torch.where(near, -torch.expm1(-torch.where(near, t, 0.0)), 1.0 - torch.exp(-t))
-        case "elu":
-            slope = torch.where(y > 0, 1.0, torch.where(y > 0, 0.0, y) + parameter)
-        case "celu":
-            slope = torch.where(y > 0, 1.0, (torch.where(y > 0, 0.0, y) + parameter) / parameter)
-        case "selu":
-            slope = torch.where(y > 0, SELU_SCALE, torch.where(y > 0, 0.0, y) + SELU_SCALE * SELU_ALPHA)
-        case _:  # a positive slope
-            slope = composed.derivative(name, y, parameter)
-    return _product(name, slope, dh)
 
 
 def input_from_output(h: Tensor, slope: Tensor) -> Tensor:
@@ -72,6 +48,6 @@ def _product(name: str, slope: Tensor, dh: Tensor) -> Tensor:
 
 def _unpacked(bits: Tensor, shape: torch.Size, strides: tuple[int, ...] | None) -> Tensor:
     """One boolean a value, laid out with these strides."""
-    one_each = torch.bitwise_right_shift(bits.unsqueeze(1), torch.arange(8, dtype=torch.uint8)) & 1
+    one_each = torch.bitwise_right_shift(bits.unsqueeze(1), torch.arange(8, dtype=torch.uint8, device=bits.device)) & 1
     flat = one_each.view(-1)[: shape.numel()].bool()
     return flat.view(shape) if strides is None else flat.as_strided(shape, strides)
