@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.overrides import handle_torch_function, has_torch_function
 
-from .._family import family
+from .._family import FRAMEWORKS, family
 from ..errors import RectifierValueError
 from ..frameworks.numpy import parameter_value
 from ..frameworks.torch.dispatch import apply
@@ -33,6 +33,42 @@ Tensor = torch.Tensor
 def _checked(layer: str, row: str, name: str, value: Any) -> None:
     """Refuse a parameter when the layer is made, not when it is first called."""
     parameter_value(layer, family[row].parameter(name), value, np.dtype(np.float32))
+
+
+class _Float(float):
+    """A default: by its type it is told from the same number given by hand."""
+
+
+class _Int(int):
+    """The same for a whole number."""
+
+
+def _like(layer: str, row: str, like: str | None, **given: Any) -> list[Any]:
+    """The arguments of a layer, those left out taken from a framework's defaults where ``like`` names one."""
+    left = {name for name, value in given.items() if isinstance(value, (_Float, _Int))}
+    defaults = {name: float(v) if isinstance(v, _Float) else int(v) for name, v in given.items() if name in left}
+    if like is None:
+        return list((given | defaults).values())
+    if like not in FRAMEWORKS:
+        raise RectifierValueError(
+            f"{layer}: `like` must be one of {', '.join(FRAMEWORKS)}; got {like!r}. Pass for instance like='keras'."
+        )
+    presets = family[row].presets
+    if like not in presets:
+        raise RectifierValueError(
+            f"{layer}: `like` must name a framework that has a default for this function; got {like!r}, which has "
+            f"none. Pass one of {', '.join(presets)}, or the parameters themselves."
+        )
+    for name, value in presets[like].items():
+        if (name in left) is (value is None):
+            rule = (
+                f"must be given together with `{name}`, which {like} takes from the shape of its input; got none"
+                if value is None
+                else f"must be given without `{name}`, which it sets to {value:g}; got both"
+            )
+            cure = f"Pass {name} too." if value is None else "Leave one of them out."
+            raise RectifierValueError(f"{layer}: `like` {rule}. {cure}")
+    return list((given | defaults | {name: v for name, v in presets[like].items() if v is not None}).values())
 
 
 class ReLU(nn.ReLU):
@@ -65,13 +101,16 @@ class LeakyReLU(nn.LeakyReLU):
 
     negative_slope: any finite number
     inplace: write the result into the input
-    Raises RectifierValueError for a slope that is not finite.
+    like: "torch", "tensorflow", "keras", "jax" or "onnx" in place of ``negative_slope``: the default of that framework
+        (0.2 in TensorFlow, 0.3 in the Keras layer, else 0.01)
+    Raises RectifierValueError for a slope that is not finite, and for a ``like`` that is unknown or given with a slope.
 
     >>> LeakyReLU(0.1)(torch.tensor([-1.0, 2.0]))
     tensor([-0.1000,  2.0000])
     """
 
-    def __init__(self, negative_slope: float = 1e-2, inplace: bool = False) -> None:
+    def __init__(self, negative_slope: float = _Float(1e-2), inplace: bool = False, *, like: str | None = None) -> None:
+        (negative_slope,) = _like("LeakyReLU", "leaky_relu", like, negative_slope=negative_slope)
         _checked("LeakyReLU", "leaky_relu", "negative_slope", negative_slope)
         super().__init__(negative_slope, inplace)
 
@@ -84,11 +123,27 @@ class PReLU(nn.PReLU):
 
     num_parameters: 1, or one for each channel (axis 1 of the input)
     init: where the weight starts
-    Raises RectifierValueError for an input with another number of channels.
+    like: "torch", "jax" (Flax: one slope from 0.01) or "keras" (from 0, with ``num_parameters`` to be given; Keras has
+        a slope for each element of the input, which for (batch, features) is one a channel; for maps, ours is Keras's
+        with ``shared_axes`` over the positions), in place of ``init`` and ``num_parameters``
+    Raises RectifierValueError for an input with another number of channels, and for a ``like`` that is unknown, has no
+    default or comes with what it sets.
 
     >>> PReLU()(torch.tensor([-1.0, 2.0])).tolist()
     [-0.25, 2.0]
     """
+
+    def __init__(
+        self,
+        num_parameters: int = _Int(1),
+        init: float = _Float(0.25),
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        like: str | None = None,
+    ) -> None:
+        num_parameters, init = _like("PReLU", "prelu", like, num_parameters=num_parameters, init=init)
+        super().__init__(num_parameters, init, device, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         return apply("prelu", input, negative_slope=along_channels(self.weight, input, self.num_parameters))
@@ -137,13 +192,16 @@ class ReLU6(nn.ReLU6):
 
     inplace: write the result into the input
     ceiling: greater than 0
-    Raises RectifierValueError for a ceiling that is not finite and greater than 0.
+    like: "torch", "tensorflow", "keras" or "jax" in place of ``ceiling``: its default, 6 in all (ONNX has no ReLU6)
+    Raises RectifierValueError for a ceiling that is not finite and greater than 0, and for a ``like`` that is unknown,
+    has no default or comes with a ceiling.
 
     >>> ReLU6()(torch.tensor([-1.0, 2.0, 7.0]))
     tensor([0., 2., 6.])
     """
 
-    def __init__(self, inplace: bool = False, *, ceiling: float = 6.0) -> None:
+    def __init__(self, inplace: bool = False, *, ceiling: float = _Float(6.0), like: str | None = None) -> None:
+        (ceiling,) = _like("ReLU6", "relu6", like, ceiling=ceiling)
         _checked("ReLU6", "relu6", "ceiling", ceiling)
         super().__init__(inplace)
         self.max_val = float(ceiling)
@@ -182,13 +240,16 @@ class ELU(nn.ELU):
 
     alpha: greater than 0
     inplace: write the result into the input
-    Raises RectifierValueError for an alpha that is not finite and greater than 0.
+    like: "torch", "tensorflow", "keras", "jax" or "onnx" in place of ``alpha``: its default, 1 in all
+    Raises RectifierValueError for an alpha that is not finite and greater than 0, and for a ``like`` that is unknown,
+    has no default or comes with an alpha.
 
     >>> ELU()(torch.tensor([-1.0, 2.0]))
     tensor([-0.6321,  2.0000])
     """
 
-    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+    def __init__(self, alpha: float = _Float(1.0), inplace: bool = False, *, like: str | None = None) -> None:
+        (alpha,) = _like("ELU", "elu", like, alpha=alpha)
         _checked("ELU", "elu", "alpha", alpha)
         super().__init__(alpha, inplace)
 
@@ -201,13 +262,16 @@ class CELU(nn.CELU):
 
     alpha: greater than 0
     inplace: write the result into the input
-    Raises RectifierValueError for an alpha that is not finite and greater than 0.
+    like: "torch", "keras", "jax" or "onnx" in place of ``alpha``: its default, 1 in all (TensorFlow has no CELU)
+    Raises RectifierValueError for an alpha that is not finite and greater than 0, and for a ``like`` that is unknown,
+    has no default or comes with an alpha.
 
     >>> CELU(2.0)(torch.tensor([-1.0, 2.0]))
     tensor([-0.7869,  2.0000])
     """
 
-    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+    def __init__(self, alpha: float = _Float(1.0), inplace: bool = False, *, like: str | None = None) -> None:
+        (alpha,) = _like("CELU", "celu", like, alpha=alpha)
         _checked("CELU", "celu", "alpha", alpha)
         super().__init__(alpha, inplace)
 
@@ -234,13 +298,16 @@ class Softplus(nn.Softplus):
     beta: greater than 0
     threshold: 20, PyTorch's default, and accepted for its sake alone: the formula is exact everywhere, so there is
         nothing to switch over to the identity for
-    Raises RectifierValueError for another threshold, or a beta that is not finite and greater than 0.
+    like: "torch", "tensorflow", "keras", "jax" or "onnx" in place of ``beta``: its default, 1 in all
+    Raises RectifierValueError for another threshold, a beta that is not finite and greater than 0, and a ``like`` that
+    is unknown or comes with a beta.
 
     >>> Softplus()(torch.tensor([0.0, 30.0]))
     tensor([ 0.6931, 30.0000])
     """
 
-    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+    def __init__(self, beta: float = _Float(1.0), threshold: float = 20.0, *, like: str | None = None) -> None:
+        (beta,) = _like("Softplus", "softplus", like, beta=beta)
         _checked("Softplus", "softplus", "beta", beta)
         if threshold != 20:
             raise RectifierValueError(

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import RectifierTypeError, RectifierValueError
+from ..frameworks.torch.calls import plain_class
 from ..frameworks.torch.checkup import observable
 from ..frameworks.torch.swap import Found, Spot, exchange, find, ready
 
@@ -99,8 +100,8 @@ def swap(model: nn.Module, rules: Mapping[Key, Replacement]) -> Swapped:
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> receipt = swap(model, {"1": nn.SELU(), nn.ReLU: nn.LeakyReLU(0.1)})
     >>> print(receipt)
-    1: ReLU() → SELU()
-    3: ReLU() → LeakyReLU(negative_slope=0.1)
+    1: nn.ReLU() → nn.SELU()
+    3: nn.ReLU() → nn.LeakyReLU(negative_slope=0.1)
     >>> receipt.undo()
     >>> model[1], model[3]
     (ReLU(), ReLU())
@@ -150,10 +151,16 @@ def changes(model: nn.Module, body: nn.Module, pairs: list[tuple[Spot, nn.Module
                 "counted them; got rectifiers with learned slopes. Swap first, then wrap it."
             )
     ready_made = {layer: ready(body, spot, layer) for spot, layer in reversed(pairs)}
-    told = tuple(Change(spot.name, repr(spot.module), repr(layer)) for spot, layer in pairs)
+    told = tuple(Change(spot.name, _told(spot.module), _told(layer)) for spot, layer in pairs)
     missed = tuple(Missed(name, reason) for name, reason in found.missed)
     undo = exchange(body, pairs, verb)
     return Swapped(told, missed, tuple(p for layer in ready_made for p in layer.parameters() if p not in had), undo)
+
+
+def _told(layer: nn.Module) -> str:
+    """Its repr, with whose it is: ours have the names of PyTorch's."""
+    owner = {"torch": "nn.", "rectifier": "rt."}.get(plain_class(layer).__module__.partition(".")[0], "")
+    return f"{owner}{layer!r}"
 
 
 def _check_rules(rules: Any) -> None:
