@@ -9,10 +9,11 @@ import torch
 from torch import nn
 from torch.overrides import handle_torch_function, has_torch_function
 
-from .._family import FRAMEWORKS, family
+from .._family import family
 from ..errors import RectifierValueError
 from ..frameworks.numpy import parameter_value
 from ..frameworks.torch.dispatch import apply
+from ._presets import Left, LeftInt, preset
 
 __all__ = [
     "CELU",
@@ -33,42 +34,6 @@ Tensor = torch.Tensor
 def _checked(layer: str, row: str, name: str, value: Any) -> None:
     """Refuse a parameter when the layer is made, not when it is first called."""
     parameter_value(layer, family[row].parameter(name), value, np.dtype(np.float32))
-
-
-class _Float(float):
-    """A default: by its type it is told from the same number given by hand."""
-
-
-class _Int(int):
-    """The same for a whole number."""
-
-
-def _like(layer: str, row: str, like: str | None, **given: Any) -> list[Any]:
-    """The arguments of a layer, those left out taken from a framework's defaults where ``like`` names one."""
-    left = {name for name, value in given.items() if isinstance(value, (_Float, _Int))}
-    defaults = {name: float(v) if isinstance(v, _Float) else int(v) for name, v in given.items() if name in left}
-    if like is None:
-        return list((given | defaults).values())
-    if like not in FRAMEWORKS:
-        raise RectifierValueError(
-            f"{layer}: `like` must be one of {', '.join(FRAMEWORKS)}; got {like!r}. Pass for instance like='keras'."
-        )
-    presets = family[row].presets
-    if like not in presets:
-        raise RectifierValueError(
-            f"{layer}: `like` must name a framework that has a default for this function; got {like!r}, which has "
-            f"none. Pass one of {', '.join(presets)}, or the parameters themselves."
-        )
-    for name, value in presets[like].items():
-        if (name in left) is (value is None):
-            rule = (
-                f"must be given together with `{name}`, which {like} takes from the shape of its input; got none"
-                if value is None
-                else f"must be given without `{name}`, which it sets to {value:g}; got both"
-            )
-            cure = f"Pass {name} too." if value is None else "Leave one of them out."
-            raise RectifierValueError(f"{layer}: `like` {rule}. {cure}")
-    return list((given | defaults | {name: v for name, v in presets[like].items() if v is not None}).values())
 
 
 class ReLU(nn.ReLU):
@@ -109,8 +74,8 @@ class LeakyReLU(nn.LeakyReLU):
     tensor([-0.1000,  2.0000])
     """
 
-    def __init__(self, negative_slope: float = _Float(1e-2), inplace: bool = False, *, like: str | None = None) -> None:
-        (negative_slope,) = _like("LeakyReLU", "leaky_relu", like, negative_slope=negative_slope)
+    def __init__(self, negative_slope: float = Left(1e-2), inplace: bool = False, *, like: str | None = None) -> None:
+        (negative_slope,) = preset("LeakyReLU", "leaky_relu", like, negative_slope=negative_slope)
         _checked("LeakyReLU", "leaky_relu", "negative_slope", negative_slope)
         super().__init__(negative_slope, inplace)
 
@@ -135,14 +100,14 @@ class PReLU(nn.PReLU):
 
     def __init__(
         self,
-        num_parameters: int = _Int(1),
-        init: float = _Float(0.25),
+        num_parameters: int = LeftInt(1),
+        init: float = Left(0.25),
         device: Any = None,
         dtype: Any = None,
         *,
         like: str | None = None,
     ) -> None:
-        num_parameters, init = _like("PReLU", "prelu", like, num_parameters=num_parameters, init=init)
+        num_parameters, init = preset("PReLU", "prelu", like, num_parameters=num_parameters, init=init)
         super().__init__(num_parameters, init, device, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -200,8 +165,8 @@ class ReLU6(nn.ReLU6):
     tensor([0., 2., 6.])
     """
 
-    def __init__(self, inplace: bool = False, *, ceiling: float = _Float(6.0), like: str | None = None) -> None:
-        (ceiling,) = _like("ReLU6", "relu6", like, ceiling=ceiling)
+    def __init__(self, inplace: bool = False, *, ceiling: float = Left(6.0), like: str | None = None) -> None:
+        (ceiling,) = preset("ReLU6", "relu6", like, ceiling=ceiling)
         _checked("ReLU6", "relu6", "ceiling", ceiling)
         super().__init__(inplace)
         self.max_val = float(ceiling)
@@ -248,8 +213,8 @@ class ELU(nn.ELU):
     tensor([-0.6321,  2.0000])
     """
 
-    def __init__(self, alpha: float = _Float(1.0), inplace: bool = False, *, like: str | None = None) -> None:
-        (alpha,) = _like("ELU", "elu", like, alpha=alpha)
+    def __init__(self, alpha: float = Left(1.0), inplace: bool = False, *, like: str | None = None) -> None:
+        (alpha,) = preset("ELU", "elu", like, alpha=alpha)
         _checked("ELU", "elu", "alpha", alpha)
         super().__init__(alpha, inplace)
 
@@ -270,8 +235,8 @@ class CELU(nn.CELU):
     tensor([-0.7869,  2.0000])
     """
 
-    def __init__(self, alpha: float = _Float(1.0), inplace: bool = False, *, like: str | None = None) -> None:
-        (alpha,) = _like("CELU", "celu", like, alpha=alpha)
+    def __init__(self, alpha: float = Left(1.0), inplace: bool = False, *, like: str | None = None) -> None:
+        (alpha,) = preset("CELU", "celu", like, alpha=alpha)
         _checked("CELU", "celu", "alpha", alpha)
         super().__init__(alpha, inplace)
 
@@ -306,8 +271,8 @@ class Softplus(nn.Softplus):
     tensor([ 0.6931, 30.0000])
     """
 
-    def __init__(self, beta: float = _Float(1.0), threshold: float = 20.0, *, like: str | None = None) -> None:
-        (beta,) = _like("Softplus", "softplus", like, beta=beta)
+    def __init__(self, beta: float = Left(1.0), threshold: float = 20.0, *, like: str | None = None) -> None:
+        (beta,) = preset("Softplus", "softplus", like, beta=beta)
         _checked("Softplus", "softplus", "beta", beta)
         if threshold != 20:
             raise RectifierValueError(

@@ -43,7 +43,7 @@ class Missed:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.site or 'the model'}: not changed, {self.reason}"
+        return f"{self.site}: not changed, {self.reason}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,9 +205,9 @@ def _made(new: Replacement, spot: Spot, model: nn.Module) -> nn.Module:
     if isinstance(new, type):
         if issubclass(new, nn.PReLU):
             return new(_channels(spot, model))
-        made: type[nn.Module] = new
+        made: Any = new
         try:
-            return made()
+            return made()  # type: ignore[no-any-return]
         except TypeError as error:
             raise RectifierTypeError(
                 f"swap: `rules` must give a class that needs no arguments; got {new.__name__} ({error}). "

@@ -30,7 +30,7 @@ from .surgery import (
     refuse_undo,
     unchanged,
 )
-from .swap import Found, Spot, exchange, find, ready
+from .swap import MODEL, Found, Spot, exchange, find, ready
 from .targets import Target, targets_of
 
 __all__ = ["Act", "prune", "recycle", "swap"]
@@ -268,8 +268,9 @@ def _labels(spot: Spot) -> tuple[str, ...]:
 
 
 def _no_spot(name: str, found: Found) -> RectifierValueError:
-    inside = name.rpartition(".")[0]
-    reason = next((why for missed, why in found.missed if missed in (name, inside)), "which is no rectifier there")
+    reasons = dict(found.missed)
+    inside = name.rpartition(".")[0] or MODEL
+    reason = reasons.get(name) or ("#" in name and reasons.get(inside)) or "which is no rectifier there"
     return RectifierValueError(
         f"heal: `findings` must name sites of this model that can be swapped; got {name!r}, {reason}. "
         "Check the model as it is now, or change its code."

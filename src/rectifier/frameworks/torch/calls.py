@@ -27,7 +27,7 @@ from torch.overrides import TorchFunctionMode
 from ...errors import RectifierValueError
 from .sites import FUNCTIONS, identify, identify_call
 
-__all__ = ["Call", "as_attribute", "calls_in", "catch", "fence", "mentions", "plain_class", "release"]
+__all__ = ["Call", "as_attribute", "calls_in", "catch", "catching", "fence", "mentions", "plain_class", "release"]
 
 #: Our own functions are not seen by a mode in a compiled graph, so they are caught nowhere.
 _THEIRS = frozenset(func for func in FUNCTIONS if not str(getattr(func, "__module__", "")).startswith("rectifier"))
@@ -108,7 +108,7 @@ class _Tracer(fx.Tracer):
 
 
 def calls_in(module: nn.Module) -> list[Call] | str:
-    """The rectifiers that ``module.forward`` itself calls, or the reason why they cannot be told. May write to it."""
+    """The rectifiers that ``module.forward`` itself calls, or what is said of one it cannot read. May write to it."""
     try:
         signature = inspect.signature(module.forward)
         fixed = {p.name: p.default for p in signature.parameters.values() if p.default is not p.empty}
@@ -118,9 +118,9 @@ def calls_in(module: nn.Module) -> list[Call] | str:
             tracer = _Tracer()
             seen.append(_calls(tracer.trace(module, concrete_args=fixed), tracer))
     except Exception as error:  # the user's forward meets proxies: anything may come
-        return f"torch.fx cannot follow its forward ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
+        return f"that torch.fx cannot follow ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
     first, second = ([(call.name, repr(call.layer), call.inplace) for call in calls] for calls in seen)
-    return seen[0] if first == second else "it calls other rectifiers in training than in evaluation"
+    return seen[0] if first == second else "that calls other rectifiers in training than in evaluation"
 
 
 def _calls(graph: fx.Graph, tracer: _Tracer) -> list[Call]:
@@ -215,16 +215,16 @@ def _warn_of_more(module: nn.Module, name: str) -> None:
 def _forward(kind: type, self: nn.Module, *args: Any, **kwargs: Any) -> Any:
     """``kind``'s forward with its calls caught, or, where none are to be, with those of an outer module let through."""
     before = _here.module, getattr(_here, "counts", None), _here.watching
-    catching = bool(self.__dict__[_CALLS])
-    if catching and not torch.compiler.is_compiling() and is_fx_symbolic_tracing():
+    on = bool(self.__dict__[_CALLS])
+    if on and not torch.compiler.is_compiling() and is_fx_symbolic_tracing():
         raise RectifierValueError(
             f"swap: the calls in {type(self).__name__}'s forward must not be traced by torch.fx, which does not show "
             "them as they are swapped. Make them layers, or undo the swap."
         )
-    _here.module = self if catching else None
+    _here.module = self if on else None
     _here.counts = {}
     try:
-        if catching and not _here.watching:
+        if on and not _here.watching:
             _here.watching = True
             with _Catch():
                 return kind.forward(self, *args, **kwargs)  # type: ignore[attr-defined]
@@ -236,7 +236,7 @@ def _forward(kind: type, self: nn.Module, *args: Any, **kwargs: Any) -> Any:
 _KINDS: dict[type, type] = {}
 
 
-def _caught(kind: type) -> type:
+def catching(kind: type) -> type:
     """The subclass of ``kind`` with that forward; the same one each time."""
     if kind not in _KINDS:
 
@@ -255,7 +255,7 @@ def _caught(kind: type) -> type:
 
 
 def _anew(kind: type) -> Any:
-    made: Any = _caught(kind)
+    made: Any = catching(kind)
     return made.__new__(made)
 
 
@@ -310,7 +310,7 @@ def _may_call(module: nn.Module) -> bool:
 
 def _enclose(module: nn.Module) -> None:
     if _CALLS not in module.__dict__:
-        module.__class__ = _caught(type(module))
+        module.__class__ = catching(type(module))
         module.__dict__[_CALLS], module.__dict__[_INPLACE] = {}, frozenset()
 
 

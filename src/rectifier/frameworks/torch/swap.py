@@ -13,12 +13,15 @@ from torch import nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from ...errors import RectifierValueError
-from .calls import as_attribute, calls_in, catch, fence, mentions, plain_class, release
+from .calls import as_attribute, calls_in, catch, catching, fence, mentions, plain_class, release
 from .follow import twin
 from .provenance import is_activation_like, is_opaque
 from .sites import identify
 
-__all__ = ["Found", "Spot", "exchange", "find", "ready"]
+#: What the model itself is called where a name is wanted.
+MODEL = "the model"
+
+__all__ = ["MODEL", "Found", "Spot", "exchange", "find", "ready"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +69,12 @@ def find(model: nn.Module) -> Found:
     missed: list[tuple[str, str]] = []
     own: list[nn.Module] = []
     for module in _open(model, "", missed):
-        for spot in _held(module, names[module], missed):
-            spots.append(spot)
-        if not plain_class(module).__module__.startswith(("torch.nn.", "rectifier.")) and identify(module) is None:
+        spots += _children(module, names[module], missed)
+        if plain_class(module).__module__.startswith(("torch.nn.", "rectifier.")) or identify(module) is not None:
+            spots += _attributes(module, names[module], missed)
+        else:
             own.append(module)
-    spots += _called(model, own, names, spots, missed)
+    spots += _called(model, own, names, missed)
     order = {name: n for n, (name, _) in enumerate(model.named_modules())}
     spots.sort(key=lambda spot: order[names[spot.parent][0]])
     return Found(tuple(spots), tuple(missed))
@@ -86,7 +90,7 @@ def _open(model: nn.Module, name: str, missed: list[tuple[str, str]]) -> Iterato
         met.add(module)
         reason = is_opaque(module)
         if reason is not None:
-            missed.append((name, f"it is {reason}, so its inside cannot be changed"))
+            missed.append((name or MODEL, f"it is {reason}, so its inside cannot be changed"))
             return
         yield module
         for key, child in module._modules.items():
@@ -96,45 +100,44 @@ def _open(model: nn.Module, name: str, missed: list[tuple[str, str]]) -> Iterato
     return walk(model, name)
 
 
-def _held(parent: nn.Module, names: Sequence[str], missed: list[tuple[str, str]]) -> Iterator[Spot]:
-    """The children and attributes of a module that are activations."""
+def _named(names: Sequence[str], key: str) -> tuple[str, ...]:
+    return tuple(f"{name}.{key}" if name else key for name in names)
 
-    def named(key: str) -> tuple[str, ...]:
-        return tuple(f"{name}.{key}" if name else key for name in names)
 
+def _children(parent: nn.Module, names: Sequence[str], missed: list[tuple[str, str]]) -> Iterator[Spot]:
+    """The children of a module that are activations; what is kept where it is no child is told."""
     for key, child in parent._modules.items():
-        if child is None:
-            continue
         if isinstance(child, (nn.RNNBase, nn.RNNCell)):
             if getattr(child, "nonlinearity", "") == "relu":
-                missed.append((named(key)[0], f"a ReLU inside {type(child).__name__}, which computes it in one piece"))
-        elif identify(child) is not None or is_activation_like(child):
-            yield Spot(named(key), "module", parent, key, child)
+                reason = f"a ReLU inside {type(child).__name__}, which computes it in one piece"
+                missed.append((_named(names, key)[0], reason))
+        elif child is not None and (identify(child) is not None or is_activation_like(child)):
+            yield Spot(_named(names, key), "module", parent, key, child)
     for key, value in vars(parent).items():
-        if key.startswith("_") and isinstance(value, (dict, set)):  # PyTorch's own registers
-            continue
+        plain = isinstance(value, (list, tuple, dict)) and not key.startswith("_")  # not PyTorch's own registers
+        if plain and any(isinstance(part, nn.Module) and identify(part) is not None for part in _values(value)):
+            reason = f"kept in a plain {type(value).__name__}; make it a torch.nn.ModuleList"
+            missed.append((_named(names, key)[0], reason))
+
+
+def _attributes(parent: nn.Module, names: Sequence[str], missed: list[tuple[str, str]]) -> Iterator[Spot]:
+    """Functions kept as attributes by a module whose calls cannot be caught, such as a TransformerEncoderLayer."""
+    for key, value in vars(parent).items():
         layer = as_attribute(value)
         if isinstance(layer, nn.Module):
-            yield Spot(named(key), "attribute", parent, key, layer)
+            yield Spot(_named(names, key), "attribute", parent, key, layer)
         elif isinstance(layer, str):
-            missed.append((named(key)[0], layer))
-        elif isinstance(value, (list, tuple, dict)) and any(map(_is_activation, _values(value))):
-            missed.append((named(key)[0], f"kept in a plain {type(value).__name__}; make it a torch.nn.ModuleList"))
+            missed.append((_named(names, key)[0], layer))
 
 
 def _values(value: Any) -> Sequence[Any]:
     return list(value.values()) if isinstance(value, dict) else value
 
 
-def _is_activation(value: Any) -> bool:
-    return (isinstance(value, nn.Module) and identify(value) is not None) or as_attribute(value) is not None
-
-
 def _called(
     model: nn.Module,
     own: Sequence[nn.Module],
     names: Mapping[nn.Module, Sequence[str]],
-    attributes: Sequence[Spot],
     missed: list[tuple[str, str]],
 ) -> Iterator[Spot]:
     """The calls that modules of the user's make in their forward."""
@@ -143,28 +146,23 @@ def _called(
     try:
         copied = twin(model)
     except Exception as error:  # what a copy raises is the user's
-        missed.append(("", f"calls were not looked for: the model cannot be copied ({type(error).__name__}: {error})"))
+        missed.append((MODEL, f"calls not looked for: it cannot be copied ({type(error).__name__}: {error})"))
         return
-    for spot in attributes:
-        if spot.kind == "attribute":  # in the copy a layer already, so that it is no call there
-            holder = copied.get_submodule(names[spot.parent][0])
-            del holder.__dict__[spot.key]
-            holder._modules[spot.key] = spot.module
     with torch.random.fork_rng(devices=[]):  # a forward that draws numbers draws them now
         for module in own:
             name = names[module][0]
-            where = name or type(module).__name__
             traced = copied.get_submodule(name)
             traced.__class__ = plain_class(traced)
             calls = calls_in(traced)
             if isinstance(calls, str):
                 if mentions(plain_class(module)):
-                    missed.append((where, f"calls in it are not reached: {calls}"))
+                    missed.append((name or MODEL, f"a call in a forward {calls}"))
+                yield from _attributes(module, names[module], missed)
                 continue
-            barrier = _barrier(module)
+            barrier = _barrier(module) if calls else None
             counts = Counter(call.name.partition("#")[0] for call in calls)
             for call in calls:
-                labels = tuple(f"{label}.{call.name}" if label else call.name for label in names[module])
+                labels = _named(names[module], call.name)
                 if call.name in module._modules:
                     continue  # swapped before: a child by now
                 reason = call.layer if isinstance(call.layer, str) else barrier
@@ -181,6 +179,10 @@ def _barrier(module: nn.Module) -> str | None:
         return "a call, and its module has a forward of its own put on the object"
     if hasattr(kind, "__deepcopy__") or _reduces(kind):
         return f"a call, and a {kind.__name__} makes copies in its own way, which would lose the swap; make it a layer"
+    try:
+        catching(kind)
+    except Exception as error:  # what the making of a subclass sets off is the user's
+        return f"a call, and a {kind.__name__} cannot be subclassed ({type(error).__name__}: {error})"
     return None
 
 
