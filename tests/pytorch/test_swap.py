@@ -40,12 +40,12 @@ class Net(nn.Module):
         super().__init__()
         shared = nn.ReLU6()
         self.blocks = nn.ModuleList([Block(shared), Block(shared)])
-        self.tail = nn.Sequential(nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 2))
+        self.tail = nn.Sequential(nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 16))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for block in self.blocks:
             x = block(x)
-        return torch.relu(self.tail(x) - 0.2)
+        return torch.relu(self.tail(x))
 
 
 def by_hand(net: Net, x: torch.Tensor) -> torch.Tensor:
@@ -55,7 +55,7 @@ def by_hand(net: Net, x: torch.Tensor) -> torch.Tensor:
         x = leaky(block.b(leaky(leaky(block.a(x)) - 0.3)))
         x = leaky(elu(x)) + leaky(x - 0.1)
         x = elu(leaky(elu(x - 1) + 0.5) - x.clip(0, 1))
-    return leaky(net.tail(x) - 0.2)
+    return leaky(net.tail(x))
 
 
 RULES: dict[Any, Any] = {nn.ReLU: nn.LeakyReLU(0.5), "*": nn.ELU(0.7)}
@@ -69,7 +69,7 @@ def net() -> Net:
 
 @pytest.fixture
 def x() -> torch.Tensor:
-    return torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
+    return torch.randn(32, 4, generator=torch.Generator().manual_seed(1))
 
 
 def test_every_kind_of_site_and_the_way_back(net: Net, x: torch.Tensor) -> None:
@@ -146,7 +146,7 @@ def test_the_checkup_sees_the_new_rectifiers(net: Net, x: torch.Tensor) -> None:
         ({nn.ReLU: rt.SELU()}, 13),
         ({nn.LeakyReLU: rt.SELU}, 2),
         ({nn.GELU: rt.ReLU}, 1),
-        ({"blocks.0.*": rt.ReLU()}, 9),
+        ({"blocks.0.*": nn.Identity()}, 9),
         ({"relu#?": rt.SELU()}, 1),
         ({lambda name, layer: name.startswith("blocks.1") and isinstance(layer, nn.ReLU): rt.SELU()}, 6),
         ({"*.act": lambda name, layer: rt.LeakyReLU(float(name[7]))}, 2),

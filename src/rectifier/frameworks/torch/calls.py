@@ -7,6 +7,7 @@ That way copies, pickles, replicas of DataParallel and ``torch.compile(fullgraph
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 import threading
@@ -14,7 +15,6 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from types import CodeType
 from typing import Any
 
@@ -233,13 +233,14 @@ def _forward(kind: type, self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         _here.module, _here.counts, _here.watching = before  # type: ignore[assignment]
 
 
-_KINDS: dict[type, type] = {}
+_KINDS: dict[type[nn.Module], type[nn.Module]] = {}
 
 
-def catching(kind: type) -> type:
+def catching(kind: type[nn.Module]) -> type[nn.Module]:
     """The subclass of ``kind`` with that forward; the same one each time."""
     if kind not in _KINDS:
 
+        @functools.wraps(kind.forward)  # its signature is read by torch.fx and by trainers
         def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
             return _forward(kind, self, *args, **kwargs)
 
@@ -316,7 +317,7 @@ def _enclose(module: nn.Module) -> None:
 
 def as_attribute(value: Any) -> nn.Module | str | None:
     """The layer that a function kept as an attribute amounts to, such as ``self.activation = F.relu``."""
-    if isinstance(value, partial):
+    if isinstance(value, functools.partial):
         if value.args:
             return None
         func, kwargs = value.func, dict(value.keywords)
