@@ -111,6 +111,25 @@ def test_what_has_no_twin_stays_and_is_told() -> None:
     assert receipt.bytes_before is None and receipt.bytes_saved is None and receipt.output_change is None
 
 
+def test_in_place_the_exponential_ones_stay() -> None:
+    class Calls(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.act = nn.Linear(4, 4), nn.Linear(4, 4), nn.ELU(inplace=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return F.selu_(self.b(self.act(self.a(x))))
+
+    model, x = Calls(), torch.randn(5, 4)
+    receipt = rt.lean(model, x)
+    assert [str(missed) for missed in receipt.missed] == [
+        "act: not changed, ELU in place keeps its output alone, at the price of digits; its twin would keep more",
+        "selu#0: not changed, SELU in place keeps its output alone, at the price of digits; its twin would keep more",
+    ]
+    twin = nn.Sequential(model.a, rt.ELU(inplace=True), model.b, rt.SELU(inplace=True))
+    assert kept(twin, x) > kept(model, x) == receipt.bytes_after  # as long as that is so
+
+
 def test_the_fused_path_of_a_transformer_stays_where_the_function_does() -> None:
     torch.manual_seed(0)
     model = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True).eval()

@@ -50,8 +50,10 @@ def lean(model: nn.Module, example: Any = None) -> Leaned:
     ReLU, LeakyReLU, PReLU (the very same parameter), ReLU6, Hardtanh from 0, ELU, CELU, SELU and Softplus, and calls of
     them, become the layer of that name in ``rectifier.torch``. Without loss means: the same function to the last
     rounding (ours is rounded right, so bits may differ where PyTorch's is not), with every gradient that PyTorch's has.
-    So no twin with ``save="output"`` is taken, a Softplus with a threshold below 20 is another function and stays, and
-    so does RReLU, which is random. A threshold of 20 or more differs from our exact softplus by at most 2.1e-9/beta.
+    So no twin with ``save="output"`` is taken. What stays, and is told in ``missed``: a Softplus with a threshold below
+    20, which is another function (one of 20 or more differs from our exact softplus by at most 2.1e-9/beta); RReLU,
+    which is random; ELU, CELU and SELU in place, which in PyTorch keep the output alone, and so lose digits of the
+    gradient, where ours would keep one tensor more.
 
     model: changed in place, as by :func:`swap`, which says what happens to names, hooks, modes and calls.
     example: a tensor, or a tuple or dict of them, on which to measure; the model then runs forward twice, in the modes
@@ -79,7 +81,7 @@ def lean(model: nn.Module, example: Any = None) -> Leaned:
     left: list[tuple[str, str]] = []
     made: dict[int, nn.Module | str | None] = {}
     for spot in spots:
-        twin = made.setdefault(id(spot.module), _twin(spot.module))
+        twin = made.setdefault(id(spot.module), _twin(spot.module, spot.inplace))
         if isinstance(twin, nn.Module):
             pairs.append((spot, twin))
         elif isinstance(twin, str):
@@ -98,9 +100,9 @@ def lean(model: nn.Module, example: Any = None) -> Leaned:
     return replace(receipt, bytes_before=before[0], bytes_after=after[0], output_change=moved)
 
 
-def _twin(layer: nn.Module) -> nn.Module | str | None:
+def _twin(layer: nn.Module, called_inplace: bool) -> nn.Module | str | None:
     """Ours for PyTorch's, the reason why there is none, or None where there is nothing to do."""
-    kind, inplace = plain_class(layer), bool(getattr(layer, "inplace", False))
+    kind, inplace = plain_class(layer), called_inplace or bool(getattr(layer, "inplace", False))
     makers: dict[type[nn.Module], Callable[[Any], nn.Module | str]] = {
         nn.ReLU: lambda old: ours.ReLU(inplace),
         nn.Threshold: lambda old: ours.ReLU(inplace),
@@ -119,6 +121,8 @@ def _twin(layer: nn.Module) -> nn.Module | str | None:
     base = next((base for base in kind.__mro__ if base in makers), None)
     if base is None or kind.forward is not base.forward:
         return f"a {kind.__name__} has a forward of its own; there is no twin"
+    if inplace and base in (nn.ELU, nn.CELU, nn.SELU):
+        return f"{kind.__name__} in place keeps its output alone, at the price of digits; its twin would keep more"
     try:
         return makers[base](layer)
     except RectifierError as error:
