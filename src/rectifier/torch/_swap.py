@@ -74,20 +74,16 @@ def swap(model: nn.Module, rules: Mapping[Key, Replacement]) -> Swapped:
         the model inside.
     rules: what is replaced → what by; of several that match, the first counts.
 
-    What is replaced is
+    What is replaced is given as a class such as ``torch.nn.ReLU``: layers of it and of its subclasses, and calls that
+    amount to one (``F.relu``, ``torch.relu``, ``x.relu()``, ``x.clamp_min(0)``); of another activation, such as
+    ``torch.nn.GELU``, layers alone. Or as a pattern such as ``"encoder.?"`` for the qualified name of a rectifier, as in
+    ``fnmatch`` with case, where a star matches dots too: that of a module, or ``"encoder.relu#0"`` for the first ReLU
+    call in the forward of ``encoder``. Or as a predicate, called with name and layer of each rectifier (for a call, with
+    a layer that does the same).
 
-    - a class, such as ``torch.nn.ReLU``: layers of it and of its subclasses, and calls that amount to one (``F.relu``,
-      ``torch.relu``, ``x.relu()``, ``x.clamp_min(0)``); a class may be another activation such as ``torch.nn.GELU``, of
-      which layers alone are replaced;
-    - a pattern such as ``"encoder.*"``, as in ``fnmatch`` with case (``*`` matches dots too), for the qualified name of
-      a rectifier: of a module, or ``"encoder.relu#0"`` for the first ReLU call in ``encoder``'s forward;
-    - a predicate, called with name and layer of each rectifier (for a call, with a layer that does the same).
-
-    What it is replaced by is
-
-    - a layer: each site gets a copy of its own, which starts as the layer does;
-    - a class of layers, called without arguments, but ``PReLU`` with the number of channels of the site;
-    - another callable, called with name and old layer of each site: it returns the new one.
+    What it is replaced by is a layer: each site gets a copy of its own, which starts as the layer does. Or a class of
+    layers, called without arguments, but ``PReLU`` with the number of channels of the site. Or another callable, called
+    with name and old layer of each site, which returns the new one.
 
     A layer that is used in several places is replaced by one that is used in the same places. The new layer has the
     place, and so the prefix in ``state_dict``, of the old; its device, dtype and training mode; ``inplace`` where both
