@@ -124,9 +124,40 @@ def test_copies_pickles_replicas_and_graphs_take_it_along(net: Net, x: torch.Ten
     with pytest.raises(rectifier.RectifierValueError) as caught:
         torch.fx.symbolic_trace(net)
     assert str(caught.value) == (
-        "swap: the calls in Net's forward must not be traced by torch.fx, which does not show them as they are "
-        "swapped. Make them layers, or undo the swap."
+        "swap: Block's forward must be traced by torch.fx without swapped methods, which it records as they were; got "
+        "relu#2, relu#4. Write them as torch.relu(x) and the like, or undo the swap."
     )
+
+
+def test_what_is_not_a_method_can_be_traced() -> None:
+    torch.manual_seed(0)
+
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.b(F.relu(self.a(x)))
+
+    model, x = nn.Sequential(Plain()), torch.randn(20, 4)
+    rt.swap(model, {"*": rt.LeakyReLU(0.5)})
+    assert torch.equal(torch.fx.symbolic_trace(model)(x), model(x))
+    assert [entry.rectifier for entry in rt.init_(model)] == ["leaky_relu", None]
+    rt.swap(model, {"*": rt.ReLU()})
+    with torch.no_grad():
+        model[0].a.bias[1] = -50.0
+    (receipt,) = rectifier.heal(model, rectifier.check(model, [x]), probe=x, seed=0)
+    assert (receipt.site, receipt.units, receipt.output_change) == ("0.relu#0", (1,), 0.0)
+
+
+def test_checkpointed_modules_repeat_what_was_swapped(net: Net, x: torch.Tensor) -> None:
+    rt.swap(net, RULES)
+    weights = list(net.blocks[0].parameters())
+    expected = torch.autograd.grad(net.blocks[0](x).square().sum(), weights)
+    outputs = checkpoint(net.blocks[0], x, use_reentrant=False)
+    got = torch.autograd.grad(outputs.square().sum(), weights)
+    assert all(torch.equal(a, b) for a, b in zip(expected, got, strict=True))
 
 
 def test_the_checkup_sees_the_new_rectifiers(net: Net, x: torch.Tensor) -> None:

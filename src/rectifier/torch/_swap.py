@@ -76,10 +76,10 @@ def swap(model: nn.Module, rules: Mapping[Key, Replacement]) -> Swapped:
 
     What is replaced is given as a class such as ``torch.nn.ReLU``: layers of it and of its subclasses, and calls that
     amount to one (``F.relu``, ``torch.relu``, ``x.relu()``, ``x.clamp_min(0)``); of another activation, such as
-    ``torch.nn.GELU``, layers alone. Or as a pattern such as ``"encoder.?"`` for the qualified name of a rectifier, as in
-    ``fnmatch`` with case, where a star matches dots too: that of a module, or ``"encoder.relu#0"`` for the first ReLU
-    call in the forward of ``encoder``. Or as a predicate, called with name and layer of each rectifier (for a call, with
-    a layer that does the same).
+    ``torch.nn.GELU``, layers alone. Or as a pattern such as ``"encoder.?"`` for the qualified name of a rectifier, as
+    in ``fnmatch`` with case, where a star matches dots too: that of a module, or ``"encoder.relu#0"`` for the first
+    ReLU call in the forward of ``encoder``. Or as a predicate, called with name and layer of each rectifier (for a
+    call, with a layer that does the same).
 
     What it is replaced by is a layer: each site gets a copy of its own, which starts as the layer does. Or a class of
     layers, called without arguments, but ``PReLU`` with the number of channels of the site. Or another callable, called

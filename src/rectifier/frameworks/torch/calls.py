@@ -85,6 +85,8 @@ class Call:
     layer: nn.Module | str
     """The layer that it amounts to, or the reason why it cannot be swapped."""
     inplace: bool
+    method: bool
+    """Written as ``x.relu()``, which torch.fx records without asking anyone."""
 
 
 class _Tracer(fx.Tracer):
@@ -138,7 +140,8 @@ def _calls(graph: fx.Graph, tracer: _Tracer) -> list[Call]:
         row = identify_call(func, node.args, node.kwargs)[0]  # type: ignore[index]
         if node in tracer.repeated:
             layer = "inside torch.utils.checkpoint, which repeats it outside the forward; make it a layer"
-        found.append(Call(f"{row}#{counts[row]}", layer, func in _THEIRS and _is_inplace(func, node.args, node.kwargs)))
+        inplace = func in _THEIRS and _is_inplace(func, node.args, node.kwargs)
+        found.append(Call(f"{row}#{counts[row]}", layer, inplace, node.op == "call_method"))
         counts[row] += func in _THEIRS
     return found
 
@@ -172,6 +175,7 @@ class _Here(threading.local):
 _here = _Here()
 _CALLS = "_rectifier_calls"
 _INPLACE = "_rectifier_inplace"
+_METHODS = "_rectifier_methods"
 
 
 class _Catch(TorchFunctionMode):
@@ -216,10 +220,11 @@ def _forward(kind: type, self: nn.Module, *args: Any, **kwargs: Any) -> Any:
     """``kind``'s forward with its calls caught, or, where none are to be, with those of an outer module let through."""
     before = _here.module, getattr(_here, "counts", None), _here.watching
     on = bool(self.__dict__[_CALLS])
-    if on and not torch.compiler.is_compiling() and is_fx_symbolic_tracing():
+    if on and not torch.compiler.is_compiling() and is_fx_symbolic_tracing() and self.__dict__[_METHODS]:
         raise RectifierValueError(
-            f"swap: the calls in {type(self).__name__}'s forward must not be traced by torch.fx, which does not show "
-            "them as they are swapped. Make them layers, or undo the swap."
+            f"swap: {type(self).__name__}'s forward must be traced by torch.fx without swapped methods, which it "
+            f"records as they were; got {', '.join(sorted(self.__dict__[_METHODS]))}. Write them as torch.relu(x) and "
+            "the like, or undo the swap."
         )
     _here.module = self if on else None
     _here.counts = {}
@@ -265,19 +270,21 @@ def plain_class(module: nn.Module) -> type[nn.Module]:
     return getattr(type(module), "_rectifier_plain", type(module))
 
 
-def catch(owner: nn.Module, counts: Mapping[str, int], inplace: frozenset[str]) -> None:
-    """Hand calls in ``owner``'s forward to its children of their names; :func:`fence` is to follow.
+def catch(owner: nn.Module, counts: Mapping[str, int], name: str, *, inplace: bool, method: bool) -> None:
+    """Hand the call of this name in ``owner``'s forward to its child of that name; :func:`fence` is to follow.
 
-    counts: row → calls there are. inplace: names of calls whose result is to be written into their input.
+    counts: row → calls there are. inplace: the result is to be written into the input. method: see :class:`Call`.
     """
     _enclose(owner)
     owner.__dict__[_CALLS] = dict(counts)
-    owner.__dict__[_INPLACE] |= inplace
+    for key, holds in ((_INPLACE, inplace), (_METHODS, method)):
+        owner.__dict__[key] = owner.__dict__[key] | {name} if holds else owner.__dict__[key] - {name}
 
 
 def release(owner: nn.Module) -> None:
     """Catch no more calls where no child of such a name is left; :func:`fence` is to follow."""
-    owner.__dict__[_INPLACE] = frozenset(name for name in owner.__dict__[_INPLACE] if name in owner._modules)
+    for key in (_INPLACE, _METHODS):
+        owner.__dict__[key] = frozenset(name for name in owner.__dict__[key] if name in owner._modules)
     if not any("#" in name for name in owner._modules):
         owner.__dict__[_CALLS] = {}
 
@@ -295,8 +302,8 @@ def fence(model: nn.Module) -> None:
             _enclose(module)
         elif _CALLS in module.__dict__:
             module.__class__ = plain_class(module)
-            del module.__dict__[_CALLS]
-            module.__dict__.pop(_INPLACE, None)
+            for key in (_CALLS, _INPLACE, _METHODS):
+                del module.__dict__[key]
 
 
 def _may_call(module: nn.Module) -> bool:
@@ -312,7 +319,7 @@ def _may_call(module: nn.Module) -> bool:
 def _enclose(module: nn.Module) -> None:
     if _CALLS not in module.__dict__:
         module.__class__ = catching(type(module))
-        module.__dict__[_CALLS], module.__dict__[_INPLACE] = {}, frozenset()
+        module.__dict__.update({_CALLS: {}, _INPLACE: frozenset(), _METHODS: frozenset()})
 
 
 def as_attribute(value: Any) -> nn.Module | str | None:

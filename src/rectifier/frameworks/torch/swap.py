@@ -38,6 +38,8 @@ class Spot:
     """The layer there, or the one that the function there amounts to."""
     inplace: bool = False
     """A call in place, whose result the caller may look for in the input."""
+    method: bool = False
+    """A call written as a method, such as ``x.relu()``."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Row → calls of it in the parent's forward."""
 
@@ -169,7 +171,7 @@ def _called(
                 if reason is not None:
                     missed.append((labels[0], reason))
                 elif isinstance(call.layer, nn.Module):
-                    yield Spot(labels, "call", module, call.name, call.layer, call.inplace, counts)
+                    yield Spot(labels, "call", module, call.name, call.layer, call.inplace, call.method, counts)
 
 
 def _barrier(module: nn.Module) -> str | None:
@@ -269,8 +271,8 @@ def _put(model: nn.Module, spot: Spot, layer: nn.Module) -> Iterator[Callable[[]
         yield lambda: children.__delitem__(key)
     else:
         children[key] = layer
-        inplace = frozenset({key}) if spot.inplace and not hasattr(layer, "inplace") else frozenset()
-        catch(parent, spot.counts, inplace)
+        by_copy = spot.inplace and not hasattr(layer, "inplace")
+        catch(parent, spot.counts, key, inplace=by_copy, method=spot.method)
         yield lambda: children.__delitem__(key)
     if isinstance(parent, nn.TransformerEncoderLayer) and key == "activation":
         yield from _keep_off_the_fast_path(model, parent, layer)
