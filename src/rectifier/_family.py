@@ -16,11 +16,15 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["SELU_ALPHA", "SELU_SCALE", "Domain", "Kink", "Parameter", "Row", "family"]
+__all__ = ["FRAMEWORKS", "SELU_ALPHA", "SELU_SCALE", "Domain", "Kink", "Parameter", "Row", "family"]
 
 #: λ and α of SELU (Klambauer et al. 2017): the fixed point at mean 0 and variance 1.
 SELU_SCALE = 1.0507009873554805
 SELU_ALPHA = 1.6732632423543772
+
+
+#: Frameworks that a preset may be asked for.
+FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "onnx")
 
 
 # Domain and Parameter are told apart by identity: their hash, asked for at every call with a number, is then cheap.
@@ -90,6 +94,9 @@ class Row:
     """True: integer arrays stay integers; False: they promote as in ``np.exp``."""
     conventions: Mapping[str, str] = field(default_factory=dict)
     """framework → its defaults and conventions, where they differ or could surprise."""
+    presets: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    """framework (one of ``FRAMEWORKS``) → arguments of the layer that give its defaults; None for one that has none and
+    must be given. A framework without the function, or without a default, is not there."""
     comparison: bool = False
     error_bound: Mapping[str, float] = field(
         default_factory=lambda: MappingProxyType({"float16": 0.5, "bfloat16": 0.5, "float32": 0.5, "float64": 1.0})
@@ -154,6 +161,13 @@ _LEAKY_RELU = Row(
         "JAX": "negative_slope = 0.01; f′(0) = 1",
         "ONNX Runtime": "alpha = 0.01",
     },
+    presets={
+        "torch": {"negative_slope": 0.01},
+        "tensorflow": {"negative_slope": 0.2},
+        "keras": {"negative_slope": 0.3},  # the layer's; keras.activations.leaky_relu has 0.2
+        "jax": {"negative_slope": 0.01},
+        "onnx": {"negative_slope": 0.01},
+    },
     strengths=(
         "a unit that never fires still gets a gradient, so it can come back",
         "costs a comparison and a product",
@@ -183,6 +197,11 @@ _PRELU = Row(
         "Keras": "starts at 0; one per element (shared_axes)",
         "Flax": "starts at 0.01; one",
         "ONNX Runtime": "the slope is an input",
+    },
+    presets={  # ONNX takes the slope as an input, TensorFlow has none apart from Keras's
+        "torch": {"num_parameters": 1, "init": 0.25},
+        "keras": {"num_parameters": None, "init": 0.0},  # one an element
+        "jax": {"num_parameters": 1, "init": 0.01},  # Flax
     },
     strengths=("the network finds the slope it needs", "a unit that never fires still gets a gradient"),
     faults=("weight decay pulls the slope to 0, and with it back to ReLU", "no exact zeros"),
@@ -226,6 +245,7 @@ _RELU6 = Row(
         "TensorFlow": "f′(0) = f′(6) = 0",
         "JAX": "f′(0) = f′(6) = 0",
     },
+    presets={name: {"ceiling": 6.0} for name in FRAMEWORKS if name != "onnx"},
     strengths=("bounded: activations fit few bits", "as cheap as ReLU"),
     faults=("no gradient above the ceiling either", "units can die as with ReLU"),
     citation="Krizhevsky 2010, Convolutional Deep Belief Networks on CIFAR-10; "
@@ -268,6 +288,7 @@ _ELU = Row(
         "JAX": "alpha = 1; subnormal results flushed to 0",
         "ONNX Runtime": "alpha = 1; wrong near 0; no float64",
     },
+    presets={name: {"alpha": 1.0} for name in FRAMEWORKS},
     strengths=("mean activation nearer to 0", "a gradient below zero, so units can come back", "smooth for α = 1"),
     faults=("costs an exponential", "saturates: far below zero the gradient is nearly 0", "no exact zeros"),
     citation="Clevert, Unterthiner & Hochreiter 2016, Fast and Accurate Deep Network Learning by Exponential "
@@ -291,6 +312,7 @@ _CELU = Row(
         "JAX": "alpha = 1",
         "ONNX Runtime": "alpha = 1; wrong near 0; float32 only",
     },
+    presets={name: {"alpha": 1.0} for name in FRAMEWORKS if name != "tensorflow"},
     strengths=("continuous derivative for every α", "mean activation nearer to 0"),
     faults=("costs an exponential and a quotient", "saturates far below zero", "no exact zeros"),
     citation="Barron 2017, Continuously Differentiable Exponential Linear Units, arXiv:1704.07483",
@@ -342,6 +364,7 @@ _SOFTPLUS = Row(
         "JAX": "no beta (jax.nn.softplus); subnormal results flushed to 0",
         "ONNX Runtime": "no beta",
     },
+    presets={name: {"beta": 1.0} for name in FRAMEWORKS},
     strengths=("smooth everywhere; its derivative is the sigmoid", "the gradient is never exactly 0"),
     faults=(
         "costs an exponential and a logarithm",

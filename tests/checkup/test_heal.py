@@ -230,6 +230,26 @@ def test_swap_and_undo(convnet: Any, with_: Any) -> None:
     assert model.act is old and torch.equal(model(x), outputs)
 
 
+def test_swap_of_a_call_and_of_a_function_kept_as_an_attribute() -> None:
+    torch.manual_seed(0)
+    model, x = Mixed(), torch.randn(64, 3, 8)
+    with torch.no_grad():
+        model.branch.bias[1] = model.encoder.linear1.bias[2] = -50.0
+    model.eval()
+    outputs = model(x)
+    record = rectifier.check(model, [x])
+    only = [f for f in record.of("dead", "silent") if f.site in ("relu#0", "encoder.relu#0")]
+    first, second = rectifier.heal(model, only, how="swap", with_="leaky_relu", probe=x)
+    assert (first.site, second.site) == ("relu#0", "encoder.relu#0")
+    assert first.change == "ReLU replaced by LeakyReLU(negative_slope=0.01) at 1 place(s)"
+    assert first.output_change > 0 and second.output_change > 0
+    rectifiers = {site.site: site.rectifier for site in rectifier.check(model, [x]).snapshots[-1].sites}
+    assert rectifiers == {"chain.1": "relu", "relu#0": "leaky_relu", "encoder.activation": "leaky_relu"}
+    second.undo()
+    first.undo()
+    assert torch.equal(model(x), outputs) and type(model) is Mixed and model.encoder.activation is F.relu
+
+
 def test_nothing_to_do() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
     assert rectifier.heal(model, Record("Sequential", "check", ())) == ()
@@ -441,14 +461,15 @@ RULE = (
             'heal: `with_` must be the name of a rectifier or a module; got int. Pass for instance with_="leaky_relu".',
         ),
         (
-            lambda: rectifier.heal(residual(), [finding("relu#0", 0)], how="swap", with_="elu"),
-            "heal: `findings` must name sites that are modules in order to swap them; got 'relu#0', a call inside "
-            "forward. Replace it with a module such as torch.nn.ReLU() first, or change the code.",
+            lambda: rectifier.heal(branching(), [finding("relu#0", 0)], how="swap", with_="elu"),
+            "heal: `findings` must name sites of this model that can be swapped; got 'relu#0', a call in a forward "
+            "that torch.fx cannot follow (TraceError: symbolically traced variables cannot be used as inputs to "
+            "control flow). Check the model as it is now, or change its code.",
         ),
         (
             lambda: rectifier.heal(PLAIN, [finding("0", 0)], how="swap", with_="elu"),
-            "heal: `findings` must name sites of this model; got '0', which is no rectifier there. "
-            "Check the model as it is now.",
+            "heal: `findings` must name sites of this model that can be swapped; got '0', which is no rectifier there. "
+            "Check the model as it is now, or change its code.",
         ),
         (
             lambda: rectifier.heal(PLAIN, [finding("1", 0)], probe=[1.0]),

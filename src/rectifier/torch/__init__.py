@@ -1,4 +1,5 @@
-"""Rectified-linear units for PyTorch: functions with autograd, layers that replace ``torch.nn``'s, initialisation.
+"""Rectified-linear units for PyTorch: functions with autograd, layers that replace ``torch.nn``'s, initialisation,
+and ``swap`` and ``lean``, which put rectifiers in the place of others.
 
 >>> import torch, rectifier.torch as rt
 >>> model = torch.nn.Sequential(torch.nn.Linear(8, 16), rt.LeakyReLU(0.1), torch.nn.Linear(16, 2))
@@ -37,23 +38,30 @@ from ..frameworks.torch.ops import (
 )
 from ._init import Initialised, init_
 from ._layers import CELU, ELU, SELU, Abs, LeakyReLU, PReLU, ReLU, ReLU6, Softplus, SquaredReLU
+from ._lean import Leaned, lean
+from ._swap import Change, Missed, Swapped, swap
 
 __all__ = [
     "CELU",
     "ELU",
     "SELU",
     "Abs",
+    "Change",
     "Initialised",
+    "Leaned",
     "LeakyReLU",
+    "Missed",
     "PReLU",
     "ReLU",
     "ReLU6",
     "Softplus",
     "SquaredReLU",
+    "Swapped",
     "abs",
     "celu",
     "elu",
     "init_",
+    "lean",
     "leaky_relu",
     "prelu",
     "relu",
@@ -61,4 +69,5 @@ __all__ = [
     "selu",
     "softplus",
     "squared_relu",
+    "swap",
 ]

@@ -14,6 +14,7 @@ from ..errors import RectifierValueError
 from ..frameworks.numpy import parameter_value
 from ..frameworks.torch.dispatch import call
 from ..frameworks.torch.saving import check_choice
+from ._presets import Left, LeftInt, preset
 
 __all__ = [
     "CELU",
@@ -66,13 +67,16 @@ class LeakyReLU(nn.LeakyReLU):
 
     negative_slope: any finite number
     inplace: write the result into the input
-    Raises RectifierValueError for a slope that is not finite.
+    like: "torch", "tensorflow", "keras", "jax" or "onnx" in place of ``negative_slope``: the default of that framework
+        (0.2 in TensorFlow, 0.3 in the Keras layer, else 0.01)
+    Raises RectifierValueError for a slope that is not finite, and for a ``like`` that is unknown or given with a slope.
 
     >>> LeakyReLU(0.1)(torch.tensor([-1.0, 2.0]))
     tensor([-0.1000,  2.0000])
     """
 
-    def __init__(self, negative_slope: float = 1e-2, inplace: bool = False) -> None:
+    def __init__(self, negative_slope: float = Left(1e-2), inplace: bool = False, *, like: str | None = None) -> None:
+        (negative_slope,) = preset("LeakyReLU", "leaky_relu", like, negative_slope=negative_slope)
         _checked("LeakyReLU", "leaky_relu", "negative_slope", negative_slope)
         super().__init__(negative_slope, inplace)
 
@@ -87,7 +91,11 @@ class PReLU(nn.PReLU):
     init: where the weight starts
     save: what the backward pass reads: "input" (the default) or, where no weight is 0 or below, "output", which the
         next layer keeps anyway
-    Raises RectifierValueError for an input with another number of channels, and for a ``save`` that it cannot honour.
+    like: "torch", "jax" (Flax: one slope from 0.01) or "keras" (from 0, with ``num_parameters`` to be given; Keras has
+        a slope for each element of the input, which for (batch, features) is one a channel; for maps, ours is Keras's
+        with ``shared_axes`` over the positions), in place of ``init`` and ``num_parameters``
+    Raises RectifierValueError for an input with another number of channels, and for a ``like`` that is unknown, has no
+    default or comes with what it sets; for a ``save`` that it cannot honour.
 
     >>> PReLU()(torch.tensor([-1.0, 2.0])).tolist()
     [-0.25, 2.0]
@@ -97,13 +105,15 @@ class PReLU(nn.PReLU):
 
     def __init__(
         self,
-        num_parameters: int = 1,
-        init: float = 0.25,
+        num_parameters: int = LeftInt(1),
+        init: float = Left(0.25),
         device: Any = None,
         dtype: Any = None,
         *,
         save: str | None = None,
+        like: str | None = None,
     ) -> None:
+        num_parameters, init = preset("PReLU", "prelu", like, num_parameters=num_parameters, init=init)
         check_choice("PReLU", "prelu", save, learned=True)
         super().__init__(num_parameters, init, device, dtype)
         self.save = save
@@ -158,13 +168,16 @@ class ReLU6(nn.ReLU6):
 
     inplace: write the result into the input
     ceiling: greater than 0
-    Raises RectifierValueError for a ceiling that is not finite and greater than 0.
+    like: "torch", "tensorflow", "keras" or "jax" in place of ``ceiling``: its default, 6 in all (ONNX has no ReLU6)
+    Raises RectifierValueError for a ceiling that is not finite and greater than 0, and for a ``like`` that is unknown,
+    has no default or comes with a ceiling.
 
     >>> ReLU6()(torch.tensor([-1.0, 2.0, 7.0]))
     tensor([0., 2., 6.])
     """
 
-    def __init__(self, inplace: bool = False, *, ceiling: float = 6.0) -> None:
+    def __init__(self, inplace: bool = False, *, ceiling: float = Left(6.0), like: str | None = None) -> None:
+        (ceiling,) = preset("ReLU6", "relu6", like, ceiling=ceiling)
         _checked("ReLU6", "relu6", "ceiling", ceiling)
         super().__init__(inplace)
         self.max_val = float(ceiling)
@@ -211,7 +224,9 @@ class ELU(nn.ELU):
     inplace: write the result into the input
     save: what the backward pass reads: "input" (the default) or "output", which the next layer keeps anyway, but which
         loses the gradient's digits where it saturates (docs/pytorch.md)
-    Raises RectifierValueError for an alpha that is not finite and greater than 0, and for another ``save``.
+    like: "torch", "tensorflow", "keras", "jax" or "onnx" in place of ``alpha``: its default, 1 in all
+    Raises RectifierValueError for an alpha that is not finite and greater than 0, and for a ``like`` that is unknown,
+    has no default or comes with an alpha; for a ``save`` that it cannot honour.
 
     >>> ELU()(torch.tensor([-1.0, 2.0]))
     tensor([-0.6321,  2.0000])
@@ -219,7 +234,10 @@ class ELU(nn.ELU):
 
     save: str | None = None
 
-    def __init__(self, alpha: float = 1.0, inplace: bool = False, *, save: str | None = None) -> None:
+    def __init__(
+        self, alpha: float = Left(1.0), inplace: bool = False, *, save: str | None = None, like: str | None = None
+    ) -> None:
+        (alpha,) = preset("ELU", "elu", like, alpha=alpha)
         _checked("ELU", "elu", "alpha", alpha)
         check_choice("ELU", "elu", save, learned=False)
         super().__init__(alpha, inplace)
@@ -239,7 +257,9 @@ class CELU(nn.CELU):
     inplace: write the result into the input
     save: what the backward pass reads: "input" (the default) or "output", which the next layer keeps anyway, but which
         loses the gradient's digits where it saturates (docs/pytorch.md)
-    Raises RectifierValueError for an alpha that is not finite and greater than 0, and for another ``save``.
+    like: "torch", "keras", "jax" or "onnx" in place of ``alpha``: its default, 1 in all (TensorFlow has no CELU)
+    Raises RectifierValueError for an alpha that is not finite and greater than 0, and for a ``like`` that is unknown,
+    has no default or comes with an alpha; for a ``save`` that it cannot honour.
 
     >>> CELU(2.0)(torch.tensor([-1.0, 2.0]))
     tensor([-0.7869,  2.0000])
@@ -247,7 +267,10 @@ class CELU(nn.CELU):
 
     save: str | None = None
 
-    def __init__(self, alpha: float = 1.0, inplace: bool = False, *, save: str | None = None) -> None:
+    def __init__(
+        self, alpha: float = Left(1.0), inplace: bool = False, *, save: str | None = None, like: str | None = None
+    ) -> None:
+        (alpha,) = preset("CELU", "celu", like, alpha=alpha)
         _checked("CELU", "celu", "alpha", alpha)
         check_choice("CELU", "celu", save, learned=False)
         super().__init__(alpha, inplace)
@@ -294,7 +317,10 @@ class Softplus(nn.Softplus):
         nothing to switch over to the identity for
     save: what the backward pass reads: "output", which the next layer keeps anyway and which is the default while no
         result underflows, or "input"
-    Raises RectifierValueError for another threshold or ``save``, or a beta that is not finite and greater than 0.
+    like: "torch", "tensorflow", "keras", "jax" or "onnx" in place of ``beta``: its default, 1 in all
+    Raises RectifierValueError for another threshold, a beta that is not finite and greater than 0, and a ``like`` that
+    is unknown or comes with a beta; for a ``save`` that it cannot
+    honour.
 
     >>> Softplus()(torch.tensor([0.0, 30.0]))
     tensor([ 0.6931, 30.0000])
@@ -302,7 +328,10 @@ class Softplus(nn.Softplus):
 
     save: str | None = None
 
-    def __init__(self, beta: float = 1.0, threshold: float = 20.0, *, save: str | None = None) -> None:
+    def __init__(
+        self, beta: float = Left(1.0), threshold: float = 20.0, *, save: str | None = None, like: str | None = None
+    ) -> None:
+        (beta,) = preset("Softplus", "softplus", like, beta=beta)
         _checked("Softplus", "softplus", "beta", beta)
         check_choice("Softplus", "softplus", save, learned=False)
         if threshold != 20:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -30,6 +30,7 @@ from .surgery import (
     refuse_undo,
     unchanged,
 )
+from .swap import MODEL, Found, Spot, exchange, find, ready
 from .targets import Target, targets_of
 
 __all__ = ["Act", "prune", "recycle", "swap"]
@@ -227,52 +228,53 @@ def _outgoing(
 
 
 def swap(model: nn.Module, wanted: Wanted, *, with_: str | nn.Module, probe: Any) -> tuple[list[Act], tuple[str, ...]]:
-    """Another rectifier in place of the modules at these sites."""
-    modules = dict(model.named_modules(remove_duplicate=False))
+    """Another rectifier in place of those at these sites."""
+    found = find(model)
+    spots = {name: spot for spot in found.spots if spot.is_rectifier for name in _labels(spot)}
     names, refused = [], []
     for name in dict.fromkeys(site.partition("@")[0] for site in wanted.units):
-        error = _no_module(name, modules)
-        if error is None:
+        if name in spots:
             names.append(name)
-        elif wanted.record:
-            refused.append(error)
-        else:
+            continue
+        error = _no_spot(name, found)
+        if not wanted.record:
             raise error
+        refused.append(error)
     if not names:
         raise refused[0]
     new = {name: _new_module(with_, model) for name in names}
     acts = []
     for name, module in new.items():
-        old, before = modules[name], count_parameters(model)
-        module.train(old.training)
+        spot, before = spots[name], count_parameters(model)
+        ready(model, spot, module)
         seen = look(model, probe, [], "heal") if probe is not None else None
-        places = [(p, key) for p in model.modules() for key, child in p._modules.items() if child is old]
-        _put(places, module)
+        same = [other for other in found.spots if other.module is spot.module]
+        undo = exchange(model, [(other, module) for other in same], "act")
         moved = None if seen is None else output_change(seen, look(model, probe, [], "heal"))
         after = count_parameters(model)
         own = "; its parameters are new: add them to the optimizer" if after != before else ""
-        change = f"{type(old).__name__} replaced by {module!r} at {len(places)} place(s){own}"
-        acts.append(Act(name, (), change, moved, before, after, partial(_put, places, old)))
+        change = f"{type(spot.module).__name__} replaced by {module!r} at {len(same)} place(s){own}"
+        acts.append(Act(name, (), change, moved, before, after, undo))
     return acts, tuple(str(error).removeprefix("heal: ") for error in refused)
 
 
-def _no_module(name: str, modules: Mapping[str, nn.Module]) -> RectifierValueError | None:
-    if "#" in name:
-        return RectifierValueError(
-            f"heal: `findings` must name sites that are modules in order to swap them; got {name!r}, a call inside "
-            "forward. Replace it with a module such as torch.nn.ReLU() first, or change the code."
-        )
-    if name not in modules or identify(modules[name]) is None:
-        return RectifierValueError(
-            f"heal: `findings` must name sites of this model; got {name!r}, which is no rectifier there. "
-            "Check the model as it is now."
-        )
-    return None
+def _labels(spot: Spot) -> tuple[str, ...]:
+    """The names that the check-up may give it: a function kept as an attribute is a call to it."""
+    if spot.kind != "attribute":
+        return spot.names
+    row = (identify(spot.module) or ("",))[0]
+    parents = (name.rpartition(".")[0] for name in spot.names)
+    return (*spot.names, *(f"{parent}.{row}#0" if parent else f"{row}#0" for parent in parents))
 
 
-def _put(places: Sequence[tuple[nn.Module, str]], module: nn.Module) -> None:
-    for parent, key in places:
-        parent._modules[key] = module
+def _no_spot(name: str, found: Found) -> RectifierValueError:
+    reasons = dict(found.missed)
+    inside = name.rpartition(".")[0] or MODEL
+    reason = reasons.get(name) or ("#" in name and reasons.get(inside)) or "which is no rectifier there"
+    return RectifierValueError(
+        f"heal: `findings` must name sites of this model that can be swapped; got {name!r}, {reason}. "
+        "Check the model as it is now, or change its code."
+    )
 
 
 def _new_module(with_: str | nn.Module, model: nn.Module) -> nn.Module:

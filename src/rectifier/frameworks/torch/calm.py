@@ -107,7 +107,8 @@ def _restore(
         module.training = training
     for owner, name, buffer, saved, version in buffers:
         owner._buffers[name] = buffer
-        if buffer._version != version:
+        # A batch normalisation in training moves its running statistics without a new version.
+        if buffer._version != version or not (buffer.is_meta or torch.equal(buffer, saved)):
             with torch.no_grad():
                 buffer.copy_(saved)
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from .sites import Site, identify, identify_call
 
-__all__ = ["LAYERS", "Followers", "followers"]
+__all__ = ["LAYERS", "Followers", "followers", "twin"]
 
 #: Layers with weights whose outputs are pre-activations.
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -104,10 +104,10 @@ def followers(model: nn.Module) -> Followers:
     """The rectifier that follows each Linear and Conv layer of ``model``, ours or PyTorch's."""
     untraced = None
     try:
-        twin = _twin(model)
+        copied = twin(model)
         with torch.random.fork_rng(devices=[]):  # a forward that draws numbers draws them now
-            graph = _Tracer().trace(twin)
-        found = _by_graph(twin, graph)
+            graph = _Tracer().trace(copied)
+        found = _by_graph(copied, graph)
     except Exception as error:  # the user's forward meets proxies: anything may come
         untraced = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         found = _by_order(model)
@@ -118,18 +118,18 @@ def followers(model: nn.Module) -> Followers:
     return Followers(found, None if layers <= known.keys() else untraced)
 
 
-def _twin(model: nn.Module) -> nn.Module:
+def twin(model: nn.Module) -> nn.Module:
     """A copy that shares the parameters: tracing runs the user's forward, which may write to its module."""
     memo: dict[int, Any] = {id(parameter): parameter for parameter in model.parameters()}
     for module in model.modules():
         for value in vars(module).values():
             if isinstance(value, torch.Tensor) and not value.is_leaf:  # a kept activation, which cannot be copied
                 memo[id(value)] = value.detach()
-    twin = copy.deepcopy(model, memo)
-    for module in twin.modules():  # hooks are the user's functions, which a copy does not copy
+    copied = copy.deepcopy(model, memo)
+    for module in copied.modules():  # hooks are the user's functions, which a copy does not copy
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
-    return twin
+    return copied
 
 
 def _in_transformers(model: nn.Module) -> dict[str, Site | None]:

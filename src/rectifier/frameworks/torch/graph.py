@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils.parametrize import is_parametrized
@@ -141,6 +142,29 @@ class Graph:
         for name, module in ((place.layer_name, layer), *((c.name, c.module) for c in place.consumers)):
             self._own(site, name, module)
         return place
+
+    def channels(self, site: str) -> int | None:
+        """Size of axis 1 where the site is applied, as the layers before it tell; None where they do not."""
+        nodes = [node for label, (node, _, _) in self._sites.items() if label.partition("@")[0] == site]
+        sizes = {self._channels(node.args[0]) if node.args else None for node in nodes}
+        return sizes.pop() if len(sizes) == 1 else None
+
+    def _channels(self, value: Any) -> int | None:
+        """Size of axis 1 of the tensor that a node gives."""
+        if not isinstance(value, fx.Node) or not value.args:
+            return None
+        if value.op == "call_module":
+            module = self._module(value)
+            # Linear is not among them: its units are on the last axis, which is axis 1 for two axes alone.
+            for kind, name in ((_ConvNd, "out_channels"), (_NormBase, "num_features"), (nn.GroupNorm, "num_channels")):
+                if isinstance(module, kind):
+                    return int(getattr(module, name))
+            passes = isinstance(module, (nn.Identity, _DropoutNd)) or is_pool(module) or identify(module) is not None
+            return self._channels(value.args[0]) if passes else None
+        if _name(value) in ("add", "iadd", "add_"):
+            sizes = {self._channels(arg) for arg in value.args} - {None}
+            return sizes.pop() if len(sizes) == 1 else None
+        return self._channels(value.args[0]) if _name(value) in _SAME else None
 
     def _kept_whole(self, site: str) -> str | None:
         """The module of PyTorch's own, such as a TransformerEncoderLayer, whose inside the graph does not show."""
