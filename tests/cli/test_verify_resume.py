@@ -49,7 +49,9 @@ def test_ctrl_c_keeps_and_tells_what_was_done_and_the_same_command_goes_on(recti
     proof = Proof.read(folder / "proof.json")
     done = 8 - len(proof.pending)
     assert 1 <= done <= 7 and len(proof.results) == done
-    assert out.splitlines()[1].split()[:4] == ["elu", "value", "float16", proof.results[0].subject]
+    first = proof.results[0]
+    name = ["elu"] if first.default else ["elu", f"{first.parameter:g}"]
+    assert out.splitlines()[1].split()[: len(name) + 3] == [*name, "value", first.dtype, first.subject]
     assert (
         f"Wrote proof.json\nInterrupted: {done} of 8 cases were done. Go on with the same command and --resume." in err
     )
