@@ -109,6 +109,11 @@ inline void with_parameters(const pattern& p, ptrdiff_t start, ptrdiff_t n, Run 
   }
 }
 
+// Sixty-four values unrolled one lane at a time would be a minute of compiling for the path that
+// promises no speed; it writes through the cache.
+template <class Op, class T>
+constexpr bool by_sixty_four = types<Op, T>::vector::width > 1;
+
 struct sixteen_bits {
   unsigned gate, plane;
 };
@@ -150,7 +155,7 @@ inline bool gated_stretch(const T* x, T* out, ptrdiff_t n, Parameters parameters
   uint64_t any = 0;
   ptrdiff_t i = 0;
   // One store of bits for every four cache lines of floats.
-  for (; i + 64 <= n; i += 64) {
+  for (; by_sixty_four<Op, T> && i + 64 <= n; i += 64) {
     uint64_t gates = 0, second = 0;
 #pragma GCC unroll 4
     for (int k = 0; k < 64; k += 16) {
@@ -191,6 +196,7 @@ inline bool gated_lines(const T* x, T* out, ptrdiff_t n, Parameters parameters, 
   bit_writer to = gate, second_to = plane;
   uint64_t any = 0;
   for (ptrdiff_t i = 0; i < n; i += 64) {
+    fetch_ahead<64>(x + i);
     alignas(64) T results[64];
     uint64_t gates = 0, second = 0;
 #pragma GCC unroll 4
@@ -226,7 +232,7 @@ bool gated(const char* values, char* result, ptrdiff_t start, ptrdiff_t n, const
                                             gate + first / 8, plane ? plane + first / 8 : nullptr);
         });
   };
-  const ptrdiff_t whole = past_cache ? in_lines(n) : 0;
+  const ptrdiff_t whole = past_cache && by_sixty_four<Op, T> ? in_lines(n) : 0;
   if (whole == 0) {
     plain(0, n);
     return any;
@@ -303,7 +309,7 @@ inline void backward_stretch(const T* dh, T* out, ptrdiff_t n, Parameters parame
     return from ? get_bits(from + i / 8, some) : 0;
   };
   ptrdiff_t i = 0;
-  for (; i + 64 <= n; i += 64) {
+  for (; by_sixty_four<Op, T> && i + 64 <= n; i += 64) {
     const uint64_t gates = get_word(gate + i / 8), second = plane ? get_word(plane + i / 8) : 0;
 #pragma GCC unroll 4
     for (int k = 0; k < 64; k += 16) {
@@ -334,6 +340,7 @@ inline void backward_lines(const T* dh, T* out, ptrdiff_t n, Parameters paramete
                            bit_reader& gate, bit_reader& plane) {
   bit_reader from = gate, second_from = plane;
   for (ptrdiff_t i = 0; i < n; i += 64) {
+    fetch_ahead<64>(dh + i);
     alignas(64) T results[64];
     const uint64_t gates = from.next(), second = second_from.from ? second_from.next() : 0;
 #pragma GCC unroll 4
@@ -362,7 +369,7 @@ void backward(const char* values, char* result, ptrdiff_t start, ptrdiff_t n,
                                plane ? plane + first / 8 : nullptr);
         });
   };
-  const ptrdiff_t whole = past_cache ? in_lines(n) : 0;
+  const ptrdiff_t whole = past_cache && by_sixty_four<Op, T> ? in_lines(n) : 0;
   if (whole == 0) {
     plain(0, n);
     return;

@@ -94,8 +94,13 @@ void run_long(const long_loop& l) {
   const ptrdiff_t bytes = l.n * l.size;
   // A line that is read anyway, to be changed in place, is written at no further cost.
   const bool aligned = reinterpret_cast<uintptr_t>(l.out) % static_cast<uintptr_t>(l.size) == 0;
+  if (prepare_fresh(l.out, bytes)) {
+    // Two threads that meet in one huge page would both clear one.
+    constexpr ptrdiff_t largest = ptrdiff_t{16} << 20;
+    const ptrdiff_t share = l.n / static_cast<ptrdiff_t>(threads()) / 64 * 64;
+    size = share < largest / l.size ? share : largest / l.size;
+  }
   shared s{l, size, !l.heavy && l.in && l.in != l.out && aligned && bytes >= least_streamed.load()};
-  prepare_fresh(l.out, bytes);
   run_parts(part, &s, (l.n + size - 1) / size);
   raise_flags(s.flags.load(std::memory_order_relaxed));
 }

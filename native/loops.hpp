@@ -91,10 +91,23 @@ inline void split_lines(const T* out, ptrdiff_t n, Plain plain, Lines lines) {
   if (tail) plain(n - tail, tail);
 }
 
-// Whole lines past the cache; value(i) is the vector of results from i on.
+// Asks for the values 4 KB behind those at x: the more arithmetic there is between loads, the fewer
+// of them the processor has under way by itself. (Measured, 64 M float32 on two threads: elu 29 ms
+// without, 21 with 1 KB, 18 with 2 to 8 KB; relu6 with gate 18.5 and 16; relu no different.)
+template <ptrdiff_t n, class T>
+inline void fetch_ahead(const T* x) {
+  constexpr ptrdiff_t ahead = 4096;
+#pragma GCC unroll 8
+  for (size_t i = 0; i < n * sizeof(T); i += 64) {
+    __builtin_prefetch(reinterpret_cast<const char*>(x) + ahead + i, 0, 3);
+  }
+}
+
+// Whole lines past the cache; value(i) is the vector of results from i on, made of those of x.
 template <class V, class T, class Value>
-inline void put_lines(T* out, ptrdiff_t n, Value value) {
+inline void put_lines(const T* x, T* out, ptrdiff_t n, Value value) {
   for (ptrdiff_t i = 0; i < n; i += line_values<T>) {
+    fetch_ahead<line_values<T>>(x + i);
     alignas(64) T line[line_values<T>];
 #pragma GCC unroll 8
     for (ptrdiff_t j = 0; j < line_values<T>; j += V::width) store_rounded(value(i + j), line + j);
@@ -149,20 +162,20 @@ void contiguous(const T* x, const P* parameter, T* out, ptrdiff_t n) {
 template <class Op, class T>
 void contiguous_lines(const T* x, T* out, ptrdiff_t n) {
   using V = typename types<Op, T>::vector;
-  put_lines<V>(out, n, [=](ptrdiff_t i) { return Op::template apply<T>(V::load(x + i)); });
+  put_lines<V>(x, out, n, [=](ptrdiff_t i) { return Op::template apply<T>(V::load(x + i)); });
 }
 
 template <class Op, class T, class P>
 void contiguous_lines(const T* x, P parameter, T* out, ptrdiff_t n) {
   using V = typename types<Op, T>::vector;
   const auto p = prepare<Op, T>(V(parameter));
-  put_lines<V>(out, n, [=](ptrdiff_t i) { return Op::template apply<T>(V::load(x + i), p); });
+  put_lines<V>(x, out, n, [=](ptrdiff_t i) { return Op::template apply<T>(V::load(x + i), p); });
 }
 
 template <class Op, class T, class P>
 void contiguous_lines(const T* x, const P* parameter, T* out, ptrdiff_t n) {
   using V = typename types<Op, T>::vector;
-  put_lines<V>(out, n, [=](ptrdiff_t i) {
+  put_lines<V>(x, out, n, [=](ptrdiff_t i) {
     return Op::template apply<T>(V::load(x + i), prepare<Op, T>(V::load(parameter + i)));
   });
 }

@@ -41,18 +41,19 @@ bool resident(const char* start, ptrdiff_t bytes) {
   return true;
 }
 
-void prepare_fresh(char* start, ptrdiff_t bytes) {
+bool prepare_fresh(char* start, ptrdiff_t bytes) {
 #if defined(MADV_HUGEPAGE)
-  if (bytes < large) return;
+  if (bytes < large) return false;
   const uintptr_t first = (reinterpret_cast<uintptr_t>(start) + huge_page - 1) & ~(huge_page - 1);
   const uintptr_t last =
       (reinterpret_cast<uintptr_t>(start) + static_cast<uintptr_t>(bytes)) & ~(huge_page - 1);
   // The last page stands for the range: an allocator's recycled block is fresh at its end, if
   // anywhere. Refusal leaves small pages, which are right too.
-  if (last <= first || resident(reinterpret_cast<char*>(last) - 1, 1)) return;
-  madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+  if (last <= first || resident(reinterpret_cast<char*>(last) - 1, 1)) return false;
+  return madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE) == 0;
 #else
   (void)start, (void)bytes;
+  return false;
 #endif
 }
 

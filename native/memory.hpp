@@ -9,8 +9,9 @@ namespace rectifier {
 // less a megabyte.
 bool resident(const char* start, ptrdiff_t bytes);
 
-// Asks for huge pages behind the whole huge pages of a range that is fresh, if it is large.
-void prepare_fresh(char* start, ptrdiff_t bytes);
+// Asks for huge pages behind the whole huge pages of a range that is fresh, if it is large; whether
+// it did.
+bool prepare_fresh(char* start, ptrdiff_t bytes);
 
 // After lines have been streamed, before another thread may read them.
 void drain();

@@ -33,10 +33,12 @@ struct value {
       constexpr float product = constants::selu_lambda_alpha_hi, lambda = constants::selu_lambda;
       constexpr float product_lo = constants::selu_lambda_alpha_hi - product;
       constexpr float lambda_lo = constants::selu_lambda - lambda;
-      auto curved =
-          quick::multiply<Storage>(quick::expm1_below<Storage>(below), product, product_lo);
-      quick::approximation<V> line{right, V(0.0f), V(0.0f)};
-      auto both = select(left, curved, quick::multiply<Storage>(line, lambda, lambda_lo));
+      // One product serves both sides: right of 0 the curve is that of 0, which leaves all but the
+      // first float32 at 0 too.
+      auto both = quick::expm1_below<Storage>(below);
+      both.hi = select(left, both.hi, right);
+      both = quick::multiply<Storage>(both, select(left, V(product), V(lambda)),
+                                      select(left, V(product_lo), V(lambda_lo)));
       auto zero = x == V(0.0f);
       return select(zero, x, quick::settled<Storage>(both, ~zero, exact, x));
     }
@@ -57,7 +59,8 @@ struct derivative {
       auto exact = [](f64 z) { return f64(constants::selu_lambda_alpha_hi) * narrow::exp(z); };
       constexpr float product = constants::selu_lambda_alpha_hi;
       constexpr float product_lo = constants::selu_lambda_alpha_hi - product;
-      auto e = quick::multiply<Storage>(quick::exp_below<Storage>(below), product, product_lo);
+      auto e =
+          quick::multiply<Storage>(quick::exp_below<Storage>(below), V(product), V(product_lo));
       curved = quick::settled<Storage>(e, ~(x > V(0.0f)), exact, below);
       above = V(static_cast<float>(constants::selu_lambda));
     }

@@ -164,13 +164,13 @@ inline approximation<V> expm1_below(V t) {
   return expm1<Storage>(select(t < V(-20.0f), V(-20.0f), t));
 }
 
-// The product with c, a constant within [1, 2].
+// The product with c, constants within [1, 2].
 template <class Storage, class V>
-inline approximation<V> multiply(approximation<V> a, float c_hi, float c_lo) {
-  V hi = V(c_hi) * a.hi;
+inline approximation<V> multiply(approximation<V> a, V c_hi, V c_lo) {
+  V hi = c_hi * a.hi;
   if constexpr (is_short<Storage>) return {hi, a.lo, a.error};
-  V lo = fma(V(c_hi), a.lo, fma(V(c_hi), a.hi, -hi));
-  return {hi, fma(V(c_lo), a.hi, lo),
+  V lo = fma(c_hi, a.lo, fma(c_hi, a.hi, -hi));
+  return {hi, fma(c_lo, a.hi, lo),
           fma(V(2.0f), a.error, fma(abs_bits(hi), V(0x1p-44f), V(underflow)))};
 }
 
