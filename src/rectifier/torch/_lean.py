@@ -33,8 +33,9 @@ class Leaned(Swapped):
 
     @property
     def bytes_saved(self) -> int | None:
-        """What the swap saves. Below 0 where all are ReLUs before a Linear or a convolution: PyTorch's keeps the output,
-        which the layer behind keeps anyway, and ours a bit a value beside it."""
+        """What the swap saves. Below 0 where all are ReLUs before a Linear or a convolution: PyTorch's keeps the
+        output, which the layer behind keeps anyway; ours a bit a value beside it.
+        """
         return None if self.bytes_before is None or self.bytes_after is None else self.bytes_before - self.bytes_after
 
     def __str__(self) -> str:
