@@ -143,3 +143,33 @@ def test_checkpointing_notices_another_forward() -> None:
     with pytest.raises(torch.utils.checkpoint.CheckpointError, match="metadata"):
         out.sum().backward()  # type: ignore[union-attr]
     assert len(calls) == 2
+
+
+def through(
+    pack: Callable[[torch.Tensor], torch.Tensor], unpack: Callable[[torch.Tensor], torch.Tensor], layer: nn.Module
+) -> torch.Tensor:
+    """The gradient of a layer whose saved tensors go through these hooks."""
+    z = torch.tensor([-2.0, -1.0, 0.0, 0.5, 1.0] * 21, requires_grad=True)
+    with saved_tensors_hooks(pack, unpack):
+        h = layer(z)
+    (dz,) = torch.autograd.grad(h, z, torch.linspace(1.0, 2.0, 105))
+    return dz
+
+
+@pytest.mark.parametrize("layer", [rt.ReLU(at_zero=0.5), rt.LeakyReLU(), rt.ReLU6(), rt.Abs(), rt.ELU(), rt.PReLU()])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_hooks_may_give_the_same_numbers_back_in_another_dtype_or_layout(layer: nn.Module, dtype: torch.dtype) -> None:
+    """What is kept here is exact in every dtype, bytes of bits included."""
+    expected = through(lambda t: t, lambda t: t, layer)
+    assert torch.equal(through(lambda t: t.to(dtype), lambda t: t.float(), layer), expected)
+    # ELU's gradient is then one of 16 bits.
+    torch.testing.assert_close(through(lambda t: t.to(dtype), lambda t: t, layer), expected, rtol=2**-7, atol=0)
+    assert torch.equal(through(lambda t: torch.stack([t, t], -1), lambda t: t[..., 0], layer), expected)
+
+
+@pytest.mark.parametrize("layer", [rt.ReLU(at_zero=0.5), rt.LeakyReLU(), rt.Abs(), rt.ELU(), rt.PReLU()])
+def test_what_hooks_have_lost_is_an_error_and_not_memory_read_elsewhere(layer: nn.Module) -> None:
+    with pytest.raises(RuntimeError):  # PyTorch's own messages
+        through(lambda t: t, lambda t: t.to("meta"), layer)
+    with pytest.raises(RuntimeError):
+        through(lambda t: t, lambda t: t[:3] if t.ndim and t.numel() > 3 else t, layer)

@@ -1,4 +1,4 @@
-"""``lean``: every rectifier by its twin of ours, which keeps no more for the backward pass, and what that saves."""
+"""``lean``: every rectifier by its twin of ours, which keeps least without loss, and what that saves."""
 
 from __future__ import annotations
 
@@ -33,14 +33,17 @@ class Leaned(Swapped):
 
     @property
     def bytes_saved(self) -> int | None:
-        """What the swap saves; may be 0, as the layers behind keep what they need."""
+        """What the swap saves. Below 0 where all are ReLUs before a Linear or a convolution: PyTorch's keeps the
+        output, which the layer behind keeps anyway; ours a bit a value beside it.
+        """
         return None if self.bytes_before is None or self.bytes_after is None else self.bytes_before - self.bytes_after
 
     def __str__(self) -> str:
         if self.bytes_saved is None or not self.bytes_before:
             return super().__str__()
         share = self.bytes_saved / self.bytes_before
-        told = f"kept for backward: {self.bytes_before:,} → {self.bytes_after:,} bytes ({share:.1%} saved)"
+        change = f"{share:.1%} saved" if share >= 0 else f"{-share:.1%} more"
+        told = f"kept for backward: {self.bytes_before:,} → {self.bytes_after:,} bytes ({change})"
         return "\n".join(filter(None, (super().__str__(), told)))
 
 

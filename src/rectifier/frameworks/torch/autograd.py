@@ -25,15 +25,23 @@ __all__ = ["FromGate", "FromValue", "RectifyTransformed", "gate_of"]
 
 Tensor = torch.Tensor
 # Called for every small tensor: bound once.
-_with_gate, _backward, _reach, _is_grad_enabled = (
+_with_gate, _backward, _reach, _reach_kept, _is_grad_enabled = (
     kernels.with_gate,
     kernels.backward,
     kernels.reach,
+    kernels.reach_kept,
     torch.is_grad_enabled,
 )
 
 
 _PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def _reach_parameter(parameter: float | Tensor, dh: Tensor) -> bool:
+    """Whether a parameter is still as the loops take it, whatever hooks have unpacked it to."""
+    if not isinstance(parameter, Tensor):
+        return True
+    return parameter.dtype is (torch.float64 if dh.dtype is torch.float64 else torch.float32) and _reach(parameter)
 
 
 class FromGate(torch.autograd.Function):
@@ -62,7 +70,9 @@ class FromGate(torch.autograd.Function):
             if parameter is None:
                 parameter = saved[2]
         # Grad mode is on in a backward pass only when it is itself to be differentiated.
-        if not _is_grad_enabled() and _reach(dh):
+        native = not _is_grad_enabled() and _reach(dh) and _reach_kept(bits, dh)
+        native = native and (plane is None or _reach_kept(plane, dh))
+        if native and _reach_parameter(parameter, dh):
             return _backward(name, dh, strides, parameter, bits, plane), None, None, None
         return kept.from_gate(name, dh, strides, parameter, bits, plane), None, None, None
 
@@ -110,7 +120,8 @@ def gate_of(name: str, number: float, dtype: torch.dtype) -> type[torch.autograd
             strides = ctx.strides
             plane = planes[0] if planes else None
             # Grad mode is on in a backward pass only when it is itself to be differentiated.
-            if _is_grad_enabled() or not _reach(dh):
+            native = not _is_grad_enabled() and _reach(dh) and _reach_kept(bits, dh)
+            if not native or not (plane is None or _reach_kept(plane, dh)):
                 return kept.from_gate(name, dh, strides, number, bits, plane)
             at = dh.data_ptr()
             if planes or strides or at & unaligned or not dh.is_contiguous():
@@ -155,8 +166,9 @@ class FromValue(torch.autograd.Function):
         name, save, parameter = ctx.how
         if parameter is None:
             (parameter,) = tensors
-        # What hooks have unpacked may lie elsewhere; the rest is as it was in the forward pass.
+        # What hooks have unpacked may lie elsewhere and be of another dtype.
         native = not _is_grad_enabled() and value.is_cpu and type(value) in _PLAIN and _reach(dh)
+        native = native and value.dtype is dh.dtype and value.shape == dh.shape and _reach_parameter(parameter, dh)
         by_z, by_slope = ctx.needs_input_grad[:2]
         dz = _by_input(name, save, value, parameter, dh, native) if by_z else None
         ds = _by_slope(save, value, parameter, dh, native) if by_slope else None

@@ -48,6 +48,7 @@ def _product(name: str, slope: Tensor, dh: Tensor) -> Tensor:
 
 def _unpacked(bits: Tensor, shape: torch.Size, strides: tuple[int, ...] | None) -> Tensor:
     """One boolean a value, laid out with these strides."""
+    bits = bits.to(torch.uint8)  # a hook may have given the same numbers back as another dtype
     one_each = torch.bitwise_right_shift(bits.unsqueeze(1), torch.arange(8, dtype=torch.uint8, device=bits.device)) & 1
     flat = one_each.view(-1)[: shape.numel()].bool()
     return flat.view(shape) if strides is None else flat.as_strided(shape, strides)

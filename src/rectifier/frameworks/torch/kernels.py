@@ -25,6 +25,7 @@ __all__ = [
     "bound",
     "gradient",
     "reach",
+    "reach_kept",
     "value",
     "watched_value",
     "with_gate",
@@ -73,7 +74,7 @@ _strided, _Parameter = torch.strided, torch.nn.Parameter
 _transforms_active = torch._C._are_functorch_transforms_active
 _is_batched = torch._C._functorch.is_legacy_batchedtensor
 _modes, _is_tracing = torch._C._len_torch_dispatch_stack, torch._C._is_tracing
-_empty_like = torch.empty_like
+_empty_like, _uint8 = torch.empty_like, torch.uint8
 #: Planes of bits are made of this one, which takes less time than to name a dtype, and no default device turns it.
 BYTES = torch.empty(0, dtype=torch.uint8, device="cpu")
 
@@ -97,6 +98,17 @@ def reach(x: Tensor) -> bool:
         and _modes() == 0
         and forward_ad._current_level < 0
         and not _is_tracing()
+    )
+
+
+def reach_kept(bits: Tensor, dh: Tensor) -> bool:
+    """Whether a plane is still as it was kept, of as many values as dh has: hooks may have unpacked it otherwise."""
+    return (
+        bits.dtype is _uint8
+        and bits.numel() == (dh.numel() + 7) >> 3
+        and bits.is_contiguous()
+        and bits.is_cpu
+        and type(bits) is Tensor
     )
 
 
