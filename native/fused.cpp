@@ -93,7 +93,7 @@ union parameter_number {
 };
 
 bool read_parameter(const char* function, PyObject* object, Py_ssize_t inner, int column,
-                    parameter_number& number, pattern& p) {
+                    parameter_number& number, pattern& p, memory_of& m) {
   const bool wide = column == static_cast<int>(dtype::float64);
   p = {reinterpret_cast<const char*>(&number), 1, 1};
   if (object == Py_None || PyFloat_Check(object)) {
@@ -101,7 +101,6 @@ bool read_parameter(const char* function, PyObject* object, Py_ssize_t inner, in
     wide ? void(number.wide = value) : void(number.narrow = static_cast<float>(value));
     return true;
   }
-  memory_of m{"parameter"};
   if (!read(function, object, false, m)) return false;
   if (m.type != (wide ? NPY_DOUBLE : NPY_FLOAT) || m.count < 1 || inner < 1) {
     PyErr_Format(PyExc_ValueError,
@@ -186,7 +185,12 @@ bool read_all(const char* function, bool forward, PyObject* from, PyObject* out,
   }
   // Read only, the two may be one.
   if (forward && !apart(function, bits, more)) return false;
-  if (!read_parameter(function, parameter, inner, column, number, c.parameter)) return false;
+  memory_of values{"parameter"};
+  if (!read_parameter(function, parameter, inner, column, number, c.parameter, values))
+    return false;
+  // Unlike x it is read again for every row, so not even the same memory will do.
+  if (!apart(function, result, values)) return false;
+  if (forward && (!apart(function, bits, values) || !apart(function, more, values))) return false;
   c.from = x.start;
   c.out = result.start;
   c.size = x.count ? static_cast<int>(x.bytes / x.count) : 1;

@@ -130,7 +130,8 @@ struct openmp {
 openmp other;
 // By whoever has taken the pool, and at fork.
 bool looked_up = false, forked = false;
-std::atomic<bool> borrowed{false};
+// A team is its caller's alone, so another thread's fork cannot send it home.
+thread_local bool borrowed = false;
 
 template <class F>
 bool look_up(const char* name, F& f) {
@@ -158,7 +159,8 @@ bool can_borrow(int wanted) {
 // own.
 void return_helpers() {
   constexpr int soft = 1;
-  if (borrowed.exchange(false)) other.pause(soft);
+  if (borrowed) other.pause(soft);
+  borrowed = false;
 }
 
 // fork copies the caller's thread alone: the child has no helpers, and nobody who would give the
@@ -236,7 +238,7 @@ void run_parts(part_function part, void* context, ptrdiff_t count) {
   p.done.store(0, std::memory_order_relaxed);
   p.left.store(count);
   if (borrow) {
-    borrowed.store(true, std::memory_order_relaxed);
+    borrowed = true;
     other.parallel([](void*) { work(); }, nullptr, static_cast<unsigned>(wanted), 0);
   } else if (p.asleep.load() > 0) {
     p.bell.fetch_add(1);

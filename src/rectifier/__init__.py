@@ -11,9 +11,20 @@ array([0., 2.])
 from __future__ import annotations
 
 import importlib
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _native
+try:
+    from . import _native
+except ImportError as error:
+    # A variable of the environment that cannot be used. The command ends here, before its own code: not with a
+    # traceback, nor with Python's status 1, which is a verdict there.
+    of_command = Path(sys.argv[0]).stem == "rectifier" or (sys.argv[0] == "-m" and "rectifier" in sys.orig_argv)
+    if not (of_command and str(error).startswith("rectifier: the environment variable")):
+        raise
+    print(f"Error: {error}", file=sys.stderr)
+    sys.exit(2)
 from ._family import Row, family
 from ._functions import FUNCTIONS, PRelu, Rectifier
 from ._gain import gain

@@ -128,6 +128,8 @@ def test_charts(rectifier: Run, folder: Path, suffix: str) -> None:
             ["--chart", "speed.pdf"],
             "bench: `--chart` must end in .html, .png, .svg; got 'speed.pdf'. Write it as --chart speed.html.",
         ),
+        (["--peer", ","], "bench: `--peer` must name one at least; got ','. Leave it out."),
+        (["--size", ""], "bench: `--size` must name one at least; got ''. Leave it out."),
         (["--json", ""], "bench: `--json` must name a file; got ''. Name one, or leave --json out."),
         (
             ["--force"],

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import rectifier as library
+from rectifier import _native
 from rectifier.checkup.records import Record
 
 Run = Callable[..., Any]
@@ -70,6 +71,32 @@ def test_usage_is_a_two(process: Run, arguments: list[str], error: str) -> None:
     result = process(*arguments)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.splitlines()[-1].startswith(f"Error: {error}")
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        (
+            "RECTIFIER_NUM_THREADS",
+            "must be a whole number from 1 to 1024; got 'two'. Unset it to have every processor used.",
+        ),
+        (
+            "RECTIFIER_ISA",
+            f"must be one of {', '.join(_native.supported_isas())} on this machine; got 'two'. "
+            "Unset it to have the best one chosen.",
+        ),
+    ],
+)
+def test_a_bad_variable_is_a_two_of_the_command_and_an_error_of_the_import(
+    process: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: str
+) -> None:
+    monkeypatch.setenv(name, "two")
+    for result in (process("--version"), without(set(), folder, "--version")):
+        assert (result.returncode, result.stdout) == (2, "")
+        assert result.stderr == f"Error: rectifier: the environment variable {name} {error}\n"
+    program = "try:\n import rectifier\nexcept ImportError as error: print(error)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.stdout == f"rectifier: the environment variable {name} {error}\n"
 
 
 def test_without_typer_one_message_names_the_extra(folder: Path) -> None:

@@ -60,6 +60,29 @@ def test_a_child_may_use_both_after_a_fork():
     """)
 
 
+def test_every_thread_that_borrowed_may_fork():
+    """Whichever forks first: a team is its caller's alone."""
+    run("""
+        import threading, time
+        def fork():
+            if (child := os.fork()) == 0:
+                torch.ones(1 << 20).mul_(2.0)
+                os._exit(0)
+            for _ in range(200):
+                if (done := os.waitpid(child, os.WNOHANG))[0]:
+                    assert done[1] == 0
+                    return
+                time.sleep(0.05)
+            os.kill(child, 9)
+            raise AssertionError("the child waits for ever")
+        relu(2)
+        other = threading.Thread(target=fork)
+        other.start()
+        other.join()
+        fork()
+    """)
+
+
 def test_flags_and_settings_of_the_workers_stay_their_own():
     run("""
         with np.errstate(all="raise"):

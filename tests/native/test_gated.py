@@ -223,6 +223,13 @@ def test_refusals():
     refused(f"with_gate: `out` and `x` {overlap}", x=memory[:100], out=memory[1:101])
     refused(f"with_gate: `out` and `gate` {overlap}", out=memory[:100], gate=memory.view(np.uint8)[396:409])
     refused(f"with_gate: `gate` and `x` {overlap}", x=memory[:100], gate=memory.view(np.uint8)[:13])
+    # Read again for every row, so it may not even be the same memory.
+    refused(f"with_gate: `out` and `parameter` {overlap}", out=memory[:100], parameter=memory[99:102])
+    refused(f"with_gate: `out` and `parameter` {overlap}", out=memory[:100], parameter=memory[:100])
+    with pytest.raises(ValueError, match=f"with_gate: `gate` and `parameter` {overlap}"):
+        _native.with_gate("relu", x, x, memory[:4], 1, memory.view(np.uint8)[10:23], None)
+    with pytest.raises(ValueError, match=f"with_gate: `plane` and `parameter` {overlap}"):
+        _native.with_gate("abs", x, x, memory[:4], 1, bits_, memory.view(np.uint8)[10:23])
     refused("`x` must be a one-dimensional NumPy array", x=memory[::2], out=x)
     refused("`out` must be a one-dimensional .* and writeable; got list", out=[1.0])
     refused("`x` and `out` must be of one dtype", out=np.empty(100))

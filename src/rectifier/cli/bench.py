@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import RectifierValueError
-from .frame import Debug, Json, guarded, note, refuse_unwritable
+from .frame import Debug, Json, guarded, listed, note, refuse_unwritable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,11 +63,11 @@ def bench(
     _refuse_files(json, chart, force=force)
     plan = make_plan(
         names or (),
-        dtypes=_listed(dtype),
-        sizes=_listed(size),
-        threads=_listed(threads),
-        kinds=_listed(kind),
-        peers=_listed(peer),
+        dtypes=listed("bench", "--dtype", dtype),
+        sizes=listed("bench", "--size", size),
+        threads=listed("bench", "--threads", threads),
+        kinds=listed("bench", "--kind", kind),
+        peers=listed("bench", "--peer", peer),
         full=full,
         seconds=seconds,
     )
@@ -87,10 +87,6 @@ def bench(
 
         charts.save(chart, found)
         note(f"Wrote {chart}")
-
-
-def _listed(text: str | None) -> list[str]:
-    return [] if text is None else [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _refuse_files(json: str | None, chart: str | None, *, force: bool) -> None:

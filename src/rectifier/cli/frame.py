@@ -27,6 +27,7 @@ __all__ = [
     "UNWRITTEN",
     "fail",
     "guarded",
+    "listed",
     "note",
     "refuse_unwritable",
     "set_seed",
@@ -176,6 +177,16 @@ def refuse_unwritable(verb: str, option: str, path: str, *, force: bool) -> None
     except RectifierValueError as error:
         text = str(error).replace("write: `path`", f"{verb}: `{option}`").replace("force=True (--force)", "--force")
         raise RectifierValueError(text) from error
+
+
+def listed(verb: str, option: str, text: str | None) -> list[str]:
+    """The names that an option lists between commas; none where it was left out."""
+    if text is None:
+        return []
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    if not names:
+        raise RectifierValueError(f"{verb}: `{option}` must name one at least; got {text!r}. Leave it out.")
+    return names
 
 
 def set_seed(seed: int | None) -> None:

@@ -14,7 +14,7 @@ from ..reporters import files
 from ..verify.plan import Case
 from ..verify.records import Proof
 from ..verify.subjects import Subject
-from .frame import Debug, Force, Json, Outputs, guarded, note
+from .frame import Debug, Force, Json, Outputs, guarded, listed, note
 from .results import write
 from .status import FINDINGS, INTERRUPTED, NOTHING
 
@@ -76,13 +76,15 @@ def verify(
             "verify: `--resume` must come with the record to go on with; got none. Add --json FILE, or leave it out."
         )
     outputs = Outputs("verify", html=None, json=json, force=force or resume)
-    isas = plan.known_isas(_listed("--isa", isa))
+    isas = plan.known_isas(listed("verify", "--isa", isa))
     if kind is not None and gradients:
         raise RectifierValueError(
             "verify: `--kind` must come without --gradients, which are derivatives; got both. Leave one out."
         )
-    kinds = ["derivative"] if gradients else _listed("--kind", kind)
-    cases = make_plan(names or (), _listed("--dtype", dtype), exhaustive=exhaustive, sample=sample, kinds=kinds)
+    kinds = ["derivative"] if gradients else listed("verify", "--kind", kind)
+    cases = make_plan(
+        names or (), listed("verify", "--dtype", dtype), exhaustive=exhaustive, sample=sample, kinds=kinds
+    )
     who: list[subjects.Subject] = [subjects.Gradient()] if gradients else [subjects.Kernel(name) for name in isas]
     if peers:
         who += [subjects.Peer(name) for name in peer_modules.MODULES]
@@ -135,15 +137,6 @@ def _publish(proof: Proof, outputs: Outputs) -> None:
         print(proof.to_json())
     if outputs.json is not None:
         write(outputs, outputs.json, proof.to_json() + "\n")
-
-
-def _listed(option: str, text: str | None) -> list[str]:
-    if text is None:
-        return []
-    names = [part.strip() for part in text.split(",") if part.strip()]
-    if not names:
-        raise RectifierValueError(f"verify: `{option}` must name one at least; got {text!r}. Leave it out.")
-    return names
 
 
 def _with_bar(run: Callable[[Callable[[str, int, int], None]], Proof]) -> Proof:
