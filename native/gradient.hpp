@@ -123,6 +123,9 @@ void gradient(const char* kept_values, const char* values, char* result, ptrdiff
         ptrdiff_t i = 0;
         for (; i + V::width <= count; i += V::width) {
           const ptrdiff_t at = first + i;
+          // So much arithmetic between loads leaves few of them under way: as in put_lines.
+          fetch_ahead<V::width>(kept + at);
+          fetch_ahead<V::width>(dh + at);
           store_rounded(
               gradient_at<Derivative, Tail, T>(V::load(kept + at), V::load(dh + at), parameters(i)),
               out + at);
