@@ -28,29 +28,11 @@ const int value_inputs[] = {
     RECTIFIER_OPS(RECTIFIER_X)
 #undef RECTIFIER_X
 };
-const char* const gated_names[] = {
-#define RECTIFIER_X(name, kernel, kept) #name,
-    RECTIFIER_GATED(RECTIFIER_X)
-#undef RECTIFIER_X
-};
-const char* const backward_names[] = {
-#define RECTIFIER_X(name) #name,
-    RECTIFIER_BACKWARD(RECTIFIER_X)
-#undef RECTIFIER_X
-};
 const char* const gradient_names[] = {
 #define RECTIFIER_X(name, kernel, tail) #name,
     RECTIFIER_GRADIENTS(RECTIFIER_X)
 #undef RECTIFIER_X
 };
-
-template <int count>
-int find(const char* name, const char* const (&names)[count]) {
-  for (int i = 0; i < count; ++i) {
-    if (strcmp(names[i], name) == 0) return i;
-  }
-  return -1;
-}
 
 constexpr int sizes[] = {2, 4, 8, 2};
 constexpr unsigned range = overflow_flag | underflow_flag;
