@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from .._family import family
 from .causes import Causes, group, percent
+from .flat import flat_findings, with_resampling
 from .records import Finding, SiteVitals, Snapshot
 from .scales import judge_scales
 from .thresholds import Thresholds
@@ -80,6 +81,8 @@ def judge(
     causes = Causes(snapshots, limits, history=history)
     for site in snapshots[-1].sites:
         findings += _Site(site, limits, causes, proved or {}, box).findings()
+        findings += flat_findings(site)
+    findings = with_resampling(findings, snapshots[-1])
     findings += judge_scales(snapshots, limits)
     return tuple(
         replace(finding, measures={key: float(value) for key, value in finding.measures.items()})
@@ -99,7 +102,8 @@ class _Site:
         box: str | None,
     ) -> None:
         self.site, self.limits, self.causes, self.box = site, limits, causes, box
-        self.row = family[site.rectifier]
+        # What is no row of the family is judged by its flat parts alone, as a function for comparison is.
+        self.row = family[site.rectifier if site.rectifier in family else "tanh"]
         #: Examples at which z was a number.
         self.seen = site.examples - site.nan
         self.bounds = proved.get(site.site, {})

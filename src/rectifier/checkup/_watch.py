@@ -28,6 +28,7 @@ def watch(
     name: str = "",
     seed: int | None = None,
     limits: Thresholds | None = None,
+    group: Any = None,
 ) -> Watching:
     """Watch a model train: a context manager whose ``record`` tells which units died, when, and why.
 
@@ -43,6 +44,8 @@ def watch(
     every: steps between snapshots.
     name, seed: kept in the record (nothing is seeded).
     limits: the thresholds of the verdicts.
+    group: ``torch.distributed`` processes that train together: their counts are summed at each snapshot, and each gets
+        the same record. By default those of a model under DDP or FSDP.
 
     Raises RectifierTypeError or RectifierValueError for arguments that cannot be used, and for a model that is watched
     already. What the block raises goes through unchanged; the record until then is kept, with ``stopped`` set.
@@ -65,7 +68,8 @@ def watch(
         )
     check_common("watch", seed, limits)
     adapter.check_optimizer(optimizer, "watch")
-    return Watching(adapter, adapter.observable(model, "watch"), optimizer, every, name, seed, limits)
+    group = adapter.group_of(model, group, "watch")
+    return Watching(adapter, adapter.observable(model, "watch"), optimizer, every, name, seed, limits, group)
 
 
 class Watching:
@@ -80,6 +84,7 @@ class Watching:
         name: str,
         seed: int | None,
         limits: Thresholds | None,
+        group: Any = None,
     ) -> None:
         self.step = 0
         """Steps counted so far."""
@@ -87,7 +92,7 @@ class Watching:
         """Steps between snapshots, as of now (it doubles when the history is full)."""
         self._adapter, self._model, self._optimizer = adapter, model, optimizer
         self._name, self._seed, self._limits = name, seed, limits
-        self._observer = adapter.Observer(model, training_only=True)
+        self._observer = adapter.Observer(model, training_only=True, group=group)
         self._snapshots: list[Snapshot] = []
         self._stopped: str | None = None
         self._handles: list[Any] = []
@@ -123,7 +128,9 @@ class Watching:
             self.step = self._observer.forwards
         if error is not None:
             self._stopped = f"the watched block raised {type(error).__name__} after step {self.step}: {error}"
-        self._last_look()
+        # The other processes do not know of the error, so there is nobody to sum with.
+        if error is None or self._observer.group is None:
+            self._last_look()
         return False
 
     @property
@@ -137,7 +144,7 @@ class Watching:
         if not self._observer.forwards:
             unseen = (*unseen, "the model: no forward pass in training mode was seen; call model(...) itself")
         return Record(
-            model=type(self._model).__name__,
+            model=self._adapter.title(self._model),
             source="watch",
             snapshots=snapshots,
             findings=judge(snapshots, self._limits, proved=proved, box=box, history=True),

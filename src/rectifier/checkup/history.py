@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .records import LayerVitals, SiteVitals, Snapshot
+from .records import Ints, LayerVitals, SiteVitals, Snapshot
 
 __all__ = ["CAPACITY", "halve", "merge"]
 
@@ -52,6 +52,10 @@ def _sum(a: int | None, b: int | None) -> int | None:
     return b if a is None else a if b is None else a + b
 
 
+def _counts(a: Ints | None, b: Ints | None) -> Ints | None:
+    return b if a is None else a if b is None else a + b
+
+
 def _site(a: SiteVitals | None, b: SiteVitals) -> SiteVitals:
     if a is None or a.units != b.units:
         return b
@@ -74,7 +78,9 @@ def _site(a: SiteVitals | None, b: SiteVitals) -> SiteVitals:
         gradient_rms=_rms(a.gradient_rms, b.gradient_rms, n, m),
         gradient_abs=gradient,
         moved=moved,
-        infinite=b.infinite if a.infinite is None else a.infinite if b.infinite is None else a.infinite + b.infinite,
+        infinite=_counts(a.infinite, b.infinite),
+        flat_low=_counts(a.flat_low, b.flat_low),
+        flat_high=_counts(a.flat_high, b.flat_high),
         inputs=_sum(a.inputs, b.inputs),
     )
 

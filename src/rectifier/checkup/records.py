@@ -38,6 +38,9 @@ Kind = Literal[
     "vanishing_activation",
     "exploding_activation",
     "nan",
+    "infinite",
+    "saturated",
+    "nearly_silent",
 ]
 
 #: Kinds that are faults; the others are observations: an always-open unit is linear, a rare or dormant one may be
@@ -51,6 +54,7 @@ FAULTS: frozenset[str] = frozenset(
         "vanishing_activation",
         "exploding_activation",
         "nan",
+        "infinite",
     }
 )
 
@@ -107,6 +111,10 @@ class SiteVitals:
     """Examples at which z was +∞ or −∞; None in a record from before they were counted."""
     inputs: int | None = None
     """Independent samples seen (rows of z along dimension 0); ``examples`` counts each of their positions."""
+    flat_low: Ints | None = None
+    """Examples on the lower flat part of a function that has one (:mod:`rectifier.checkup.flat`)."""
+    flat_high: Ints | None = None
+    """Examples on the upper one."""
 
     @property
     def units(self) -> int:
@@ -331,8 +339,13 @@ def _site(document: dict[str, Any]) -> SiteVitals:
             "rms_h": float(document["rms_h"]),
             "gradient_rms": _number(document["gradient_rms"]),
             **{name: None if document.get(name) is None else _floats(document[name]) for name in optional},
+            **{name: _ints(document.get(name)) for name in ("flat_low", "flat_high")},
         }
     )
+
+
+def _ints(value: Any) -> Ints | None:
+    return None if value is None else np.array(value, dtype=np.int64)
 
 
 def _layer(document: dict[str, Any]) -> LayerVitals:

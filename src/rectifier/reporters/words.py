@@ -27,6 +27,7 @@ __all__ = [
 #: kind → what it is called, gravest first: the order in which findings are told.
 TITLES: Mapping[str, str] = {
     "nan": "NaN",
+    "infinite": "Infinite",
     "dead": "Proved dead",
     "silent": "Silent",
     "dormant": "Dormant",
@@ -37,6 +38,8 @@ TITLES: Mapping[str, str] = {
     "rare": "Rarely firing",
     "always_open": "Always open",
     "always_closed": "Always closed",
+    "saturated": "Saturated",
+    "nearly_silent": "Nearly silent",
 }
 ORDER: Mapping[str, int] = {kind: place for place, kind in enumerate(TITLES)}
 

@@ -12,13 +12,26 @@ from torch.nn.parameter import UninitializedParameter
 
 from ...errors import RectifierTypeError, RectifierValueError
 from .calm import plain_value, undisturbed
+from .distributed import gather, group_of, title, unwrapped
+from .kinds import is_opaque
 from .observe import Observer
-from .provenance import is_opaque
 
 if TYPE_CHECKING:
     from . import acts
 
-__all__ = ["Observer", "acts", "arguments", "check_optimizer", "observable", "on_step", "run", "undisturbed"]
+__all__ = [
+    "Observer",
+    "acts",
+    "arguments",
+    "check_optimizer",
+    "gather",
+    "group_of",
+    "observable",
+    "on_step",
+    "run",
+    "title",
+    "undisturbed",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -28,10 +41,11 @@ def __getattr__(name: str) -> Any:
 
 
 def observable(model: nn.Module, verb: str) -> nn.Module:
-    """The module whose inside can be seen: the model, or for ``check`` the one that was compiled.
+    """The module whose inside can be seen: the model, the one under DDP, or for ``check`` the one that was compiled.
 
     Raises RectifierValueError for a model that cannot be looked into.
     """
+    model = unwrapped(model)
     reason = is_opaque(model)
     if reason == "compiled" and verb == "check" and isinstance(getattr(model, "_orig_mod", None), nn.Module):
         inner: nn.Module = model._orig_mod  # type: ignore[assignment]

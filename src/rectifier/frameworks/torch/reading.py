@@ -61,6 +61,8 @@ class Reader:
                 if weight is not None and weight.is_leaf and weight.grad is not None:
                     gradients[name] = weight.grad
         for name, gradient in gradients.items():
+            if hasattr(gradient, "full_tensor"):  # sharded: all processes are here
+                gradient = gradient.full_tensor()
             if not gradient.is_sparse:
                 square = gradient.detach().to(torch.float64).square().mean().reshape(1)
                 self._gradients.setdefault(name, []).append(square)
@@ -164,6 +166,8 @@ class Reader:
             upstream=tally.upstream,
             infinite=sums["infinite"].astype(np.int64),
             inputs=tally.inputs,
+            flat_low=_counts(sums.get("flat_low")),
+            flat_high=_counts(sums.get("flat_high")),
             **{key: weights.get(key) for key in ("bias", "weight_norm", "moved", "scale", "shift")},
         )
 
@@ -226,6 +230,10 @@ class Reader:
                 )
             )
         return tuple(found)
+
+
+def _counts(values: Floats | None) -> npt.NDArray[np.int64] | None:
+    return None if values is None else values.astype(np.int64)
 
 
 def _pads(padding: Any) -> bool:
