@@ -1,4 +1,4 @@
-"""Flat parts other than a rectifier's own: saturated units, units that are nearly silent, and infinities.
+"""Flat parts other than a rectifier's own: saturated units, and units that are nearly silent.
 
 What is flat, per example:
 
@@ -68,11 +68,7 @@ def levels(function: str, parameters: Mapping[str, float]) -> tuple[float | None
 
 
 def flat_findings(site: SiteVitals, share: float = SHARE) -> list[Finding]:
-    """The findings about flat parts and infinities at one site."""
-    return [*_flat(site, share), *_infinite(site)]
-
-
-def _flat(site: SiteVitals, share: float) -> list[Finding]:
+    """The finding about flat parts at one site, where there is one."""
     flat = FLAT.get(site.rectifier)
     seen = site.examples - site.nan
     counts = [count for count in (site.flat_low, site.flat_high) if count is not None]
@@ -102,27 +98,6 @@ def _flat(site: SiteVitals, share: float) -> list[Finding]:
             remedy="no fault by itself; where it spreads in training, lower the step, normalise the pre-activations, "
             "or use an initialisation that fits the function",
             measures={"share": least, "threshold": share, "examples": int(seen[found].min())},
-        )
-    ]
-
-
-def _infinite(site: SiteVitals) -> list[Finding]:
-    """+∞ among the pre-activations: an overflow. −∞ alone is how one masks, and shuts the gate like any negative."""
-    if site.infinite is None or not np.isposinf(site.max_z).any():
-        return []
-    members = tuple(int(unit) for unit in np.flatnonzero(np.isposinf(site.max_z)))
-    total = int(site.infinite[list(members)].sum())
-    return [
-        Finding(
-            kind="infinite",
-            site=site.site,
-            units=members,
-            total=site.units,
-            evidence=f"{total} infinite values, +∞ among them, in {site.examples * len(members)} pre-activations of "
-            "these units; they count as firing, and sums leave them out",
-            cause="not known: an overflow at or before this site, or infinite inputs",
-            remedy="look at the inputs and at the scales of the layers before; in float16 use bfloat16 or loss scaling",
-            measures={"infinite": total, "examples": site.examples},
         )
     ]
 

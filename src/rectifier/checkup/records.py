@@ -38,7 +38,6 @@ Kind = Literal[
     "vanishing_activation",
     "exploding_activation",
     "nan",
-    "infinite",
     "saturated",
     "nearly_silent",
 ]
@@ -54,7 +53,6 @@ FAULTS: frozenset[str] = frozenset(
         "vanishing_activation",
         "exploding_activation",
         "nan",
-        "infinite",
     }
 )
 

@@ -27,7 +27,6 @@ __all__ = [
 #: kind → what it is called, gravest first: the order in which findings are told.
 TITLES: Mapping[str, str] = {
     "nan": "NaN",
-    "infinite": "Infinite",
     "dead": "Proved dead",
     "silent": "Silent",
     "dormant": "Dormant",

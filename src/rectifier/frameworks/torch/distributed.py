@@ -22,7 +22,7 @@ from .tally import LayerTally, SiteTally
 if TYPE_CHECKING:
     from .observe import Observer
 
-__all__ = ["gather", "group_of", "title", "total", "unwrapped"]
+__all__ = ["alone", "gather", "group_of", "title", "total", "unwrapped"]
 
 #: Whole numbers of a tally that are no counts.
 _FIXED = frozenset({"axis", "units"})
@@ -78,6 +78,14 @@ def _own(model: nn.Module, verb: str) -> Any:
         f"{verb}: `group` must name the processes that see different data where a model is sharded over a mesh of "
         "several dimensions; got None. Pass the group of the data-parallel dimensions."
     )
+
+
+def alone(group: Any) -> list[str]:
+    """What is said where there are other processes whose counts nobody asked for."""
+    others = dist.get_world_size() - 1 if group is None and dist.is_available() and dist.is_initialized() else 0
+    if not others:
+        return []
+    return [f"the other processes ({others}): this one counted alone; pass the model under DDP or FSDP, or group="]
 
 
 def gather(group: Any, item: Any) -> list[Any]:

@@ -66,7 +66,8 @@ def padding(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any],
     own = next((name for kind, name in _OWN if isinstance(module, kind)), "")
     if own is None:
         return None
-    names = _takes(type(module))
+    kind: Any = type(module)
+    names = _takes(kind)
     if not kwargs and not (set(_PADDING) | {"attention_mask"}) & set(names):
         return None
     given = {**dict(zip(names, args, strict=False)), **kwargs}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 import torch
 
@@ -21,39 +21,35 @@ UNTOLD = 64
 class Names:
     """Label of a call (``"act"``, ``"block.relu"``) and the makers of its input → name of its site.
 
-    A name belongs to its makers for good, so a pass of another length or in another order finds its sites again.
+    The name tells which call of that label in the pass it is; that of a loop is its first call's.
     """
 
     def __init__(self) -> None:
-        self._given: dict[tuple[str, Makers, int], str] = {}
-        self._labels: Counter[str] = Counter()
-        self._loops: set[tuple[str, Makers]] = set()
-        self._calls: Counter[tuple[str, Makers]] = Counter()
+        self._turns: Counter[str] = Counter()
+        self._given: defaultdict[tuple[str, Makers], list[str]] = defaultdict(list)
+        self._loops: dict[tuple[str, Makers], str] = {}
 
     def start(self) -> None:
         """A forward pass begins."""
-        self._calls.clear()
+        self._turns.clear()
+        self._given.clear()
 
     def of(self, label: str, makers: Makers, *, call: bool) -> tuple[str, bool, list[str]]:
         """Name of the site; whether it was called in this pass before; the names that are to become one with it.
 
         call: True for a functional call, whose name is numbered from 0.
         """
+        n = self._turns[label]
+        self._turns[label] += 1
+        name = f"{label}#{n}" if call else label if n == 0 else f"{label}@{n}"
         key = (label, makers)
-        turn = self._calls[key]
-        self._calls[key] += 1
+        given = self._given[key]
+        given.append(name)
         if key in self._loops:
-            return self._given[(*key, 0)], turn > 0, []
-        if turn == (UNTOLD if makers is None else LOOP):
-            self._loops.add(key)
-            first, *others = [self._given[(*key, i)] for i in range(turn)]
-            return first, True, others
-        name = self._given.get((*key, turn))
-        if name is None:
-            n = self._labels[label]
-            self._labels[label] += 1
-            name = f"{label}#{n}" if call else label if n == 0 else f"{label}@{n}"
-            self._given[(*key, turn)] = name
+            return self._loops[key], len(given) > 1, []
+        if len(given) > (UNTOLD if makers is None else LOOP):
+            self._loops[key] = given[0]
+            return given[0], True, given[1:-1]
         return name, False, []
 
 

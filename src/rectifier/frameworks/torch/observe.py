@@ -18,7 +18,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ...checkup.proof import FirstLayer
 from ...checkup.records import Snapshot
-from .distributed import total
+from .distributed import alone, total
 from .flat import identify_flat, identify_flat_call, see_flat
 from .kinds import (
     computes_plainly,
@@ -360,6 +360,7 @@ class Observer:
             self._note(f"the unit axis of {site} was guessed: axis {axis} of a {z.ndim}-D tensor")
         tally = self.sites.get(site)
         if tally is None:
+            self._became.pop(site, None)
             source = self.layers.get(past.layer) if past.layer else None
             upstream = source.upstream if source is not None else None
             kind = "relu" if row == JUMP else row
@@ -534,4 +535,4 @@ class Observer:
                 for name, kind in self._activations.items()
                 if (name or kind) not in labels and (name or kind) not in noted
             ]
-        return (*self._unseen, *never)
+        return (*self._unseen, *never, *alone(self.group))

@@ -196,6 +196,9 @@ class Origins:
             if result is first:
                 self._in_place(kind, past, result, getattr(func, "__name__", "").endswith("_"))
             else:
+                if self._leaked and kind in ("element", "norm", "made"):
+                    # New memory, at an address that may have been handed out before: FSDP frees and takes much.
+                    self._leaked.discard(result.untyped_storage().data_ptr())
                 self._carry(kind, name, past, first, func, args, kwargs, result)
             if makers is not None:
                 self[result] = replace(self[result], makers=makers)
