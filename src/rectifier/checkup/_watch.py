@@ -143,6 +143,8 @@ class Watching:
         unseen = self._observer.not_observed
         if not self._observer.forwards:
             unseen = (*unseen, "the model: no forward pass in training mode was seen; call model(...) itself")
+        elif not any(snapshot.sites for snapshot in snapshots) and not unseen and self._stopped is None:
+            unseen = ("the model: no rectifier was seen in it",)
         return Record(
             model=self._adapter.title(self._model),
             source="watch",

@@ -435,7 +435,7 @@ class Observer:
         )
 
     def _layer(self, name: str, module: nn.Module, x: torch.Tensor, z: torch.Tensor) -> None:
-        if not z.is_floating_point() or not x.is_floating_point():
+        if not z.is_floating_point() or not x.is_floating_point() or recomputing():
             return
         past = self.origins[x]
         tally = self.layers.get(name)
@@ -447,7 +447,8 @@ class Observer:
         if past.input:
             self._range(name, module, x.detach())
         if z.requires_grad and torch.is_grad_enabled():
-            z.register_hook(tally.see_gradient)  # type: ignore[no-untyped-call]
+            # Detached: the gradient may have one itself, and its graph must not be kept.
+            z.register_hook(lambda gradient: tally.see_gradient(gradient.detach()))  # type: ignore[no-untyped-call]
         # A forward of another make, or a hook that put something else in place, is no longer W·x + b.
         exact = computes_plainly(module) and self.origins[z].made
         self.origins[z] = Origin(
