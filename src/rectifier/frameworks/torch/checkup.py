@@ -50,6 +50,8 @@ def observable(model: nn.Module, verb: str) -> nn.Module:
     if reason == "compiled" and verb == "check" and isinstance(getattr(model, "_orig_mod", None), nn.Module):
         inner: nn.Module = model._orig_mod  # type: ignore[assignment]
         return inner  # the same weights, run eagerly
+    if reason == "compiled" and isinstance(getattr(model, "_orig_mod", None), nn.Module):
+        return model  # watched inside its graph
     if reason is not None:
         cure = "Pass the model that was compiled." if reason == "compiled" else "Pass the model before torch.jit."
         raise RectifierValueError(

@@ -35,6 +35,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 def title(model: nn.Module) -> str:
     """Name of the class as the user wrote it: FSDP puts a class of its own in front."""
+    model = getattr(model, "_orig_mod", model)  # of torch.compile
     kinds = type(model).__mro__
     return (kinds[2] if _is_fsdp(model) else kinds[0]).__name__
 

@@ -20,6 +20,7 @@ from ...checkup.proof import FirstLayer
 from ...checkup.records import Snapshot
 from .distributed import alone, total
 from .flat import identify_flat, identify_flat_call, see_flat
+from .inside import Inside, look_inside
 from .kinds import (
     computes_plainly,
     has_weights,
@@ -95,6 +96,7 @@ class Observer:
         self._stack: list[tuple[str, nn.Module, _Open | None, Positions | None]] = []
         self._names = Names()
         self._became: dict[str, str] = {}
+        self._insides: list[Inside] = []
         self._proofs: tuple[FirstLayer, ...] = ()
         self._activations: dict[str, str] = {}
         self._hidden = 0
@@ -113,6 +115,8 @@ class Observer:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        for inside in self._insides:
+            inside.remove()
         self._stack.clear()
         self._mode_off()
         self._depth = 0
@@ -123,7 +127,12 @@ class Observer:
             return
         reason = is_opaque(module)
         if reason is not None:
-            self._note(f"{name or type(module).__name__}: {reason}, its inside cannot be seen")
+            inside = look_inside(self, name, module) if reason == "compiled" else None
+            if inside is None:
+                self._note(f"{name or type(module).__name__}: {reason}, its inside cannot be seen")
+            else:
+                self._insides.append(inside)
+                self.names |= inside.inner
             if reason == "compiled":
                 self._hook(name, module, self._enter_opaque, self._leave_opaque)
             return
@@ -491,6 +500,8 @@ class Observer:
 
     def take(self, step: int, loss: float | None = None) -> Snapshot | None:
         """What was seen since the last take, and start anew; None where nothing was."""
+        for inside in self._insides:
+            inside.collect()
         if self.group is None:
             return self._reader.take(step, loss)
         # In a training the loss is of a share of the batch, and DDP and FSDP take the mean over the shares.
