@@ -192,6 +192,12 @@ def watch_twice() -> None:
         pass
 
 
+def watch_compiled_in_place() -> None:
+    model = nn.ReLU()
+    model.compile(backend="eager")
+    rectifier.watch(model)
+
+
 @pytest.mark.parametrize(
     ("call", "text"),
     [
@@ -215,9 +221,9 @@ def watch_twice() -> None:
             "Pass the model itself, not its weights or its class.",
         ),
         (
-            lambda: rectifier.watch(torch.compile(nn.ReLU(), backend="eager")),
-            "watch: `model` must run eagerly, module by module; got a compiled OptimizedModule. "
-            "Pass the model that was compiled.",
+            watch_compiled_in_place,
+            "watch: `model` must run eagerly, module by module; got a compiled ReLU. "
+            "Use torch.compile(model) in place of model.compile().",
         ),
     ],
 )

@@ -47,13 +47,15 @@ def observable(model: nn.Module, verb: str) -> nn.Module:
     """
     model = unwrapped(model)
     reason = is_opaque(model)
-    if reason == "compiled" and verb == "check" and isinstance(getattr(model, "_orig_mod", None), nn.Module):
-        inner: nn.Module = model._orig_mod  # type: ignore[assignment]
-        return inner  # the same weights, run eagerly
-    if reason == "compiled" and isinstance(getattr(model, "_orig_mod", None), nn.Module):
-        return model  # watched inside its graph
+    inner = getattr(model, "_orig_mod", None)
+    if reason == "compiled" and verb == "check":
+        return inner if isinstance(inner, nn.Module) else model  # the same weights, run eagerly
+    if reason == "compiled" and verb == "watch" and isinstance(inner, nn.Module):
+        return model  # seen inside its graph
     if reason is not None:
         cure = "Pass the model that was compiled." if reason == "compiled" else "Pass the model before torch.jit."
+        if verb == "watch" and reason == "compiled":
+            cure = "Use torch.compile(model) in place of model.compile()."
         raise RectifierValueError(
             f"{verb}: `model` must run eagerly, module by module; got a {reason} {type(model).__name__}. {cure}"
         )

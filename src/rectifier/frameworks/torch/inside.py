@@ -138,7 +138,8 @@ class Inside:
         inner: nn.Module = module._orig_mod  # type: ignore[assignment]
         self.inner = {f"{name}.{part}" if name and part else name or part: m for part, m in inner.named_modules()}
         self._by_id = {str(id(m)): part for part, m in self.inner.items()}
-        self._counted: Any = torch.compile(inner, backend=self._compile, **given).forward  # type: ignore[call-overload]
+        compiled: Any = torch.compile(inner, backend=self._compile, **given)
+        self._counted: Any = compiled.forward
         module.forward = self._forward
 
     def remove(self) -> None:
@@ -193,7 +194,7 @@ class Inside:
             for tensor in counts.tensors:
                 with changed.graph.inserting_after(last):
                     last = changed.graph.placeholder(f"rectifier_{len(extra)}")
-                last._dynamo_source = None  # type: ignore[attr-defined]
+                last._dynamo_source = None
                 last.meta["tensor_dict"] = {"_dynamo_static_input_type": "unguarded"}
                 last.meta["example_value"] = tensor
                 nodes.append(last)
@@ -292,7 +293,7 @@ class _Reader(fx.Interpreter):
             self._kept.append(result)  # or another would get its id
         if n.op == "get_attr" and isinstance(result, fx.GraphModule):
             self._inside.observer._note(
-                f"{self._inside.name or 'the model'}: a part of its compiled graph is computed again or chosen while it "
+                f"{self._inside.name or 'the model'}: a part of its compiled graph is computed again or chosen as it "
                 "runs (checkpoint, cond); not observed"
             )
         return result

@@ -96,6 +96,7 @@ class Observer:
         self._stack: list[tuple[str, nn.Module, _Open | None, Positions | None]] = []
         self._names = Names()
         self._became: dict[str, str] = {}
+        self._eager: Any = None
         self._insides: list[Inside] = []
         self._proofs: tuple[FirstLayer, ...] = ()
         self._activations: dict[str, str] = {}
@@ -117,6 +118,9 @@ class Observer:
         self._handles.clear()
         for inside in self._insides:
             inside.remove()
+        if self._eager is not None:
+            self._eager.__exit__(None, None, None)
+            self._eager = None
         self._stack.clear()
         self._mode_off()
         self._depth = 0
@@ -126,7 +130,15 @@ class Observer:
         if name in self.names or any(known is module for known in self.names.values()):
             return
         reason = is_opaque(module)
-        if reason is not None:
+        if reason == "compiled" and not self.training_only:
+            # One look runs it eagerly: the same weights, and all is seen.
+            if self._eager is None:
+                self._eager = torch.compiler.set_stance("force_eager")
+            inner = getattr(module, "_orig_mod", None)
+            if isinstance(inner, nn.Module):
+                self._walk(name, inner)
+                return
+        elif reason is not None:
             inside = look_inside(self, name, module) if reason == "compiled" else None
             if inside is None:
                 self._note(f"{name or type(module).__name__}: {reason}, its inside cannot be seen")
