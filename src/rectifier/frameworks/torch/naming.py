@@ -67,11 +67,11 @@ def join(tally: SiteTally, other: SiteTally) -> None:
         if mine is None:
             tally.sums[key] = value
         elif key.startswith("min_"):
-            tally.sums[key] = torch.minimum(mine, value)
+            torch.minimum(mine, value, out=mine)
         elif key.startswith("max_"):
-            tally.sums[key] = torch.maximum(mine, value)
+            torch.maximum(mine, value, out=mine)
         else:
-            tally.sums[key] = mine + value
+            mine += value
     if (tally.layer, tally.norm) != (other.layer, other.norm):
         tally.layer = tally.norm = tally.upstream = None
     tally.on_input &= other.on_input
