@@ -58,14 +58,16 @@ class _Calls(TorchFunctionMode):
 class Observer:
     """Sees every site and layer of ``model`` while it runs; :meth:`take` gives what was seen since the last take.
 
-    training_only: look at forward passes in training mode only (``watch``), so that a validation pass in between
-    is not mixed in.
+    training_only: look at forward passes in training mode and with gradients only (``watch``), so that a validation
+    pass in between is not mixed in.
     """
 
     def __init__(self, model: nn.Module, *, training_only: bool) -> None:
         self.model = model
         self.training_only = training_only
         self.forwards = 0
+        self.passes = 0
+        """Of these, those that were looked at and came to an end."""
         self.on_forward: Callable[[], None] | None = None
         self.names: dict[str, nn.Module] = {}
         self.sites: dict[str, SiteTally] = {}
@@ -75,7 +77,9 @@ class Observer:
         self.origins = Origins()
         self._reader = Reader(self)
         self._unseen: dict[str, None] = {}
+        self._entry: RemovableHandle | None = None
         self._handles: list[RemovableHandle] = []
+        self._parts: list[tuple[nn.Module, Hook, Hook]] = []
         self._mode: _Calls | None = None
         self._stack: list[tuple[str, nn.Module, str | None]] = []
         self._counts: Counter[str] = Counter()
@@ -87,12 +91,33 @@ class Observer:
 
     def attach(self) -> None:
         """Put the hooks on. Insides of scripted and compiled modules are left alone, and named as not observed."""
-        # The model's own hooks go round the others: first before, last after.
-        self._handles.append(self.model.register_forward_pre_hook(self._enter_model, with_kwargs=True))
-        self._walk("", self.model)
-        self._handles.append(self.model.register_forward_hook(self._leave_model, with_kwargs=True, always_call=True))
+        self.stand_by()
+        self.look()
 
     def detach(self) -> None:
+        if self._entry is not None:
+            self._entry.remove()
+            self._entry = None
+        self.rest()
+
+    def stand_by(self) -> None:
+        """Count forward passes and call ``on_forward`` before each, without a look inside."""
+        # The model's own hooks go round the others: first before, last after.
+        if self._entry is None:
+            self._entry = self.model.register_forward_pre_hook(self._enter_model, with_kwargs=True)
+
+    def look(self) -> None:
+        """Look inside from the next forward pass on (or, called by ``on_forward``, from this one on)."""
+        if not self._parts:
+            self._walk("", self.model)
+        for module, before, after in self._parts:
+            self._handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+            # always_call: the stack of modules must come down also when the user's forward raises
+            self._handles.append(module.register_forward_hook(after, with_kwargs=True, always_call=True))
+        self._handles.append(self.model.register_forward_hook(self._leave_model, with_kwargs=True, always_call=True))
+
+    def rest(self) -> None:
+        """Look inside no more; not to be called in the middle of a forward pass."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -124,19 +149,18 @@ class Observer:
             self._walk(f"{name}.{child}" if name else child, submodule)
 
     def _hook(self, name: str, module: nn.Module, before: Hook, after: Hook) -> None:
-        def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # kwargs: PyTorch leaves them out for a hook taken off by one that ran before it, as ``on_forward`` may do.
+        def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
             if self._looking:
                 with _aside():
-                    before(name, module, args, kwargs)
+                    before(name, module, args, kwargs or {})
 
         def leave(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             if self._looking:
                 with _aside():
                     after(name, module, args, kwargs, output)
 
-        self._handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
-        # always_call: the stack of modules must come down also when the user's forward raises
-        self._handles.append(module.register_forward_hook(leave, with_kwargs=True, always_call=True))
+        self._parts.append((module, enter, leave))
 
     def _note(self, line: str) -> None:
         self._unseen[line] = None
@@ -148,14 +172,18 @@ class Observer:
         return self._depth > 0
 
     def _enter_model(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        if self.training_only and not self.model.training:
+        if self.training_only and not (self.model.training and torch.is_grad_enabled()):
             return
-        self._depth += 1
-        if self._depth > 1:
+        if self._depth:
+            self._depth += 1
             return
+        resting = not self._handles
         if self.on_forward is not None:
             self.on_forward()
         self.forwards += 1
+        if not self._handles:
+            return
+        self._depth = 1
         self._stack.clear()
         self._counts.clear()
         self.origins.clear()
@@ -165,12 +193,15 @@ class Observer:
             self.origins[inputs[0]] = Origin(input=True)
             self.input_shape = tuple(inputs[0].shape[1:])
         self._mode_on()
+        if resting and self._parts and self._parts[0][0] is module:  # too late for PyTorch to call it
+            self._parts[0][1](module, args, kwargs)
 
     def _leave_model(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         if self._depth == 0:
             return
         self._depth -= 1
         if self._depth == 0:
+            self.passes += output is not None  # an exception leaves none
             self._mode_off()
             self.origins.clear()
 

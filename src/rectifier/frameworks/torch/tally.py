@@ -11,6 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ... import _native
+from ..._gate import Gate
+from . import kernels
+
 __all__ = ["LayerTally", "SiteTally", "to_host"]
 
 Floats = npt.NDArray[np.float64]
@@ -66,7 +70,13 @@ class SiteTally:
     axis: int
     units: int
     device: torch.device
+    ndim: int = 0
+    """Of z, at the last look."""
     examples: int = 0
+    looked: int = 0
+    """Of these, those whose values were summed; of the others only the gates were counted."""
+    graded: int | None = None
+    """Steps at which the gradient of each unit's parameters was read; None where they could not be followed."""
     inputs: int = 0
     gradient_values: int = 0
     on_input: bool = True
@@ -80,7 +90,8 @@ class SiteTally:
         def zeros(size: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
             return torch.zeros(size, dtype=dtype, device=self.device)
 
-        self.examples = self.inputs = self.gradient_values = 0
+        self.examples = self.looked = self.inputs = self.gradient_values = 0
+        self.graded = None
         self.sums = {
             "fired": zeros(self.units, torch.int64),
             "nan": zeros(self.units, torch.int64),
@@ -97,7 +108,9 @@ class SiteTally:
 
     def see_input(self, z: torch.Tensor) -> None:
         others = _reductions(z, self.axis)
+        self.ndim = z.ndim
         self.examples += z.numel() // self.units
+        self.looked += z.numel() // self.units
         self.inputs += z.shape[0] if self.axis % z.ndim else 1  # units first: one sample without a batch
         self.sums["fired"] += per_unit(z > 0, self.axis, torch.int64)
         low = high = z
@@ -109,6 +122,34 @@ class SiteTally:
         low, high = (low.amin(dim=others), high.amax(dim=others)) if others else (low, high)
         self.sums["min_z"] = torch.minimum(self.sums["min_z"], low.to(torch.float64))
         self.sums["max_z"] = torch.maximum(self.sums["max_z"], high.to(torch.float64))
+
+    def count(self, z: torch.Tensor, bits: torch.Tensor | None = None) -> bool:
+        """Count which units fired, and nothing else: for the steps between looks. False where z has other units.
+
+        bits: its gate, packed in the order of z's memory, where a layer of ours keeps it for the backward pass.
+        """
+        if z.ndim != self.ndim or z.shape[self.axis] != self.units or not z.is_floating_point():
+            return False
+        self.examples += z.numel() // self.units
+        self.inputs += z.shape[0] if self.axis % z.ndim else 1
+        packed = kernels.reach(z) and z.numel() > 0
+        if packed and not _may_be_unbounded(z):  # the packed gate of a NaN is open, and a NaN is no firing
+            self._count_packed(z, bits)
+            return True
+        self.sums["fired"] += per_unit(z > 0, self.axis, torch.int64)
+        self.sums["nan"] += per_unit(torch.isnan(z), self.axis, torch.int64)
+        self.sums["infinite"] += per_unit(torch.isinf(z), self.axis, torch.int64)
+        return True
+
+    def _count_packed(self, z: torch.Tensor, bits: torch.Tensor | None) -> None:
+        """A popcount over packed gates: a quarter of the time of a comparison and a sum of its booleans."""
+        fired = self.sums["fired"].numpy()
+        if not z.is_contiguous():
+            fired += Gate(kernels.array(z)).count(_reductions(z, self.axis))
+            return
+        plane = _native.pack_gate(kernels.array(z).reshape(-1)) if bits is None else bits.numpy()
+        axis = self.axis % z.ndim
+        _native.count_gates(plane, tuple(z.shape), tuple(d == axis for d in range(z.ndim)), fired)
 
     def see_output(self, h: torch.Tensor) -> None:
         if _may_be_unbounded(h):
