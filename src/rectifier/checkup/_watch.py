@@ -184,6 +184,7 @@ class Watching:
         self._observer.on_forward = None
         self._observer.detach()
         if self._counting is not None:
+            self._counting.settle()
             self._counting.detach()
         _watched.discard(self._model)
         if self._optimizer is None:
@@ -352,6 +353,8 @@ class Watching:
             self._finish = self._observer.measure_update()
 
     def _take(self) -> None:
+        if self._counting is not None:
+            self._counting.settle()
         if self._gradients is not None:
             self._gradients.give()
         snapshot = self._observer.take(self.step)

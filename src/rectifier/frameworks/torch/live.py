@@ -7,7 +7,6 @@ it is asked for, counts gates by a popcount.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +15,9 @@ import torch
 from torch import nn
 
 from ..._family import family
-from . import kernels
 from .calm import plain_value
 from .observe import Observer
+from .popcount import countable
 from .reading import rows
 from .sites import identify
 from .tally import SiteTally
@@ -64,10 +63,14 @@ class _Source:
     """One site and the parameter whose gradient has an entry (or a row) a unit."""
 
     site: str
+    units: int
     parameter: nn.Parameter
     by_row: bool
-    row: slice
-    missing: int = 0
+    steps: int = 0
+    """At which its gradient was read since the last look."""
+    lived: Tensor | None = None
+    latest: Tensor | None = None
+    """Its gradient at the last step, where that was read."""
 
 
 class Gradients:
@@ -75,8 +78,11 @@ class Gradients:
 
     dL/db = Σ f'(z)·dL/dh over the examples, which is exactly 0 where no gate was open; likewise for β of a batch
     normalisation, and for each row of the weights where there is no bias. A gradient of 0 proves nothing and is only a
-    suspicion: the unit's outputs may be ignored. One copy a step into rows that are read together later; nothing waits
-    for a device.
+    suspicion: the unit's outputs may be ignored.
+
+    A step holds on to its gradients and does not look at them: many steps are read together. That costs the step next
+    to nothing, and nothing waits for a device. Where the same memory is used again for the next step's (a bucket, or
+    ``zero_grad(set_to_none=False)``), they are copied.
 
     It holds where the bias acts through this site alone. A penalty on it, a second path or gradients that nobody sets
     to zero show in a look: then a unit has a gradient though its gates were all shut, and its site is left out from
@@ -86,41 +92,34 @@ class Gradients:
     def __init__(self, observer: Observer, optimizer: torch.optim.Optimizer) -> None:
         self._observer = observer
         self._owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-        self._sources: list[_Source] = []
         self.refuted: set[str] = set()
-        self._step = self._filled = self._steps = 0
-        self._ring = self._lived = torch.empty(0)
-        self._targets: list[list[Tensor]] = []
+        self._sources: list[_Source] = []
         self._parameters: list[nn.Parameter] = []
-        self._by_row: list[tuple[_Source, Tensor]] = []
+        self._weights: list[Tensor | None] = []
+        self._held: list[list[Tensor | None]] = []
+        self._most = 1
+        self._copies = self._by_row = False
+        self._step = 0
 
     def follow(self) -> None:
         """Find the parameters of the sites seen so far. Where there are others than before, start anew."""
-        found: list[_Source] = []
-        size, device = 0, None
-        for site, tally in self._observer.sites.items():
-            source = self._of(site, tally)
-            if source is not None and device in (None, source.parameter.device):
-                device = source.parameter.device  # of several, the first: a ring each would be copies each
-                source.row = slice(size, size + tally.units)
-                size += tally.units
-                found.append(source)
-        known = [(source.site, id(source.parameter)) for source in self._sources]
-        if known == [(source.site, id(source.parameter)) for source in found]:
+        of = (self._of(site, tally) for site, tally in self._observer.sites.items())
+        found = [source for source in of if source is not None]
+        if [(s.site, id(s.parameter)) for s in self._sources] == [(s.site, id(s.parameter)) for s in found]:
             return
-        self._sources, self._filled, self._steps = found, 0, 0
-        deep = max(1, min(_STEPS, _VALUES // max(size, 1)))
-        self._ring = torch.zeros(deep, size, device=device)
-        self._lived = torch.zeros(size, dtype=torch.int64, device=device)
-        whole = [source for source in found if not source.by_row]
-        self._parameters = [source.parameter for source in whole]
-        self._targets = [[row[source.row] for source in whole] for row in self._ring]
-        # no two weights alike, so that gradients of a row are not likely to add up to 0
-        self._by_row = [
-            (source, torch.linspace(1.0, 2.0, source.parameter[0].numel(), device=device))
-            for source in found
+        self._sources = found
+        self._parameters = [source.parameter for source in self._sources]
+        # No two weights alike, so that the gradients of a row are not likely to add up to 0.
+        self._weights = [
+            torch.linspace(1.0, 2.0, source.parameter[0].numel(), device=source.parameter.device)
             if source.by_row
+            else None
+            for source in self._sources
         ]
+        self._by_row = any(source.by_row for source in found)
+        self._most = max(1, min(_STEPS, _VALUES // max(1, sum(source.units for source in found))))
+        self._held.clear()
+        self._begin()
 
     def _of(self, site: str, tally: SiteTally) -> _Source | None:
         if tally.layer is None or site in self.refuted or family[tally.rectifier].negative_part != "none":
@@ -135,108 +134,119 @@ class Gradients:
             by_row = name == "weight"
             matrix = rows(layer, parameter) if by_row else parameter
             if matrix is not None and matrix.shape[0] == tally.units and parameter.is_floating_point():
-                return _Source(site, parameter, by_row, slice(0))
+                return _Source(site, tally.units, parameter, by_row)
         return None
 
-    @torch.no_grad()
     def see(self, step: int) -> None:
-        """Read the gradients of this step. Steps follow each other without a gap."""
-        if not self._sources:
-            return
+        """Hold on to the gradients of this step. Steps follow each other without a gap."""
         self._step = step
-        try:
-            torch._foreach_copy_(self._targets[self._filled], [parameter.grad for parameter in self._parameters])
-        except (TypeError, RuntimeError):  # one of them has no gradient, or one of another kind
-            self._one_by_one()
-        for source, weights in self._by_row:
-            gradient, target = source.parameter.grad, self._ring[self._filled, source.row]
-            if type(gradient) is Tensor and gradient.layout is torch.strided:
-                torch.mv(gradient.reshape(gradient.shape[0], -1).to(weights.dtype), weights, out=target)
-            else:
-                source.missing += 1
-                target.zero_()
-        self._steps += 1
-        self._filled += 1
-        if self._filled == len(self._targets):
+        gradients = [parameter.grad for parameter in self._parameters]
+        if self._copies or self._by_row:
+            gradients = self._made(gradients)
+        self._held.append(gradients)
+        if len(self._held) >= self._most:
             self._read()
 
-    def _one_by_one(self) -> None:
-        for source in self._sources:
-            if source.by_row:
-                continue
-            gradient, target = source.parameter.grad, self._ring[self._filled, source.row]
-            if type(gradient) is Tensor and gradient.layout is torch.strided and gradient.shape == target.shape:
-                target.copy_(gradient)
+    @torch.no_grad()
+    def _made(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
+        """A number a unit where there is a row of them, and copies of what may change."""
+        made: list[Tensor | None] = []
+        for gradient, weights in zip(gradients, self._weights, strict=True):
+            if gradient is None or weights is None:
+                made.append(gradient.clone() if self._copies and gradient is not None else gradient)
+            elif type(gradient) is Tensor and gradient.layout is torch.strided:
+                made.append(torch.mv(gradient.reshape(gradient.shape[0], -1).to(weights.dtype), weights))
             else:
-                source.missing += 1
-                target.zero_()
+                made.append(None)
+        return made
 
+    @torch.no_grad()
     def _read(self) -> None:
-        if not self._filled:
-            return
-        seen = self._ring[: self._filled]
-        # An infinite or NaN gradient proves nothing.
-        nth = torch.arange(1, self._filled + 1, device=seen.device).unsqueeze(1)
-        last = (((seen != 0) & torch.isfinite(seen)) * nth).amax(dim=0)
-        dated = torch.where(last > 0, last + (self._step - self._filled), last)
-        self._lived = torch.maximum(self._lived, dated)
-        self._filled = 0
+        """Date the last sign of life of each unit in the steps that are held."""
+        for i, source in enumerate(self._sources):
+            column = [gradients[i] if _usable(gradients[i], source.units) else None for gradients in self._held]
+            found = [gradient for gradient in column if gradient is not None]
+            if len(found) > 1 and found[0].data_ptr() == found[1].data_ptr():
+                # The same memory at each step: what it holds is what the last has left.
+                self._copies = True
+                found = found[-1:]
+                column[:-1] = [None for _ in column[:-1]]
+            if not found or source.site in self.refuted:
+                continue
+            source.steps += len(found)
+            source.latest = column[-1]
+            lived = _dated(column, self._step - len(column) + 1, found[-1])
+            source.lived = lived if source.lived is None else torch.maximum(source.lived, lived)
+        self._held.clear()
 
     @torch.no_grad()
     def give(self) -> None:
         """Hand over to the tallies of a look what was read since the last, to be taken with their sums."""
-        latest = self._ring[(self._filled or len(self._targets)) - 1] if self._sources else self._ring
         self._read()
         for source in self._sources:
             tally = self._observer.sites[source.site]
-            graded = self._steps - source.missing
-            if not graded or not tally.examples or source.site in self.refuted:
+            if source.lived is None or not tally.examples:
                 continue
-            moving = latest[source.row]
             shut = (tally.sums["fired"] == 0) & (tally.sums["nan"] == 0)
-            contradicted = (moving != 0) & torch.isfinite(moving) & shut
-            tally.graded = graded
-            tally.sums["lived"] = self._lived[source.row].clone()
-            tally.sums["refuted"] = contradicted.sum().reshape(1)
+            tally.graded = source.steps
+            tally.sums["lived"] = source.lived
+            against = torch.zeros_like(shut) if source.latest is None else shut & _proves(source.latest)
+            tally.sums["refuted"] = against.sum().reshape(1)
         self._begin()
 
     def rest(self) -> dict[str, tuple[int, Any]]:
         """Site → (steps, last step of proved life a unit) since the last look: the one transfer at the end."""
         self._read()
-        lived = self._lived.cpu().numpy()
         found = {
-            source.site: (self._steps - source.missing, lived[source.row].copy())
+            source.site: (source.steps, source.lived.cpu().numpy())
             for source in self._sources
-            if self._steps > source.missing and source.site not in self.refuted
+            if source.lived is not None
         }
         self._begin()
         return found
 
     def _begin(self) -> None:
-        self._steps = 0
         for source in self._sources:
-            source.missing = 0
-        self._lived = torch.zeros_like(self._lived)
+            source.steps, source.lived, source.latest = 0, None, None
 
 
-#: Rectifiers of ours whose backward pass reads the gate, so that it is there to be counted.
-_KEEP_GATES = frozenset({"relu", "leaky_relu", "abs"})
-_KEPT_BY = frozenset({"FromGateBackward", "BoundBackward"})
-_saving_hooks = torch._C._autograd._top_saved_tensors_default_hooks
+def _usable(gradient: Tensor | None, units: int) -> bool:
+    return type(gradient) is Tensor and gradient.layout is torch.strided and gradient.shape == (units,)
+
+
+def _proves(gradient: Tensor) -> Tensor:
+    """Which entries prove that a unit fired: an infinite or NaN gradient does not."""
+    return (gradient != 0) & torch.isfinite(gradient)
+
+
+def _dated(column: list[Tensor | None], first: int, last: Tensor) -> Tensor:
+    """The last step of each unit at which its gradient proves life, 0 where none does; ``first``: that of column[0]."""
+    whole = [torch.zeros_like(last) if gradient is None else gradient for gradient in column]
+    if last.device.type != "cpu":  # to ask which of them need a longer look would be to wait for the device
+        steps = torch.arange(first, first + len(whole), device=last.device).unsqueeze(1)
+        return (_proves(torch.stack(whole)) * steps).amax(dim=0)
+    dated = _proves(whole[-1]) * (first + len(whole) - 1)
+    still = (dated == 0).nonzero().squeeze(1)
+    if len(still):
+        steps = torch.arange(first, first + len(whole)).unsqueeze(1)
+        dated[still] = (_proves(torch.stack(whole)[:, still]) * steps).amax(dim=0)
+    return dated
 
 
 class Counting:
-    """Counts at every step which units fired, and nothing else: a popcount over packed gates.
+    """Counts at every step which units fired, and nothing else: gates are packed, and counted some steps later.
 
-    Layers of ours keep that gate for their backward pass: it is counted as it lies. For sites that are modules; calls
-    such as ``F.relu`` are only seen by a look at everything.
+    The gate that layers of ours keep for their backward pass is not used: it does not tell a NaN from a firing, and to
+    look for one takes longer than to pack a gate. For sites that are modules; calls such as ``F.relu`` are only seen by
+    a look at everything.
     """
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._handles: list[Any] = []
         self._hooked: set[str] = set()
-        self._seen: Counter[str] = Counter()
+        self._seen: dict[str, int] = {}
+        self._packed = False
         self._depth = 0
         self.paused = False
 
@@ -257,17 +267,16 @@ class Counting:
         self._handles.append(model.register_forward_pre_hook(self._enter))
         for name, module in self._observer.names.items():
             label = name or type(module).__name__
-            found = identify(module) if label in modules else None
-            if found is None:
-                continue
-            ours = type(module).__module__.startswith("rectifier.") and not getattr(module, "inplace", False)
-            if ours and found[0] in _KEEP_GATES:
-                self._handles.append(module.register_forward_hook(self._after(label), with_kwargs=True))
-            else:
+            if label in modules and identify(module) is not None:
                 self._handles.append(module.register_forward_pre_hook(self._before(label), with_kwargs=True))
         self._handles.append(model.register_forward_hook(self._leave, always_call=True))
         if inside:
             self._enter(model, ())
+
+    def settle(self) -> None:
+        """Count the gates that are put aside."""
+        for tally in self._observer.sites.values():
+            tally.settle()
 
     def detach(self) -> None:
         for handle in self._handles:
@@ -281,45 +290,20 @@ class Counting:
             self._depth += 1
             if self._depth == 1:
                 self._seen.clear()
+                self._packed = countable()
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
         self._depth = max(0, self._depth - 1)
 
-    def _tally(self, label: str) -> SiteTally | None:
-        n = self._seen[label]
-        self._seen[label] = n + 1
-        return self._observer.sites.get(f"{label}@{n}" if n else label)
-
     def _before(self, label: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
-            if self._depth:
-                z = _first(args, kwargs)
-                tally = self._tally(label)
-                if tally is not None and z is not None:
-                    tally.count(z.detach())
+            if not self._depth:
+                return
+            n = self._seen.get(label, 0)
+            self._seen[label] = n + 1
+            tally = self._observer.sites.get(f"{label}@{n}" if n else label)
+            z = args[0] if args else next(iter(kwargs.values()), None)
+            if tally is not None and isinstance(z, Tensor):
+                tally.count(z, packed=self._packed)
 
         return hook
-
-    def _after(self, label: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, kwargs: Any, h: Any) -> None:
-            if self._depth:
-                z = _first(args, kwargs)
-                tally = self._tally(label)
-                if tally is not None and z is not None:
-                    tally.count(z.detach(), _kept_gate(z, h))
-
-        return hook
-
-
-def _first(args: Any, kwargs: Any) -> Tensor | None:
-    return next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
-
-
-def _kept_gate(z: Tensor, h: Any) -> Tensor | None:
-    """The packed gate of z that autograd holds for the backward pass of h, where it is just that."""
-    node = h.grad_fn if isinstance(h, Tensor) else None
-    # Under hooks on what is saved, reading it runs them: a checkpoint would compute its block anew.
-    if type(node).__name__ not in _KEPT_BY or _saving_hooks(False) is not None or not h.is_contiguous():
-        return None
-    bits = node.saved_tensors[0]  # type: ignore[union-attr]
-    return bits if kernels.reach_kept(bits, z) else None

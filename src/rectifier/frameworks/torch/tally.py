@@ -11,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ... import _native
-from ..._gate import Gate
-from . import kernels
+from .popcount import Popcount
 
 __all__ = ["LayerTally", "SiteTally", "to_host"]
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 
 def _reductions(x: torch.Tensor, axis: int) -> tuple[int, ...]:
@@ -82,6 +81,9 @@ class SiteTally:
     on_input: bool = True
     """False where its layer was not, or not each time, called on the model's input."""
     sums: dict[str, torch.Tensor] = field(default_factory=dict)
+    popcount: Popcount = field(default_factory=Popcount)
+    fired_at: Ints | None = None
+    """The memory of ``sums["fired"]``, where it is a CPU's."""
 
     def __post_init__(self) -> None:
         self.clear()
@@ -105,6 +107,7 @@ class SiteTally:
             "square_h": zeros(1),
             "square_gradient": zeros(1),
         }
+        self.fired_at = self.sums["fired"].numpy() if self.device.type == "cpu" else None
 
     def see_input(self, z: torch.Tensor) -> None:
         others = _reductions(z, self.axis)
@@ -123,33 +126,27 @@ class SiteTally:
         self.sums["min_z"] = torch.minimum(self.sums["min_z"], low.to(torch.float64))
         self.sums["max_z"] = torch.maximum(self.sums["max_z"], high.to(torch.float64))
 
-    def count(self, z: torch.Tensor, bits: torch.Tensor | None = None) -> bool:
-        """Count which units fired, and nothing else: for the steps between looks. False where z has other units.
+    def count(self, z: torch.Tensor, *, packed: bool) -> None:
+        """Count which units fired, and nothing else: for the steps between looks.
 
-        bits: its gate, packed in the order of z's memory, where a layer of ours keeps it for the backward pass.
+        packed: whether the memory of tensors may be read (:func:`countable`).
         """
         if z.ndim != self.ndim or z.shape[self.axis] != self.units or not z.is_floating_point():
-            return False
-        self.examples += z.numel() // self.units
-        self.inputs += z.shape[0] if self.axis % z.ndim else 1
-        packed = kernels.reach(z) and z.numel() > 0
-        if packed and not _may_be_unbounded(z):  # the packed gate of a NaN is open, and a NaN is no firing
-            self._count_packed(z, bits)
-            return True
-        self.sums["fired"] += per_unit(z > 0, self.axis, torch.int64)
-        self.sums["nan"] += per_unit(torch.isnan(z), self.axis, torch.int64)
-        self.sums["infinite"] += per_unit(torch.isinf(z), self.axis, torch.int64)
-        return True
-
-    def _count_packed(self, z: torch.Tensor, bits: torch.Tensor | None) -> None:
-        """A popcount over packed gates: a quarter of the time of a comparison and a sum of its booleans."""
-        fired = self.sums["fired"].numpy()
-        if not z.is_contiguous():
-            fired += Gate(kernels.array(z)).count(_reductions(z, self.axis))
             return
-        plane = _native.pack_gate(kernels.array(z).reshape(-1)) if bits is None else bits.numpy()
+        self.examples += z.numel() // self.units
         axis = self.axis % z.ndim
-        _native.count_gates(plane, tuple(z.shape), tuple(d == axis for d in range(z.ndim)), fired)
+        self.inputs += z.shape[0] if axis else 1
+        if packed and self.fired_at is not None and self.popcount.hold(z, axis, self.fired_at):
+            return
+        z = z.detach()
+        self.sums["fired"] += per_unit(z > 0, axis, torch.int64)
+        self.sums["nan"] += per_unit(torch.isnan(z), axis, torch.int64)
+        self.sums["infinite"] += per_unit(torch.isinf(z), axis, torch.int64)
+
+    def settle(self) -> None:
+        """Count the gates that :meth:`count` has put aside."""
+        if self.fired_at is not None:
+            self.popcount.count(self.fired_at)
 
     def see_output(self, h: torch.Tensor) -> None:
         if _may_be_unbounded(h):
