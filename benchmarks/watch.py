@@ -64,7 +64,6 @@ WAYS: dict[str, tuple[Layer, dict[str, Any] | None, str]] = {
     "watched, gates every step": (nn.ReLU, {"gates": "every"}, "plain"),
     "our layers, plain": (rt.ReLU, None, "our layers, plain"),
     "our layers, gates every step": (rt.ReLU, {"gates": "every"}, "our layers, plain"),
-    "looked at every step": (nn.ReLU, {"every": 1}, "plain"),
 }
 
 
@@ -94,24 +93,20 @@ class Training:
 def measured(network: str, rounds: int) -> list[dict[str, Any]]:
     *_, block, before, _ = NETWORKS[network]
     trainings = {way: Training(network, way) for way in WAYS}
-    for training in trainings.values():
-        training.watching or training.run(0)
     early: dict[str, list[float]] = {way: [] for way in WAYS}
     for _ in range(before // block):  # in turns too, and with the early looks in it
         for way, training in trainings.items():
-            if way != "looked at every step":
-                early[way].append(training.run(block))
+            early[way].append(training.run(block))
     times: dict[str, list[float]] = {way: [] for way in WAYS}
     for turn in range(rounds):
         ways = list(trainings)
         for way in ways[turn % len(ways) :] + ways[: turn % len(ways)]:
-            times[way].append(trainings[way].run(block if way != "looked at every step" else block // 5))
+            times[way].append(trainings[way].run(block))
     rows = []
-    for way, (_, arguments, base) in WAYS.items():
+    for way, (_, _, base) in WAYS.items():
         if way == base:
             continue
-        share = 5 if way == "looked at every step" else 1
-        ratios = sorted(share * a / b for a, b in zip(times[way], times[base], strict=True))
+        ratios = sorted(a / b for a, b in zip(times[way], times[base], strict=True))
         watching = trainings[way].watching
         if watching is not None:
             watching.stop()
@@ -123,8 +118,8 @@ def measured(network: str, rounds: int) -> list[dict[str, Any]]:
                 "step": statistics.median(times[base]) / block,
                 "ratio": statistics.median(ratios),
                 "quartiles": (ratios[len(ratios) // 4], ratios[len(ratios) * 3 // 4]),
-                "from_start": sum(early[way]) / sum(early[base]) if early[way] else None,
-                "looks": looks if arguments != {"every": 1} else [],
+                "from_start": sum(early[way]) / sum(early[base]),
+                "looks": looks,
                 "steps": watching.step if watching is not None else 0,
             }
         )
@@ -142,11 +137,10 @@ def table(rows: list[dict[str, Any]], rounds: int) -> str:
     for row in rows:
         *_, before, title = NETWORKS[row["network"]]
         low, high = row["quartiles"]
-        early = f"{row['from_start']:.3f} over {before}" if row["from_start"] else "–"
         looks = f"{len(row['looks'])} in {row['steps']} steps" if row["looks"] else "–"
         lines.append(
             f"| {title} | {row['step'] * 1e3:.2f} ms | {row['way']} | {row['ratio']:.3f} ({low:.3f} to {high:.3f}) | "
-            f"{early} | {looks} |"
+            f"{row['from_start']:.3f} over {before} | {looks} |"
         )
     return "\n".join(lines)
 

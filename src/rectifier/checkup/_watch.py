@@ -143,7 +143,7 @@ class Watching:
         self._clock: Any = None
         self._before: Any = None
         self._begun: float | None = None
-        self._opening = self._ours = 0.0
+        self._opening = 0.0
 
     @property
     def every(self) -> int:
@@ -248,12 +248,9 @@ class Watching:
         self.step += 1
         gradients = self._gradients
         assert gradients is not None
-        begun = perf_counter() if self._timing else 0.0
         if self._looking:
             gradients.follow()
         gradients.see(self.step)
-        if self._timing:
-            self._ours = perf_counter() - begun
         if self.step >= self._wake:
             self._turn()
 
@@ -281,7 +278,7 @@ class Watching:
                     self._close_look()
                 self._pace.looked(self.step, self._seconds())
         elif self._timing and self._begun is not None:
-            self._pace.plain(self._seconds() or 0.0, self._ours)
+            self._pace.plain(self._seconds() or 0.0, 0.0 if self._gradients is None else self._gradients.seconds)
         self._prepare()
 
     def _seconds(self) -> float | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -99,7 +100,8 @@ class Gradients:
         self._held: list[list[Tensor | None]] = []
         self._most = 1
         self._copies = self._by_row = False
-        self._step = 0
+        self._step = self._calls = 0
+        self._spent = 0.0
 
     def follow(self) -> None:
         """Find the parameters of the sites seen so far. Where there are others than before, start anew."""
@@ -139,6 +141,7 @@ class Gradients:
 
     def see(self, step: int) -> None:
         """Hold on to the gradients of this step. Steps follow each other without a gap."""
+        begun = perf_counter()
         self._step = step
         gradients = [parameter.grad for parameter in self._parameters]
         if self._copies or self._by_row:
@@ -146,6 +149,13 @@ class Gradients:
         self._held.append(gradients)
         if len(self._held) >= self._most:
             self._read()
+        self._spent += perf_counter() - begun
+        self._calls += 1
+
+    @property
+    def seconds(self) -> float:
+        """What a step costs on average."""
+        return self._spent / max(self._calls, 1)
 
     @torch.no_grad()
     def _made(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
@@ -164,18 +174,18 @@ class Gradients:
     def _read(self) -> None:
         """Date the last sign of life of each unit in the steps that are held."""
         for i, source in enumerate(self._sources):
-            column = [gradients[i] if _usable(gradients[i], source.units) else None for gradients in self._held]
-            found = [gradient for gradient in column if gradient is not None]
-            if len(found) > 1 and found[0].data_ptr() == found[1].data_ptr():
+            column = [gradients[i] for gradients in self._held]
+            seen = [gradient for gradient in column if gradient is not None]
+            ends = seen and _usable(seen[0], source.units) and _usable(seen[-1], source.units)
+            if not ends or source.site in self.refuted:
+                continue
+            if len(seen) > 1 and seen[0].data_ptr() == seen[1].data_ptr():
                 # The same memory at each step: what it holds is what the last has left.
                 self._copies = True
-                found = found[-1:]
-                column[:-1] = [None for _ in column[:-1]]
-            if not found or source.site in self.refuted:
-                continue
-            source.steps += len(found)
+                seen, column = seen[-1:], column[-1:]
+            source.steps += len(seen)
             source.latest = column[-1]
-            lived = _dated(column, self._step - len(column) + 1, found[-1])
+            lived = _dated(column, self._step, seen[-1])
             source.lived = lived if source.lived is None else torch.maximum(source.lived, lived)
         self._held.clear()
 
@@ -219,17 +229,19 @@ def _proves(gradient: Tensor) -> Tensor:
     return (gradient != 0) & torch.isfinite(gradient)
 
 
-def _dated(column: list[Tensor | None], first: int, last: Tensor) -> Tensor:
-    """The last step of each unit at which its gradient proves life, 0 where none does; ``first``: that of column[0]."""
-    whole = [torch.zeros_like(last) if gradient is None else gradient for gradient in column]
-    if last.device.type != "cpu":  # to ask which of them need a longer look would be to wait for the device
-        steps = torch.arange(first, first + len(whole), device=last.device).unsqueeze(1)
-        return (_proves(torch.stack(whole)) * steps).amax(dim=0)
-    dated = _proves(whole[-1]) * (first + len(whole) - 1)
+def _dated(column: list[Tensor | None], step: int, like: Tensor) -> Tensor:
+    """The last step of each unit at which its gradient proves life, 0 where none does; ``step``: that of column[-1]."""
+    dated = torch.zeros(like.shape, dtype=torch.int64, device=like.device)
+    if column[-1] is not None and like.device.type == "cpu":  # elsewhere, to ask for more would be to wait for it
+        dated += _proves(like) * step
+        if dated.all():
+            return dated
+    whole = torch.stack([torch.zeros_like(like) if gradient is None else gradient for gradient in column])
+    steps = torch.arange(step - len(column) + 1, step + 1, device=like.device).unsqueeze(1)
+    if like.device.type != "cpu":
+        return (_proves(whole) * steps).amax(dim=0)
     still = (dated == 0).nonzero().squeeze(1)
-    if len(still):
-        steps = torch.arange(first, first + len(whole)).unsqueeze(1)
-        dated[still] = (_proves(torch.stack(whole)[:, still]) * steps).amax(dim=0)
+    dated[still] = (_proves(whole[:, still]) * steps).amax(dim=0)
     return dated
 
 
