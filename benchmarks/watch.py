@@ -1,11 +1,11 @@
 """Times a training step that is watched beside the same step that is not, as ratios.
 
-Run with ``python benchmarks/watch.py [--only mlp|cnn] [--rounds N] [--json FILE] [--write]``. Each way of training has
-its own copy of the network and optimizer, and all take turns in blocks of steps, so that a change of the machine's
-speed meets all; a ratio is one block's time over that of the plain block of its round, and what is shown is the median
-over the rounds with the quartiles. "plain" beside "plain" says how much of a ratio is chance. Before the first block
-every way runs until the early looks of ``every="auto"`` are paid back; what watching takes from the first step on is
-shown apart. ``--write`` puts the table into docs/watching.md.
+Run with ``python benchmarks/watch.py [--only mlp|cnn] [--layers pytorch|ours] [--rounds N] [--json FILE] [--write]``.
+Each way of training has its own copy of the network and optimizer, and all take turns in blocks of steps, so that a
+change of the machine's speed meets all; a ratio is one block's time over that of the plain block of its round, and what
+is shown is the median over the rounds with the quartiles. "plain again" beside "plain" says how much of a ratio is
+chance. Before the first block every way runs for a while, in which the early looks of ``every="auto"`` fall; what that
+takes is shown apart. ``--write`` puts the table of those JSON files into docs/watching.md.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ import rectifier.torch as rt
 PAGE = Path(__file__).parents[1] / "docs" / "watching.md"
 BEGIN, END = "<!-- written by benchmarks/watch.py -->", "<!-- end -->"
 Layer = Callable[[], nn.Module]
+LAYERS = ("pytorch", "ours")
 
 
 def mlp(relu: Layer) -> nn.Module:
@@ -53,8 +54,8 @@ def cnn(relu: Layer) -> nn.Module:
 
 #: name: (network, shape of a batch, steps a block, steps before the first block, what it is called)
 NETWORKS: dict[str, tuple[Callable[[Layer], nn.Module], tuple[int, ...], int, int, str]] = {
-    "mlp": (mlp, (128, 64), 150, 1500, "MLP 64-256-256-10, batch 128"),
-    "cnn": (cnn, (128, 1, 8, 8), 60, 600, "Conv-BN-ReLU CNN 16-32 on 8 × 8, batch 128"),
+    "mlp": (mlp, (128, 64), 400, 1200, "MLP 64-256-256-10, batch 128"),
+    "cnn": (cnn, (128, 1, 8, 8), 130, 650, "Conv-BN-ReLU CNN 16-32 on 8 × 8, batch 128"),
 }
 #: what is shown: (layer, arguments of watch; None: not watched, what it is compared with)
 WAYS: dict[str, tuple[Layer, dict[str, Any] | None, str]] = {
@@ -90,20 +91,22 @@ class Training:
         return time.perf_counter() - begun
 
 
-def measured(network: str, rounds: int) -> list[dict[str, Any]]:
+def measured(network: str, ours: bool, rounds: int) -> list[dict[str, Any]]:
+    """The ways with PyTorch's layers, or with ours, in turns."""
     *_, block, before, _ = NETWORKS[network]
-    trainings = {way: Training(network, way) for way in WAYS}
-    early: dict[str, list[float]] = {way: [] for way in WAYS}
+    trainings = {way: Training(network, way) for way in WAYS if (WAYS[way][0] is rt.ReLU) is ours}
+    early: dict[str, list[float]] = {way: [] for way in trainings}
     for _ in range(before // block):  # in turns too, and with the early looks in it
         for way, training in trainings.items():
             early[way].append(training.run(block))
-    times: dict[str, list[float]] = {way: [] for way in WAYS}
+    times: dict[str, list[float]] = {way: [] for way in trainings}
     for turn in range(rounds):
         ways = list(trainings)
         for way in ways[turn % len(ways) :] + ways[: turn % len(ways)]:
             times[way].append(trainings[way].run(block))
     rows = []
-    for way, (_, _, base) in WAYS.items():
+    for way in trainings:
+        base = WAYS[way][2]
         if way == base:
             continue
         ratios = sorted(a / b for a, b in zip(times[way], times[base], strict=True))
@@ -148,6 +151,7 @@ def table(rows: list[dict[str, Any]], rounds: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=list(NETWORKS))
+    parser.add_argument("--layers", choices=LAYERS)
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--json", type=Path, action="append", default=[])
     parser.add_argument("--write", action="store_true", help="put the table of these JSON files into the page")
@@ -160,7 +164,11 @@ def main() -> None:
         print(f"Wrote {PAGE}", file=sys.stderr)
         return
     torch.set_num_threads(1)
-    rows = [row for network in NETWORKS if given.only in (None, network) for row in measured(network, given.rounds)]
+    chosen = [(network, layers) for network in NETWORKS for layers in LAYERS]
+    rows: list[dict[str, Any]] = []
+    for network, layers in chosen:
+        if given.only in (None, network) and given.layers in (None, layers):
+            rows += measured(network, layers == "ours", given.rounds)
     print(table(rows, given.rounds))
     for path in given.json:
         path.write_text(json.dumps(rows, indent=1), encoding="utf-8")

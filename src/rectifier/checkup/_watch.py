@@ -22,8 +22,8 @@ from .thresholds import Thresholds
 __all__ = ["Watching", "watch"]
 
 _watched: WeakSet[Any] = WeakSet()
-#: Share of the time of a step, unless another is asked for.
-_BUDGET = 0.02
+#: Share of the time of a step that looks take unless another is asked for: where gates are counted between them, less.
+_BUDGET = {False: 0.02, True: 0.01}
 
 
 def watch(
@@ -52,8 +52,8 @@ def watch(
     every: steps between looks. "auto": as few as the budget allows, from what looks are measured to take.
     gates: "sampled": between looks nothing but gradients is read. "every": gates are counted at every step, so that
         snapshots tell of all examples. By default "every" where ``every`` is a number, else "sampled".
-    budget: share of the time of a step that watching may take on average with ``every="auto"``; 0.02 by default.
-        Counting with ``gates="every"`` is not part of it.
+    budget: share of the time of a step that looks and gradients may take on average with ``every="auto"``; 0.02 by
+        default, and 0.01 beside ``gates="every"``, whose counting is not part of it.
     name, seed: kept in the record (nothing is seeded).
     limits: the thresholds of the verdicts.
 
@@ -91,8 +91,8 @@ def watch(
             f"watch: `optimizer` must step parameters of the model; got {type(optimizer).__name__} with none of them. "
             "Make it from model.parameters()."
         )
-    pace = Pace(None if every == "auto" else every, _BUDGET if budget is None else budget)
     counts = every != "auto" if gates is None else gates == "every"
+    pace = Pace(None if every == "auto" else every, _BUDGET[counts] if budget is None else budget)
     return Watching(adapter, model, optimizer, pace, counts, name, seed, limits)
 
 
@@ -379,9 +379,9 @@ class Watching:
         if snapshot is None:
             return
         snapshot = replace(snapshot, looked=looked)
-        # Where gates alone were counted, there are no sums and extremes to stand alone.
         short = len(self._snapshots) > 1 and self.step - previous < self.every / 2
-        if self._snapshots and (short or any(site.looked is not None for site in snapshot.sites)):
+        # Where gates alone were counted, there are no sums and extremes to stand alone.
+        if self._snapshots and (short or any(site.looked == 0 for site in snapshot.sites)):
             self._snapshots[-1] = merge(self._snapshots[-1], snapshot)
         else:
             self._snapshots.append(snapshot)

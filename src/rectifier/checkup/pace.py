@@ -50,7 +50,10 @@ class Pace:
             return
         if seconds is not None:
             self._looks.append(seconds)
-        self.interval = self._affordable(step) if self._plain and self._looks else REFERENCES + 1
+        if self._plain and self._looks:
+            self.interval = self._affordable(step)
+        elif len(self._looks) > 1:  # every step is looked at, and there is none to compare with
+            self.interval = self._least
         self.next = step + self.interval
 
     def halved(self) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -28,7 +29,7 @@ __all__ = ["Counting", "Gradients", "before_step", "on_pass", "on_step", "unowne
 Tensor = torch.Tensor
 
 #: Gradients are kept for at most so many steps before they are read, and at most so many of them.
-_STEPS, _VALUES = 64, 1 << 20
+_STEPS, _VALUES = 128, 1 << 20
 
 
 def on_step(optimizer: torch.optim.Optimizer, after: Callable[[], None]) -> Any:
@@ -124,7 +125,8 @@ class Gradients:
         self._begin()
 
     def _of(self, site: str, tally: SiteTally) -> _Source | None:
-        if tally.layer is None or site in self.refuted or family[tally.rectifier].negative_part != "none":
+        row = family[tally.rectifier]
+        if tally.layer is None or site in self.refuted or row.comparison or row.negative_part != "none":
             return None
         names = self._observer.names
         layer = names[tally.layer]
@@ -231,18 +233,25 @@ def _proves(gradient: Tensor) -> Tensor:
 
 def _dated(column: list[Tensor | None], step: int, like: Tensor) -> Tensor:
     """The last step of each unit at which its gradient proves life, 0 where none does; ``step``: that of column[-1]."""
-    dated = torch.zeros(like.shape, dtype=torch.int64, device=like.device)
-    if column[-1] is not None and like.device.type == "cpu":  # elsewhere, to ask for more would be to wait for it
-        dated += _proves(like) * step
-        if dated.all():
-            return dated
+    steps = range(step - len(column) + 1, step + 1)
+    if like.device.type != "cpu":  # to ask whether there is more to look at would be to wait for the device
+        known = torch.arange(steps.start, steps.stop, device=like.device).unsqueeze(1)
+        return (_proves(_stacked(column, like)) * known).amax(dim=0)
+    # NumPy's calls are the cheaper ones for a few hundred numbers. Most units moved at the last step.
+    last = _stacked(column[-1:], like).numpy()[0]
+    moved = (last != 0) & np.isfinite(last)
+    dated = moved * np.int64(step)
+    if not moved.all():
+        before = _stacked(column, like).numpy()[:, ~moved]
+        if before.any():
+            proves = (before != 0) & np.isfinite(before)
+            dated[~moved] = (proves * np.array(steps)[:, np.newaxis]).max(axis=0)
+    return torch.from_numpy(dated)
+
+
+def _stacked(column: list[Tensor | None], like: Tensor) -> Tensor:
     whole = torch.stack([torch.zeros_like(like) if gradient is None else gradient for gradient in column])
-    steps = torch.arange(step - len(column) + 1, step + 1, device=like.device).unsqueeze(1)
-    if like.device.type != "cpu":
-        return (_proves(whole) * steps).amax(dim=0)
-    still = (dated == 0).nonzero().squeeze(1)
-    dated[still] = (_proves(whole[:, still]) * steps).amax(dim=0)
-    return dated
+    return whole.float() if whole.dtype is torch.bfloat16 else whole  # which NumPy may not know
 
 
 class Counting:
