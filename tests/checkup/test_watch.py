@@ -146,7 +146,7 @@ def test_history_is_bounded_and_loses_no_count() -> None:
 
 def test_exception_in_the_block_goes_through_and_keeps_the_record() -> None:
     model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
-    with pytest.raises(ZeroDivisionError), rectifier.watch(model) as watching:
+    with pytest.raises(ZeroDivisionError), rectifier.watch(model, every=10) as watching:
         for step in range(7):
             model(torch.ones(2, 2))
             if step == 4:

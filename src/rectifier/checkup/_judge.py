@@ -113,7 +113,7 @@ class _Site:
         found = self._nan()
         if self.row.comparison or site.examples == 0:
             return found
-        never = (site.fired == 0) & (self.seen > 0)
+        never = ~site.alive & (self.seen > 0)
         if self.row.negative_part != "none":
             return [*found, *self._observation("always_closed", never), *self._always_open()]
         dead = self._dead(never)
@@ -149,7 +149,7 @@ class _Site:
         for cause, members in group(self.causes.of(site, units)):
             most = float(site.max_z[members].max())
             evidence = (
-                f"fired at 0 of {self._examples(members)}; largest z seen {most:.4g}; "
+                f"fired at 0 of {self._examples(members)}; largest z seen {most:.4g}; {self._gradients()}"
                 f"{self._sure('the true rate of each', members)}"
             )
             proof = self._proof(members) if kind == "dead" else None
@@ -179,6 +179,12 @@ class _Site:
         return f"{many} {'examples' if self._rows is None else 'values'}{numbers}" + (
             "" if self._rows is None else f" from {self._rows} inputs"
         )
+
+    def _gradients(self) -> str:
+        """What the steps between looks told of units that are shut."""
+        if self.site.lived is None or self.site.graded is None or self.site.graded < 2:
+            return ""
+        return f"no gradient at any of {self.site.graded} steps; "
 
     @property
     def _rows(self) -> int | None:
@@ -246,6 +252,8 @@ class _Site:
     def _dormant(self, candidates: Bools) -> list[Finding]:
         site = self.site
         finite = self.seen if site.infinite is None else self.seen - site.infinite
+        if site.looked is not None:  # only of these was |h| summed
+            finite = np.minimum(finite, site.looked)
         size = site.sum_abs_h / np.maximum(finite, 1)
         mean = float(size.mean())
         if not (mean > 0 and math.isfinite(mean)):

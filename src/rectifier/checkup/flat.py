@@ -70,7 +70,8 @@ def levels(function: str, parameters: Mapping[str, float]) -> tuple[float | None
 def flat_findings(site: SiteVitals, share: float = SHARE) -> list[Finding]:
     """The finding about flat parts at one site, where there is one."""
     flat = FLAT.get(site.rectifier)
-    seen = site.examples - site.nan
+    # Between looks gates alone are counted, no flat parts.
+    seen = site.examples - site.nan if site.looked is None else np.full_like(site.nan, site.looked)
     counts = [count for count in (site.flat_low, site.flat_high) if count is not None]
     if flat is None or not counts or not seen.any():
         return []

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from .records import Ints, LayerVitals, SiteVitals, Snapshot
 
-__all__ = ["CAPACITY", "halve", "merge"]
+__all__ = ["CAPACITY", "halve", "lengthen", "merge", "ungraded"]
 
 #: Most snapshots that are kept: a heat map is no finer, and memory does not grow with the length of a training.
 CAPACITY = 128
@@ -34,6 +35,28 @@ def merge(a: Snapshot, b: Snapshot) -> Snapshot:
         layers=tuple(_layer(earlier_layers.get(layer.layer), layer) for layer in b.layers)
         + tuple(layer for layer in a.layers if layer.layer not in later_layers),
         loss=_mean(a.loss, b.loss, 1.0, 1.0),
+        looked=a.looked + b.looked,
+    )
+
+
+def lengthen(snapshot: Snapshot, gradients: Mapping[str, tuple[int, Ints]]) -> Snapshot:
+    """With what gradients told after it: site → (steps, last step of proved life of each unit; 0 for none)."""
+
+    def longer(site: SiteVitals) -> SiteVitals:
+        if site.site not in gradients:
+            return site
+        steps, lived = gradients[site.site]
+        lived = lived if site.lived is None else np.maximum(site.lived, lived)
+        return replace(site, graded=_sum(site.graded, steps), lived=lived)
+
+    return replace(snapshot, sites=tuple(map(longer, snapshot.sites)))
+
+
+def ungraded(snapshot: Snapshot, sites: Collection[str]) -> Snapshot:
+    """Without what gradients told of these sites."""
+    return replace(
+        snapshot,
+        sites=tuple(replace(site, graded=None, lived=None) if site.site in sites else site for site in snapshot.sites),
     )
 
 
@@ -59,7 +82,10 @@ def _counts(a: Ints | None, b: Ints | None) -> Ints | None:
 def _site(a: SiteVitals | None, b: SiteVitals) -> SiteVitals:
     if a is None or a.units != b.units:
         return b
-    n, m = float(a.examples), float(b.examples)
+    looked = [site.examples if site.looked is None else site.looked for site in (a, b)]
+    n, m = float(looked[0]), float(looked[1])
+    if not m:  # gates alone were counted
+        b = replace(b, rms_h=a.rms_h)
     gradient = b.gradient_abs if a.gradient_abs is None else a.gradient_abs
     if a.gradient_abs is not None and b.gradient_abs is not None:
         gradient = (a.gradient_abs * n + b.gradient_abs * m) / (n + m)
@@ -78,6 +104,9 @@ def _site(a: SiteVitals | None, b: SiteVitals) -> SiteVitals:
         gradient_rms=_rms(a.gradient_rms, b.gradient_rms, n, m),
         gradient_abs=gradient,
         moved=moved,
+        looked=None if a.looked is None and b.looked is None else sum(looked),
+        graded=_sum(a.graded, b.graded),
+        lived=b.lived if a.lived is None else a.lived if b.lived is None else np.maximum(a.lived, b.lived),
         infinite=_counts(a.infinite, b.infinite),
         flat_low=_counts(a.flat_low, b.flat_low),
         flat_high=_counts(a.flat_high, b.flat_high),

@@ -105,6 +105,12 @@ class SiteVitals:
     """γ of each unit where a batch normalisation stands between the layer and the site."""
     shift: Floats | None = None
     """β likewise."""
+    looked: int | None = None
+    """Examples behind the sums and extremes, where only the gates of the others were counted; None: all of them."""
+    graded: int | None = None
+    """Steps at which the gradient of each unit's bias, β or weights was read as well; None where it was not."""
+    lived: Ints | None = None
+    """Last of these steps at which that gradient was not 0, which proves that the unit fired there; 0 at none."""
     infinite: Ints | None = None
     """Examples at which z was +∞ or −∞; None in a record from before they were counted."""
     inputs: int | None = None
@@ -124,6 +130,12 @@ class SiteVitals:
         if self.examples == 0:
             return np.full(self.units, math.nan)
         return self.fired / self.examples
+
+    @property
+    def alive(self) -> npt.NDArray[np.bool_]:
+        """Units that were seen to fire, or whose gradient proves that they did, shape (units,)."""
+        fired: npt.NDArray[np.bool_] = self.fired > 0
+        return fired if self.lived is None else fired | (self.lived > 0)
 
 
 @dataclass(frozen=True)
@@ -163,6 +175,8 @@ class Snapshot:
     sites: tuple[SiteVitals, ...]
     layers: tuple[LayerVitals, ...]
     loss: float | None = None
+    looked: tuple[int, ...] = ()
+    """Steps of a training at which everything was looked at; between them gates or gradients alone may have been."""
 
 
 @dataclass(frozen=True)
@@ -320,11 +334,12 @@ def _snapshot(document: dict[str, Any]) -> Snapshot:
         sites=tuple(_site(item) for item in document["sites"]),
         layers=tuple(_layer(item) for item in document["layers"]),
         loss=_number(document["loss"]),
+        looked=tuple(int(step) for step in document.get("looked", ())),
     )
 
 
 def _site(document: dict[str, Any]) -> SiteVitals:
-    infinite = document.get("infinite")
+    counts = ("infinite", "lived")
     optional = ("gradient_abs", "bias", "weight_norm", "moved", "scale", "shift")
     return SiteVitals(
         **{
@@ -332,7 +347,10 @@ def _site(document: dict[str, Any]) -> SiteVitals:
             "parameters": {key: float(value) for key, value in document["parameters"].items()},
             "fired": np.array(document["fired"], dtype=np.int64),
             "nan": np.array(document["nan"], dtype=np.int64),
-            "infinite": None if infinite is None else np.array(infinite, dtype=np.int64),
+            **{
+                name: None if document.get(name) is None else np.array(document[name], dtype=np.int64)
+                for name in counts
+            },
             **{name: _floats(document[name]) for name in ("sum_h", "sum_abs_h", "min_z", "max_z")},
             "rms_h": float(document["rms_h"]),
             "gradient_rms": _number(document["gradient_rms"]),

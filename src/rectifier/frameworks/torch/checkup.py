@@ -14,23 +14,29 @@ from ...errors import RectifierTypeError, RectifierValueError
 from .calm import plain_value, undisturbed
 from .distributed import gather, group_of, title, unwrapped
 from .kinds import is_opaque
+from .live import Counting, Gradients, before_step, on_pass, on_step, unowned
 from .observe import Observer
 
 if TYPE_CHECKING:
     from . import acts
 
 __all__ = [
+    "Counting",
+    "Gradients",
     "Observer",
     "acts",
     "arguments",
+    "before_step",
     "check_optimizer",
     "gather",
     "group_of",
     "observable",
+    "on_pass",
     "on_step",
     "run",
     "title",
     "undisturbed",
+    "unowned",
 ]
 
 
@@ -74,14 +80,6 @@ def check_optimizer(optimizer: Any, verb: str) -> None:
             f"{verb}: `optimizer` must be a torch.optim.Optimizer or None; got {type(optimizer).__name__}. "
             "Pass the optimizer that steps this model."
         )
-
-
-def on_step(optimizer: torch.optim.Optimizer, before: Callable[[], None], after: Callable[[], None]) -> list[Any]:
-    """Call these round every step; the handles take the hooks off."""
-    return [
-        optimizer.register_step_pre_hook(lambda *_: before()),
-        optimizer.register_step_post_hook(lambda *_: after()),
-    ]
 
 
 def run(observer: Observer, inputs: Any, targets: Any, loss: Callable[[Any, Any], Any] | None) -> float | None:

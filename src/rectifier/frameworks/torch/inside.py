@@ -140,7 +140,9 @@ class Inside:
         self._by_id = {str(id(m)): part for part, m in self.inner.items()}
         compiled: Any = torch.compile(inner, backend=self._compile, **given)
         self._counted: Any = compiled.forward
-        module.forward = self._forward
+
+    def install(self) -> None:
+        self.module.forward = self._forward
 
     def remove(self) -> None:
         self.module.forward = self._plain

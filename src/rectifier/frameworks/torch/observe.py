@@ -16,6 +16,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
+from ..._family import family
 from ...checkup.proof import FirstLayer
 from ...checkup.records import Snapshot
 from .distributed import alone, total
@@ -72,8 +73,8 @@ class _Open:
 class Observer:
     """Sees every site and layer of ``model`` while it runs; :meth:`take` gives what was seen since the last take.
 
-    training_only: look at forward passes in training mode only (``watch``), so that a validation pass in between
-    is not mixed in.
+    training_only: look at forward passes in training mode and with gradients only (``watch``), so that a validation
+    pass in between is not mixed in.
     group: processes over which every take sums the counts (see :mod:`.distributed`); all of them must take together.
     """
 
@@ -82,6 +83,8 @@ class Observer:
         self.training_only = training_only
         self.group = group
         self.forwards = 0
+        self.passes = 0
+        """Of these, those that were looked at and came to an end."""
         self.on_forward: Callable[[], None] | None = None
         self.names: dict[str, nn.Module] = {}
         self.sites: dict[str, SiteTally] = {}
@@ -91,12 +94,17 @@ class Observer:
         self.origins = Origins()
         self._reader = Reader(self)
         self._unseen: dict[str, None] = {}
+        self._entry: RemovableHandle | None = None
         self._handles: list[RemovableHandle] = []
+        self._parts: list[tuple[nn.Module, Hook, Hook]] = []
         self._mode: _Calls | None = None
         self._stack: list[tuple[str, nn.Module, _Open | None, Positions | None]] = []
         self._names = Names()
         self._became: dict[str, str] = {}
         self._eager: Any = None
+        self._gathered = False
+        self.by_modules = True
+        """Whether the gates of every site so far are those of all values that one module at a time is given."""
         self._insides: list[Inside] = []
         self._proofs: tuple[FirstLayer, ...] = ()
         self._activations: dict[str, str] = {}
@@ -107,12 +115,35 @@ class Observer:
 
     def attach(self) -> None:
         """Put the hooks on. Insides of scripted and compiled modules are left alone, and named as not observed."""
-        # The model's own hooks go round the others: first before, last after.
-        self._handles.append(self.model.register_forward_pre_hook(self._enter_model, with_kwargs=True))
-        self._walk("", self.model)
-        self._handles.append(self.model.register_forward_hook(self._leave_model, with_kwargs=True, always_call=True))
+        self.stand_by()
+        self.look()
 
     def detach(self) -> None:
+        if self._entry is not None:
+            self._entry.remove()
+            self._entry = None
+        self.rest()
+
+    def stand_by(self) -> None:
+        """Count forward passes and call ``on_forward`` before each, without a look inside."""
+        # The model's own hooks go round the others: first before, last after.
+        if self._entry is None:
+            self._entry = self.model.register_forward_pre_hook(self._enter_model, with_kwargs=True)
+
+    def look(self) -> None:
+        """Look inside from the next forward pass on (or, called by ``on_forward``, from this one on)."""
+        if not self._parts:
+            self._walk("", self.model)
+        for inside in self._insides:
+            inside.install()
+        for module, before, after in self._parts:
+            self._handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+            # always_call: the stack of modules must come down also when the user's forward raises
+            self._handles.append(module.register_forward_hook(after, with_kwargs=True, always_call=True))
+        self._handles.append(self.model.register_forward_hook(self._leave_model, with_kwargs=True, always_call=True))
+
+    def rest(self) -> None:
+        """Look inside no more; not to be called in the middle of a forward pass."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -144,6 +175,7 @@ class Observer:
                 self._note(f"{name or type(module).__name__}: {reason}, its inside cannot be seen")
             else:
                 self._insides.append(inside)
+                self.by_modules = False
                 self.names |= inside.inner
             if reason == "compiled":
                 self._hook(name, module, self._enter_opaque, self._leave_opaque)
@@ -162,19 +194,18 @@ class Observer:
             self._walk(f"{name}.{child}" if name else child, submodule)
 
     def _hook(self, name: str, module: nn.Module, before: Hook, after: Hook) -> None:
-        def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # kwargs: PyTorch leaves them out for a hook taken off by one that ran before it, as ``on_forward`` may do.
+        def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
             if self._looking:
                 with _aside():
-                    before(name, module, args, kwargs)
+                    before(name, module, args, kwargs or {})
 
         def leave(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             if self._looking:
                 with _aside():
                     after(name, module, args, kwargs, output)
 
-        self._handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
-        # always_call: the stack of modules must come down also when the user's forward raises
-        self._handles.append(module.register_forward_hook(leave, with_kwargs=True, always_call=True))
+        self._parts.append((module, enter, leave))
 
     def _note(self, line: str) -> None:
         self._unseen[line] = None
@@ -186,14 +217,18 @@ class Observer:
         return self._depth > 0
 
     def _enter_model(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        if self.training_only and not self.model.training:
+        if self.training_only and not (self.model.training and torch.is_grad_enabled()):
             return
-        self._depth += 1
-        if self._depth > 1:
+        if self._depth:
+            self._depth += 1
             return
+        resting = not self._handles
         if self.on_forward is not None:
             self.on_forward()
         self.forwards += 1
+        if not self._handles:
+            return
+        self._depth = 1
         self._stack.clear()
         self._names.start()
         self.origins.clear()
@@ -204,12 +239,15 @@ class Observer:
         if len(inputs) == 1:
             self.input_shape = tuple(inputs[0].shape[1:])
         self._mode_on()
+        if resting and self._parts and self._parts[0][0] is module:  # too late for PyTorch to call it
+            self._parts[0][1](module, args, kwargs)
 
     def _leave_model(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         if self._depth == 0:
             return
         self._depth -= 1
         if self._depth == 0:
+            self.passes += output is not None  # an exception leaves none
             self._mode_off()
             self.origins.clear()
 
@@ -397,6 +435,7 @@ class Observer:
             tally.layer = tally.norm = tally.upstream = None  # not the same each time: nothing holds for all
         tally.on_input &= past.on_input and past.layer is not None and past.layer == tally.layer
         positions = self._positions(z, axis)
+        self.by_modules &= not again and positions is None and watch_gradient and row in family
         opened = _Open(site, axis, positions, Held.now(z))
         rows = 0 if again else rows if rows is not None else self._samples(z, axis)
         self._see(tally, opened, (z if seen is None else seen).detach(), rows)
@@ -512,15 +551,23 @@ class Observer:
 
     def take(self, step: int, loss: float | None = None) -> Snapshot | None:
         """What was seen since the last take, and start anew; None where nothing was."""
+        self.gather()
+        self._gathered = False
+        snapshot = self._reader.take(step, loss)
+        if self.group is not None:
+            self._proofs = self._reader.first_layers()
+        return snapshot
+
+    def gather(self) -> None:
+        """Bring the counts together, those of compiled graphs and of other processes, before they are read."""
+        if self._gathered:
+            return
+        self._gathered = True
         for inside in self._insides:
             inside.collect()
-        if self.group is None:
-            return self._reader.take(step, loss)
-        # In a training the loss is of a share of the batch, and DDP and FSDP take the mean over the shares.
-        total(self, self.group, average=self.training_only)
-        snapshot = self._reader.take(step, loss)
-        self._proofs = self._reader.first_layers()
-        return snapshot
+        if self.group is not None:
+            # In a training the loss is of a share of the batch, and DDP and FSDP take the mean over the shares.
+            total(self, self.group, average=self.training_only)
 
     def first_layers(self) -> tuple[FirstLayer, ...]:
         """The layers that act on the model's input, with the range of that input: what a proof needs.

@@ -144,7 +144,7 @@ class Reader:
         return group
 
     def _site(self, name: str, tally: SiteTally, sums: dict[str, Floats], weights: dict[str, Floats]) -> SiteVitals:
-        values = tally.examples * tally.units - float(sums["unbounded_h"][0])
+        values = tally.looked * tally.units - float(sums["unbounded_h"][0])
         seen = tally.gradient_values
         numbers = {key: float(value) for key, value in tally.parameters.items() if isinstance(value, (int, float))}
         numbers |= {key[10:]: float(v[0]) for key, v in weights.items() if key.startswith("parameter ")}
@@ -168,6 +168,10 @@ class Reader:
             inputs=tally.inputs,
             flat_low=_counts(sums.get("flat_low")),
             flat_high=_counts(sums.get("flat_high")),
+            looked=tally.looked if tally.looked < tally.examples else None,
+            graded=tally.graded,
+            # None beside a number of steps: a look has refuted what the gradients say
+            lived=sums["lived"].astype(np.int64) if "lived" in sums and not sums["refuted"][0] else None,
             **{key: weights.get(key) for key in ("bias", "weight_norm", "moved", "scale", "shift")},
         )
 
