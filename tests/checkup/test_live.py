@@ -168,6 +168,36 @@ def test_a_death_between_looks_is_dated_by_gradients() -> None:
     assert "; no gradient at any of 50 steps; " in finding.evidence
 
 
+@pytest.mark.parametrize(("death", "end"), [(200, 510), (300, 900)])
+def test_a_death_long_before_the_last_look_or_the_end_is_told(death: int, end: int) -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    with rectifier.watch(model, optimizer, every=500, gates="sampled") as watching:
+        steps(model, optimizer, end, lambda step: kill(model, 3) if step == death else None)
+    (finding,) = watching.record.of("dead", "silent")
+    assert (finding.units, finding.since) == ((3,), {3: death + 1})
+    assert f"; no gradient after step {death}; " in finding.evidence
+
+
+def test_a_suspicion_brings_the_look_that_confirms_it() -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+
+    def act(step: int) -> None:
+        if step == 30:  # no look is due for long, and the budget has room for one
+            watching._pace.next = watching._wake = 10**6
+            watching._pace._spent = 0.0
+        if step == 300:
+            kill(model, 3)
+
+    with rectifier.watch(model, optimizer) as watching:
+        steps(model, optimizer, 700, act)
+    looked = [step for snapshot in watching.record.snapshots for step in snapshot.looked if step > 30]
+    assert len(looked) == 1 and 300 + 128 <= looked[0] <= 300 + 2 * 128 + 1
+    (finding,) = watching.record.of("dead", "silent")
+    assert (finding.units, finding.since) == ((3,), {3: 301})
+
+
 def test_a_unit_that_fires_between_looks_is_not_called_silent() -> None:
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)

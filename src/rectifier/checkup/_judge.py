@@ -149,7 +149,7 @@ class _Site:
         for cause, members in group(self.causes.of(site, units)):
             most = float(site.max_z[members].max())
             evidence = (
-                f"fired at 0 of {self._examples(members)}; largest z seen {most:.4g}; {self._gradients()}"
+                f"fired at 0 of {self._examples(members)}; largest z seen {most:.4g}; {self._gradients(members)}"
                 f"{self._sure('the true rate of each', members)}"
             )
             proof = self._proof(members) if kind == "dead" else None
@@ -180,11 +180,12 @@ class _Site:
             "" if self._rows is None else f" from {self._rows} inputs"
         )
 
-    def _gradients(self) -> str:
+    def _gradients(self, members: Sequence[int]) -> str:
         """What the steps between looks told of units that are shut."""
         if self.site.lived is None or self.site.graded is None or self.site.graded < 2:
             return ""
-        return f"no gradient at any of {self.site.graded} steps; "
+        last = int(self.site.lived[members].max())
+        return f"no gradient after step {last}; " if last else f"no gradient at any of {self.site.graded} steps; "
 
     @property
     def _rows(self) -> int | None:

@@ -13,7 +13,7 @@ from ..errors import RectifierValueError
 from ._check import check_common
 from ._judge import judge
 from .adapters import adapter_for, versions
-from .history import CAPACITY, halve, lengthen, merge, ungraded
+from .history import CAPACITY, half_way, halve, lengthen, merge, ungraded
 from .pace import REFERENCES, Pace
 from .proof import describe, prove
 from .records import Record, Snapshot
@@ -260,6 +260,10 @@ class Watching:
         if self._looking:
             gradients.follow()
         gradients.see(self.step)
+        if gradients.suspects:  # a look is to confirm it
+            gradients.suspects = False
+            if self._pace.hasten(self.step):
+                self._wake = self.step
         if self.step >= self._wake:
             self._turn()
 
@@ -377,7 +381,8 @@ class Watching:
         if snapshot is None:
             return
         self._believe(snapshot)
-        self._snapshots.append(replace(snapshot, looked=(self.step,)))
+        sites = tuple(half_way(site, self.step) for site in snapshot.sites)
+        self._snapshots.append(replace(snapshot, sites=sites, looked=(self.step,)))
         if len(self._snapshots) >= CAPACITY:
             self._snapshots = halve(self._snapshots)
             self._pace.halved()
@@ -392,7 +397,7 @@ class Watching:
     def _last_look(self, looked: tuple[int, ...]) -> None:
         """What is left since the last snapshot; less than half an interval is too few examples to stand alone."""
         if self._gradients is not None and self._snapshots:
-            self._snapshots[-1] = lengthen(self._snapshots[-1], self._gradients.rest())
+            self._snapshots[-1] = lengthen(self._snapshots[-1], self._gradients.rest(), self.step)
         previous = self._snapshots[-1].step if self._snapshots else 0
         snapshot = self._observer.take(self.step)
         if snapshot is None:

@@ -75,8 +75,9 @@ class Causes:
     def _step_of(self, past: Sequence[tuple[Snapshot, SiteVitals]], unit: int) -> int:
         """Gradients were read at every step, so they tell which step between two snapshots it was."""
         death = self._death(past, unit)
-        step, lived = past[death][0].step, past[death - 1][1].lived if death else None
-        return step if lived is None or not lived[unit] else min(step, int(lived[unit]) + 1)
+        lived = [int(site.lived[unit]) for _, site in past[: death + 1] if site.lived is not None]
+        step = past[death][0].step
+        return min(step, max(lived) + 1) if any(lived) else step
 
     @staticmethod
     def _death(past: Sequence[tuple[Snapshot, SiteVitals]], unit: int) -> int:

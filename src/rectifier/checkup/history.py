@@ -10,7 +10,7 @@ import numpy as np
 
 from .records import Ints, LayerVitals, SiteVitals, Snapshot
 
-__all__ = ["CAPACITY", "halve", "lengthen", "merge", "ungraded"]
+__all__ = ["CAPACITY", "half_way", "halve", "lengthen", "merge", "ungraded"]
 
 #: Most snapshots that are kept: a heat map is no finer, and memory does not grow with the length of a training.
 CAPACITY = 128
@@ -39,15 +39,26 @@ def merge(a: Snapshot, b: Snapshot) -> Snapshot:
     )
 
 
-def lengthen(snapshot: Snapshot, gradients: Mapping[str, tuple[int, Ints]]) -> Snapshot:
-    """With what gradients told after it: site → (steps, last step of proved life of each unit; 0 for none)."""
+#: Fewest steps without a gradient that tell a unit is still silent, where there were as many.
+_LEAST = 10
+
+
+def half_way(site: SiteVitals, step: int) -> SiteVitals:
+    """With the step from which on proved life is recent; ``step``: the last whose gradient was read."""
+    if site.lived is None or site.graded is None:
+        return site
+    return replace(site, recent=max(step - max(site.graded // 2, _LEAST), 0))
+
+
+def lengthen(snapshot: Snapshot, gradients: Mapping[str, tuple[int, Ints]], step: int) -> Snapshot:
+    """With what gradients told from it to this step: site → (steps, last step of proved life of each unit or 0)."""
 
     def longer(site: SiteVitals) -> SiteVitals:
         if site.site not in gradients:
             return site
         steps, lived = gradients[site.site]
         lived = lived if site.lived is None else np.maximum(site.lived, lived)
-        return replace(site, graded=_sum(site.graded, steps), lived=lived)
+        return half_way(replace(site, graded=_sum(site.graded, steps), lived=lived), step)
 
     return replace(snapshot, sites=tuple(map(longer, snapshot.sites)))
 
@@ -56,7 +67,9 @@ def ungraded(snapshot: Snapshot, sites: Collection[str]) -> Snapshot:
     """Without what gradients told of these sites."""
     return replace(
         snapshot,
-        sites=tuple(replace(site, graded=None, lived=None) if site.site in sites else site for site in snapshot.sites),
+        sites=tuple(
+            replace(site, graded=None, lived=None, recent=0) if site.site in sites else site for site in snapshot.sites
+        ),
     )
 
 

@@ -59,6 +59,17 @@ class Pace:
             self.interval = self._least
         self.next = step + self.interval
 
+    def hasten(self, step: int) -> bool:
+        """Look at the next step already, where that is within the budget, or beyond it by one look at most."""
+        if not self.measured or self.next <= step + 1 + REFERENCES or not (self._plain and self._looks):
+            return False
+        plain = _median(self._plain)
+        look = max(_median(self._looks) - plain, 0.0)
+        if self._spent - self._rate(plain) * step > look:
+            return False
+        self.next = step + 1
+        return True
+
     def halved(self) -> None:
         """The history was full, and has become half as fine."""
         if self.measured:
@@ -70,11 +81,14 @@ class Pace:
         plain = _median(self._plain)
         look = max(_median(self._looks) - plain, 0.0)
         self._spent += look
-        # Where reading gradients alone takes the budget, looks still get a quarter of it.
-        rate = max(self._budget * plain - self._every_step, 0.25 * self._budget * plain)
+        rate = self._rate(plain)
         owed = self._spent - rate * step
         steps = math.ceil((look + owed) / rate) if rate > 0 else self._least
         return max(min(steps, _STRIDE * step), self._least)
+
+    def _rate(self, plain: float) -> float:
+        """Seconds a step for looks: where reading gradients alone takes the budget, still a quarter of it."""
+        return max(self._budget * plain - self._every_step, 0.25 * self._budget * plain)
 
 
 def _median(values: Collection[float]) -> float:

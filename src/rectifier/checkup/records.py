@@ -111,6 +111,8 @@ class SiteVitals:
     """Steps at which the gradient of each unit's bias, β or weights was read as well; None where it was not."""
     lived: Ints | None = None
     """Last of these steps at which that gradient was not 0, which proves that the unit fired there; 0 at none."""
+    recent: int = 0
+    """Step half way between the snapshots: life that was proved up to there was so long ago that it may be over."""
     infinite: Ints | None = None
     """Examples at which z was +∞ or −∞; None in a record from before they were counted."""
     inputs: int | None = None
@@ -133,9 +135,9 @@ class SiteVitals:
 
     @property
     def alive(self) -> npt.NDArray[np.bool_]:
-        """Units that were seen to fire, or whose gradient proves that they did, shape (units,)."""
+        """Units that were seen to fire, or whose gradient proves that they did of late, shape (units,)."""
         fired: npt.NDArray[np.bool_] = self.fired > 0
-        return fired if self.lived is None else fired | (self.lived > 0)
+        return fired if self.lived is None else fired | (self.lived > self.recent)
 
 
 @dataclass(frozen=True)

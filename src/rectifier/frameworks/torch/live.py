@@ -73,6 +73,8 @@ class _Source:
     lived: Tensor | None = None
     latest: Tensor | None = None
     """Its gradient at the last step, where that was read."""
+    quiet: Tensor | None = None
+    """Units without a gradient in all the steps that were read together last."""
 
 
 class Gradients:
@@ -95,6 +97,8 @@ class Gradients:
         self._observer = observer
         self._owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         self.refuted: set[str] = set()
+        self.suspects = False
+        """Whether a unit that moved has not for many steps; told on a CPU alone, elsewhere it would mean to wait."""
         self._sources: list[_Source] = []
         self._parameters: list[nn.Parameter] = []
         self._weights: list[Tensor | None] = []
@@ -188,6 +192,10 @@ class Gradients:
             source.steps += len(seen)
             source.latest = column[-1]
             lived = _dated(column, self._step, seen[-1])
+            if len(column) == self._most and lived.device.type == "cpu":
+                quiet = lived == 0
+                self.suspects |= source.quiet is not None and bool((quiet & ~source.quiet).any())
+                source.quiet = quiet
             source.lived = lived if source.lived is None else torch.maximum(source.lived, lived)
         self._held.clear()
 
@@ -218,6 +226,7 @@ class Gradients:
         return found
 
     def _begin(self) -> None:
+        self.suspects = False
         for source in self._sources:
             source.steps, source.lived, source.latest = 0, None, None
 

@@ -170,6 +170,7 @@ class Reader:
             flat_high=_counts(sums.get("flat_high")),
             looked=tally.looked if tally.looked < tally.examples else None,
             graded=tally.graded,
+            recent=0,
             # None beside a number of steps: a look has refuted what the gradients say
             lived=sums["lived"].astype(np.int64) if "lived" in sums and not sums["refuted"][0] else None,
             **{key: weights.get(key) for key in ("bias", "weight_norm", "moved", "scale", "shift")},
