@@ -129,7 +129,12 @@ def test_counts_of_merged_snapshots_are_summed_and_older_records_read() -> None:
             model(x)
     record = watching.record
     assert len(record.snapshots) < 300
-    assert sum(int(s.sites[0].flat_high[1]) for s in record.snapshots) == 300 * 8  # type: ignore[index]
+    sites = [snapshot.sites[0] for snapshot in record.snapshots]
+    assert sum(site.examples for site in sites) == 300 * 8
+    looked = [site.examples if site.looked is None else site.looked for site in sites]
+    assert [int(site.flat_high[1]) for site in sites] == looked  # type: ignore[index]
+    assert sum(looked) < 300 * 8  # once the history was full, not all were looked at; the verdict knows of it
+    assert record.of("saturated")[0].measures["share"] == 1.0
     old = record.to_json().replace("flat_low", "unknown_low")
     with pytest.raises(rectifier.RectifierValueError):
         Record.from_json(old)

@@ -262,7 +262,7 @@ class Watching:
         gradients.see(self.step)
         if gradients.suspects:  # a look is to confirm it
             gradients.suspects = False
-            if self._pace.hasten(self.step):
+            if self._observer.group is None and self._pace.hasten(self.step):
                 self._wake = self.step
         if self.step >= self._wake:
             self._turn()

@@ -245,6 +245,7 @@ class Inside:
                 continue
             tally = self._tally(one)
             tally.examples += examples
+            tally.looked += examples
             tally.inputs += inputs
             sums = tally.sums
             sums["unbounded_h"] += unbounded
