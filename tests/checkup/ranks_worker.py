@@ -7,6 +7,7 @@ that no sign of a pre-activation hangs on the order of a sum.
 from __future__ import annotations
 
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,19 @@ def watched(model: nn.Module, rank: int, world: int, **given: Any) -> str:
     return watching.record.to_json()
 
 
+def paced(rank: int) -> str:
+    """As often as the time of a step allows, which is not the same for both."""
+    model = wrapped("DDP")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    with rectifier.watch(model, optimizer, budget=0.2) as watching:
+        for x, y in batches() * 6:
+            optimizer.zero_grad()
+            F.mse_loss(model(x), y).backward()
+            time.sleep(0.003 * rank)
+            optimizer.step()
+    return watching.record.to_json()
+
+
 def failing(rank: int) -> tuple[str, str | None]:
     """The second process meets a batch that the model cannot take."""
     mine = batches()[rank::2]
@@ -119,6 +133,7 @@ def main(rank: int, world: int, file: Path) -> None:
             checked(network(), rank, world, F.mse_loss, **group),
             watched(network(), rank, world, **group),
         )
+        result["paced"] = paced(rank)
         result["failing"] = failing(rank)
         result["separate"] = checked(network(), rank, world)
         dist.destroy_process_group()

@@ -91,6 +91,17 @@ def close(a: Any, b: Any, what: Any) -> None:
 
 
 @needs_distributed
+def test_processes_of_other_speeds_look_at_the_same_steps(results: list[dict[str, Any]]) -> None:
+    assert results[0]["paced"] == results[1]["paced"]
+    record = Record.from_json(results[0]["paced"])
+    assert len(record.snapshots) > 2
+    for snapshot in record.snapshots:  # both saw the same batch of 64
+        assert [site.examples % 128 for site in snapshot.sites] == [0, 0, 0]
+    site = record.last.sites[0]
+    assert site.lived is not None and site.lived[4] == 0 and site.lived.max() > 0  # no gradient was refuted
+
+
+@needs_distributed
 def test_a_process_that_fails_is_told_to_all(results: list[dict[str, Any]]) -> None:
     (mine, told), (theirs, raised) = (result["failing"] for result in results)
     assert told is None
