@@ -66,16 +66,23 @@ class Causes:
         return [(s, o) for s, o in pairs if o.site == site.site and o.units == site.units]
 
     def since(self, site: SiteVitals, units: Sequence[int]) -> dict[int, int]:
-        """unit → step of the first snapshot from which it never fired again; empty where there is no history."""
+        """unit → step from which it never fired again; empty where there is no history."""
         if not self._history:
             return {}
         past = self._past(site)
-        return {unit: past[self._death(past, unit)][0].step for unit in units}
+        return {unit: self._step_of(past, unit) for unit in units}
+
+    def _step_of(self, past: Sequence[tuple[Snapshot, SiteVitals]], unit: int) -> int:
+        """Gradients were read at every step, so they tell which step between two snapshots it was."""
+        death = self._death(past, unit)
+        lived = [int(site.lived[unit]) for _, site in past[: death + 1] if site.lived is not None]
+        step = past[death][0].step
+        return min(step, max(lived) + 1) if any(lived) else step
 
     @staticmethod
     def _death(past: Sequence[tuple[Snapshot, SiteVitals]], unit: int) -> int:
         first = len(past) - 1
-        while first > 0 and past[first - 1][1].fired[unit] == 0:
+        while first > 0 and not past[first - 1][1].alive[unit]:
             first -= 1
         return first
 
