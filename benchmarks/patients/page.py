@@ -188,7 +188,8 @@ def _sum(scores: Scores, name: str) -> int:
 
 
 def _machine(found: dict[str, Any]) -> str:
-    told = ", ".join(f"{key} {value}" for key, value in found["machine"].items())
+    wanted = ("processor", "cores", "system", "python", "numpy", "torch", "commit")
+    told = ", ".join(f"{key} {found['machine'][key]}" for key in wanted if key in found["machine"])
     return f"Measured with seed {found['seed']} on: {told}.\n"
 
 

@@ -21,7 +21,7 @@ import torch
 import rectifier
 from benchmarks.patients.case import Case
 from benchmarks.patients.cases import PATIENTS
-from benchmarks.patients.tools.ours import _place, _told
+from benchmarks.patients.tools.ours import place_of, told
 from benchmarks.patients.truth import ROUNDING
 from rectifier import frameworks
 from rectifier.checkup.adapters import adapter_for
@@ -105,7 +105,7 @@ def assert_counts(record: rectifier.Record, case: Case, training: bool) -> set[s
     seen: dict[str, list[Any]] = {}
     for snapshot in record.snapshots:
         for site in snapshot.sites:
-            place = _place(site.site, site.layer, case.places)
+            place = place_of(site.site, site.layer, case.places)
             assert place is not None, f"{site.site} is no place of the patient"
             seen.setdefault(place.name, []).append(site)
     for name, sites in seen.items():
@@ -163,7 +163,7 @@ def test_a_place_out_of_sight_is_named(framework: str, patient: str) -> None:
         return
     seen = assert_counts(record, case, training=False)
     for place in case.places:
-        assert place.name in seen or _told(place, record), place
+        assert place.name in seen or told(place, record), place
 
 
 def test_nan_is_counted_apart() -> None:

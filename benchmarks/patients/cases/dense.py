@@ -176,7 +176,7 @@ def sparse(share: float, seed: int, small: bool = False) -> Case:
     """Three layers whose every unit fires at this share of the examples: sparse, and nothing wrong."""
     layers = linears((FEATURES, 64, 64, 64, CLASSES), seed)
     source = generator(seed + 1)
-    x = inputs(50_000, source)
+    x = inputs(20_000, source)
     labels: tuple[Label, ...] = ("live",) * 64
     with torch.no_grad():
         for layer in layers[:-1]:

@@ -11,7 +11,7 @@ from benchmarks.patients.case import Answer, Place, Visit, bare
 from rectifier.checkup import ObservationError
 from rectifier.errors import RectifierError
 
-__all__ = ["TOOLS"]
+__all__ = ["TOOLS", "place_of", "told"]
 
 SCALES = {f"{way}_{what}": way for way in ("vanishing", "exploding") for what in ("gradient", "activation")}
 OTHERS = {"rare": "rare", "dormant": "dormant", "always_open": "open", "always_closed": "closed"}
@@ -76,7 +76,7 @@ def answer(record: rectifier.Record, places: Iterable[Place], counted: bool = Tr
     """What a record says, by the benchmark's places. counted: its firing counts are of all examples."""
     places = tuple(places)
     seen = (
-        {site.site: (site, _place(site.site, site.layer, places)) for site in record.last.sites}
+        {site.site: (site, place_of(site.site, site.layer, places)) for site in record.last.sites}
         if record.snapshots
         else {}
     )
@@ -111,14 +111,14 @@ def answer(record: rectifier.Record, places: Iterable[Place], counted: bool = Tr
         others={label: units(kind) for kind, label in OTHERS.items() if record.of(kind)},
         scales=frozenset(SCALES[finding.kind] for finding in record.findings if finding.kind in SCALES),
         alarms=tuple(f"{f.kind} at {f.site}: {f.evidence}" for f in record.findings if _alarm(f)),
-        unseen=frozenset(place.name for place in places if place.name not in of and _told(place, record)),
+        unseen=frozenset(place.name for place in places if place.name not in of and told(place, record)),
         causes=causes,
         fired=fired,
         elsewhere=tuple(site for site, (_, place) in seen.items() if place is None),
     )
 
 
-def _place(site: str, layer: str | None, places: tuple[Place, ...]) -> Place | None:
+def place_of(site: str, layer: str | None, places: tuple[Place, ...]) -> Place | None:
     """The place that a site is: by its name; else by the module of which it is a call; else by its layer."""
     name = bare(site)
     module = name.partition("@")[0].partition("#")[0]
@@ -132,7 +132,7 @@ def _place(site: str, layer: str | None, places: tuple[Place, ...]) -> Place | N
     return made[0] if len(made) == 1 else None
 
 
-def _told(place: Place, record: rectifier.Record) -> bool:
+def told(place: Place, record: rectifier.Record) -> bool:
     """Does a line of what was not observed speak of this place, its layer, or a module that holds them?"""
     names = {place.name, place.layer, place.module or place.name, place.name.partition("#")[0]}
     holders = {".".join(name.split(".")[:end]) for name in names for end in range(1, len(name.split(".")) + 1)}
