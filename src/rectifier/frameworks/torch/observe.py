@@ -18,6 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from ...checkup.proof import FirstLayer
 from ...checkup.records import Snapshot
 from .provenance import (
+    DROPOUTS,
     FOREIGN_CALLS,
     Origin,
     Origins,
@@ -248,6 +249,10 @@ class Observer:
                 if other:
                     self._spelled(name)
                 self._foreign(name)
+                if name in DROPOUTS and isinstance(z, torch.Tensor):
+                    dropped = self.sites.get(self.origins[z].site or "")
+                    if dropped is not None:
+                        dropped.dropout = name
                 return self.origins.call(func, args, kwargs)
             found, z = other[:2], other[2]
         inside = self._stack[-1][0] if self._stack else ""

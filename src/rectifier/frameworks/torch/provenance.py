@@ -25,6 +25,7 @@ from torch.nn.modules.pooling import (
 )
 
 __all__ = [
+    "DROPOUTS",
     "FOREIGN_CALLS",
     "Origin",
     "Origins",
@@ -86,6 +87,9 @@ FOREIGN_CALLS = frozenset(
     {"gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "logsigmoid", "mish", "silu"}
     | {"softshrink", "softsign", "tanhshrink"}
 )
+
+#: Calls that drop values: which of them a self-normalising network has is told with its site.
+DROPOUTS = frozenset({"dropout", "alpha_dropout", "feature_alpha_dropout", "dropout1d", "dropout2d", "dropout3d"})
 
 
 @dataclass(frozen=True)
