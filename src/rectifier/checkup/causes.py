@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from .deaths import Moment, Push, death_of, input_changed, moments, push_of
+from .deaths import Moment, Push, death_of, input_changed, moments, push_above, push_of, unsure
 from .records import CauseKind, LayerVitals, SiteVitals, Snapshot
 from .scales import infinite_input
 from .thresholds import Thresholds
@@ -85,17 +85,20 @@ class Causes:
     def _cause(self, past: Sequence[Moment], unit: int) -> Cause:
         dated = self._history and len(past) > 1
         death = death_of(past, unit) if dated else len(past) - 1
-        told = _nothing_comes_in(past[death])
+        # A rare unit looks dead before it is, so what befell it may have come a little later.
+        looks = unsure(past, unit, death, self._limits) if dated else past[death:]
+        told = next((cause for cause in map(_nothing_comes_in, looks) if cause is not None), None)
         if told is None and dated:
-            told = self._of_death(past, unit, death) if death else self._never_lived(past, unit)
+            told = self._of_death(past, unit, death, len(looks)) if death else self._never_lived(past, unit)
         return told or self._standing(past[-1], unit, when="" if self._history else _CANNOT_TELL)
 
-    def _of_death(self, past: Sequence[Moment], unit: int, death: int) -> Cause | None:
-        """Died between two snapshots: what changed there, or on the way there?"""
+    def _of_death(self, past: Sequence[Moment], unit: int, death: int, looks: int) -> Cause | None:
+        """Died between two snapshots, or at one of the ``looks`` from there: what changed, or on the way there?"""
         changed = input_changed(past, death, self._limits)
         if changed is not None:
             return _of_changed_input(past[death].step, *changed)
-        push = push_of(past, unit, death, self._limits)
+        pushes = (push_of(past, unit, at, self._limits) for at in range(death, death + looks))
+        push = next((push for push in pushes if push is not None), None)
         # Inputs that are large, or all on one side, make every step large: they come before it.
         unscaled = self._unscaled(past[death].snapshot)
         if unscaled is not None and (push is not None or unscaled.layer == past[death].site.layer):
@@ -103,14 +106,30 @@ class Causes:
         drifted = push is not None and push.how == "path" and push.bias_share >= 0.5
         if push is not None and not drifted:
             return _of_push(push, past, death, self._limits)
-        if past[death].site.scale is None:
-            return _of_drift(past, unit, death)
+        above = self._of_push_above(past, death)
+        return above or (_of_drift(past, unit, death) if past[death].site.scale is None else None)
+
+    def _of_push_above(self, past: Sequence[Moment], death: int) -> Cause | None:
+        """It moved little itself: did a site before it move too far?"""
+        name, visited = past[-1].site.upstream, {past[-1].site.site}
+        while name is not None and name not in visited:
+            visited.add(name)
+            before = _site(self._snapshots[-1], name)
+            above = moments(self._snapshots, before) if before is not None else []
+            push = push_above(past, above, death, self._limits) if above else None
+            if push is not None:
+                return _of_push(push, past, death, self._limits, above[-1].site)
+            name = before.upstream if before is not None else None
         return None
 
     def _never_lived(self, past: Sequence[Moment], unit: int) -> Cause:
         standing = self._standing(past[0], unit, when="")
         if standing.kind == "input":
             return standing
+        for at in range(1, len(past)) if past[0].site.scale is None else ():
+            drifted = _of_drift(past, unit, at)
+            if drifted is not None:
+                return drifted
         since = f"they never fired from the first snapshot (step {past[0].step}) on"
         # Its numbers without its name: a bias that was large from the start has not drifted.
         reading = (
@@ -282,14 +301,19 @@ def _of_changed_input(step: int, layer: str, before: float, now: float, of_scale
     )
 
 
-def _of_push(push: Push, past: Sequence[Moment], death: int, limits: Thresholds) -> Cause:
+def _of_push(
+    push: Push, past: Sequence[Moment], death: int, limits: Thresholds, above: SiteVitals | None = None
+) -> Cause:
+    """above: the site that was pushed, where it was one before."""
     at = past[death]
+    whose = "their own weights" if above is None else f"the weights of {above.site}, which feeds them,"
+    layer = at.site.layer if above is None else above.layer
     if push.how == "one step":
-        how = f"when one step moved the weights of layer {at.site.layer} by {{update_ratio}} times their norm"
+        how = f"when one step moved the weights of layer {layer} by {{update_ratio}} times their norm"
         usual = f"{limits.large_update:g} a step is too much, 0.001 is usual"
     elif push.how == "jump":
         how = (
-            "and after step {step_before}: there their own weights moved by {moved} times their norm within {steps} "
+            f"and after step {{step_before}}: there {whose} moved by {{moved}} times their norm within {{steps}} "
             "steps, far beyond the pace before"
         )
         usual = f"{limits.large_update:g} more than three times that pace explains is too much"
@@ -301,7 +325,7 @@ def _of_push(push: Push, past: Sequence[Moment], death: int, limits: Thresholds)
         usual = "0.001 a step is usual"
     return Cause(
         "step",
-        f"step {push.how}",
+        f"step {push.how} {layer}",
         f"too large a step: they last fired before step {{step}}, {how} ({usual})",
         f"lower the step size (or warm it up, or clip gradients), then {RECYCLE}",
         {

@@ -15,7 +15,7 @@ import numpy as np
 from .records import SiteVitals, Snapshot
 from .thresholds import Thresholds
 
-__all__ = ["Moment", "Push", "death_of", "input_changed", "moments", "push_of", "ratio_of"]
+__all__ = ["Moment", "Push", "death_of", "input_changed", "moments", "push_above", "push_of", "ratio_of", "unsure"]
 
 #: An interval stands out when it moved a unit by more than this many times the pace before it.
 _STANDS_OUT = 3.0
@@ -45,6 +45,25 @@ def death_of(past: Sequence[Moment], unit: int) -> int:
     while first > 0 and past[first - 1].site.fired[unit] == 0:
         first -= 1
     return first
+
+
+def unsure(past: Sequence[Moment], unit: int, death: int, limits: Thresholds) -> Sequence[Moment]:
+    """The moments of its death that cannot be told apart: a rare unit is silent for a while before it dies.
+
+    From its first silent look on, until it was silent at so many examples that at the rate at which it fired before
+    (``rare`` for one that never did, and at most) that has a probability below 5 %: 3 ÷ rate.
+    """
+    fired = sum(int(moment.site.fired[unit]) for moment in past[:death])
+    seen = sum(_drawn(moment.site) for moment in past[:death])
+    rate = min(limits.rare, fired / seen if fired and seen else limits.rare)
+    silent, last = 0, death
+    while last + 1 < len(past) and (silent := silent + _drawn(past[last].site)) * rate < 3:
+        last += 1
+    return past[death : last + 1]
+
+
+def _drawn(site: SiteVitals) -> int:
+    return min(site.examples, site.inputs or site.examples)
 
 
 @dataclass(frozen=True)
@@ -104,6 +123,28 @@ def push_of(past: Sequence[Moment], unit: int, death: int, limits: Thresholds) -
     return None
 
 
+def push_above(past: Sequence[Moment], above: Sequence[Moment], death: int, limits: Thresholds) -> Push | None:
+    """Was a site before this one moved too far about the time of the death, so that other inputs came in?
+
+    above: the moments of that site. Judged on its living units in the middle, by the first two rules of
+    :func:`push_of`.
+    """
+    steps_seen = {moment.step: i for i, moment in enumerate(above)}
+    for moment in reversed(past[max(death - 1, 0) : death + 1]):
+        i = steps_seen.get(moment.step, 0)
+        largest = ratio_of(moment.snapshot, above[i].site.layer)
+        if largest >= limits.large_update:
+            return Push("one step", math.nan, above[max(i - 1, 0)].step, 1, largest, math.nan)
+        paces = [_pace_of_living(above, j) for j in range(max(1, i - _BEFORE), i)]
+        known = [pace for pace in paces if not math.isnan(pace)]
+        if i and known:
+            steps = max(above[i].step - above[i - 1].step, 1)
+            moved = _pace_of_living(above, i) * steps
+            if moved - _STANDS_OUT * max(known) * steps > limits.large_update:
+                return Push("jump", moved, above[i - 1].step, steps, 0.0, math.nan)
+    return None
+
+
 def _push(how: str, past: Sequence[Moment], unit: int, first: int, last: int, moved: float, largest: float) -> Push:
     """The push of the intervals ``first`` to ``last``."""
     start = max(first - 1, 0)
@@ -127,15 +168,18 @@ def _pace(past: Sequence[Moment], unit: int, at: int) -> float:
 
 
 def _pace_in(past: Sequence[Moment], unit: int, i: int) -> float:
-    site = past[i].site
-    if site.moved is None:
+    own = _moved(past[i].site, unit) / max(past[i].step - past[i - 1].step, 1)
+    others = _pace_of_living(past, i)
+    return others if math.isnan(own) else own if math.isnan(others) else max(own, others)
+
+
+def _pace_of_living(past: Sequence[Moment], i: int) -> float:
+    """How far the living units moved a step, in the middle: dead ones do not move, and say nothing of the pace."""
+    moved = past[i].site.moved
+    if moved is None:
         return math.nan
-    # Dead units do not move: they say nothing of the pace.
-    living = site.moved[np.isfinite(site.moved) & (site.fired > 0)]
-    own = float(site.moved[unit])
-    paces = [float(np.median(living))] if living.size else []
-    paces += [own] if math.isfinite(own) else []
-    return max(paces) / max(past[i].step - past[i - 1].step, 1) if paces else math.nan
+    living = moved[np.isfinite(moved) & (past[i].site.fired > 0)]
+    return float(np.median(living)) / max(past[i].step - past[i - 1].step, 1) if living.size else math.nan
 
 
 def _bias_share(past: Sequence[Moment], unit: int, first: int, last: int, moved: float) -> float:
