@@ -119,7 +119,8 @@ def chosen(total: int, many: int, seed: int) -> torch.Tensor:
 def step(seed: int, planted: bool) -> Run:
     """One step of 300 to 3000 times the usual size, wherever it falls between two looks."""
     model = mlp() if seed % 4 < 2 else mlp((64, 32, 32, 32, 10))
-    at = 40 + 3 * (seed % 17)
+    # Adam divides by the size of past gradients, so that its steps grow small as learning ends: it is hit earlier.
+    at = 10 + 2 * (seed % 17) if seed % 2 else 40 + 3 * (seed % 17)
     factor = ((300.0, 1000.0, 3000.0), (500.0, 1000.0, 2000.0))[seed % 2][seed % 3]
     return Run(model, optimizer_of(model, seed), spike=(at, factor), event=at)
 
@@ -291,6 +292,8 @@ class Score:
     """What the victims were said to have died of; "not found" for those that no finding names."""
     ran: str
     """The cause named for most victims."""
+    dated: tuple[int, int]
+    """Victims of an event whose death is dated within the two looks round it, and all that are dated."""
 
 
 def score(cause: str, seed: int, steps: int = STEPS) -> Score:
@@ -300,6 +303,12 @@ def score(cause: str, seed: int, steps: int = STEPS) -> Score:
         for finding in planted.record.of("dead", "silent")
         for unit in finding.units
     }
+    since = {
+        (finding.site, unit): step
+        for finding in planted.record.of("dead", "silent")
+        for unit, step in finding.since.items()
+    }
+    event, every, dates = planted.run.event, EVERY[seed % len(EVERY)], []
     alive = planted.before or train(cause, seed, planted=False, steps=steps).end
     named: Counter[str] = Counter()
     for name, end in planted.end.items():
@@ -310,8 +319,10 @@ def score(cause: str, seed: int, steps: int = STEPS) -> Score:
         for unit in torch.nonzero(victims).flatten().tolist():
             if wanted is None or unit in wanted.get(name, ()):
                 key = said.get((name, unit), "not found")
+                if event is not None and (name, unit) in since:
+                    dates.append(since[name, unit] - 2 * every < event <= since[name, unit])
                 named[cause if key == "upstream" and _shut_above(planted, name) else key] += 1
-    return Score(cause, seed, named, named.most_common(1)[0][0] if named else "no victim")
+    return Score(cause, seed, named, named.most_common(1)[0][0] if named else "no victim", (sum(dates), len(dates)))
 
 
 def _shut_above(trained: Trained, site: str) -> bool:
@@ -372,8 +383,8 @@ def table(scores: list[Score]) -> list[str]:
     seen = {key for one in scores for key in one.named}
     columns = [*CAUSES, *sorted(seen - set(CAUSES))]
     lines = [
-        "| planted | " + " | ".join(columns) + " | victims | right, of victims | right, of runs |",
-        "|---|" + "---|" * (len(columns) + 3),
+        "| planted | " + " | ".join(columns) + " | victims | right, of victims | right, of runs | dated right |",
+        "|---|" + "---|" * (len(columns) + 4),
     ]
     for cause in CAUSES:
         mine = [one for one in scores if one.cause == cause]
@@ -384,7 +395,10 @@ def table(scores: list[Score]) -> list[str]:
         right = sum(one.ran == cause for one in mine)
         cells = [str(total[key]) if total[key] else "" for key in columns]
         share = f"{total[cause] / victims:.1%}" if victims else "–"
-        lines.append(f"| {CAUSES[cause]} | " + " | ".join(cells) + f" | {victims} | {share} | {right} of {len(mine)} |")
+        dated, dates = (sum(one.dated[i] for one in mine) for i in (0, 1))
+        when = f"{dated / dates:.1%}" if dates else "–"
+        ends = f"{victims} | {share} | {right} of {len(mine)} | {when}"
+        lines.append(f"| {CAUSES[cause]} | {' | '.join(cells)} | {ends} |")
     return lines
 
 
