@@ -42,8 +42,8 @@ class Thresholds:
     changed_input: float = 3.0
     """The inputs changed when their root mean square becomes this many times as large, or as small."""
     usual_silence: float = 0.35
-    """Share of a site's units that may be silent after sound training: at most 34 % of a site was, on scikit-learn's
-    digits at usual step sizes (17 to 20 % of all units). More is a warning."""
+    """Share of a site's units that may be silent after sound training: on scikit-learn's digits about a third of a site
+    was, and a fifth of all units (``docs/checkup-causes.md``). More is a warning."""
     ill_silence: float = 0.5
     """Share of a site's units from which silence is ill: less than half of the capacity that is paid for is left. No
     site of a network that still learned well had it; all sites of those that a too large step ruined did."""
