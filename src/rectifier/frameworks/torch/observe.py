@@ -32,7 +32,7 @@ from .kinds import (
 )
 from .masks import Positions, padding
 from .naming import Names, join, recomputing
-from .provenance import FOREIGN_CALLS, Held, Origin, Origins, name_of
+from .provenance import DROPOUTS, FOREIGN_CALLS, Held, Origin, Origins, name_of
 from .reading import Reader
 from .recurrent import is_recurrent, not_seen, outputs_of
 from .sites import identify, identify_call
@@ -343,6 +343,10 @@ class Observer:
                 if other:
                     self._spelled(name)
                 self._foreign(name)
+                if name in DROPOUTS and isinstance(z, torch.Tensor):
+                    dropped = self.sites.get(self.origins[z].site or "")
+                    if dropped is not None:
+                        dropped.dropout = name
                 result = self.origins.call(func, args, kwargs)
                 return self._scattered(name, args, kwargs, result)
             found, z, seen = other[:2], other[2], other[3]
