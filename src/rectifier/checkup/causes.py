@@ -276,8 +276,8 @@ def _nothing_comes_in(at: Moment) -> Cause | None:
     while site is not None and site.site not in visited:
         visited.add(site.site)
         layer, before = _layer(at.snapshot, site.layer), _site(at.snapshot, site.upstream)
-        shut = before is not None and _gives_nothing(before)
-        if layer is not None and layer.input_rms == 0 and not layer.input_infinite and not shut:
+        # What a site hands on is 0 only where it is shut: that is upstream silence, if of a few looks.
+        if before is None and layer is not None and layer.input_rms == 0 and not layer.input_infinite:
             where = "the model's input there" if layer.first else "what enters it"
             return Cause(
                 "zeros",

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from .._family import family
 from .._gain import gain
 from .records import CauseKind, Finding, LayerVitals, Severity, SiteVitals, Snapshot
 from .thresholds import Thresholds
@@ -35,12 +36,23 @@ def gains(snapshot: Snapshot) -> dict[str, tuple[float, float]]:
     for layer in snapshot.layers:
         site = sites.get(layer.layer)
         known = layer.activation_rms is not None and layer.input_rms is not None
-        if site is None or not known or not layer.input_rms or not math.isfinite(layer.input_rms):
+        if (
+            site is None
+            or site.rectifier not in family
+            or not known
+            or not layer.input_rms
+            or not math.isfinite(layer.input_rms)
+        ):
             continue
         measured = float(layer.activation_rms or 0.0) / layer.input_rms
         if math.isfinite(measured):
-            found[layer.layer] = measured, gain(site.rectifier, **site.parameters)
+            found[layer.layer] = measured, _needed(site)
     return found
+
+
+def _needed(site: SiteVitals) -> float:
+    own = {parameter.name for parameter in family[site.rectifier].parameters}
+    return gain(site.rectifier, **{name: value for name, value in site.parameters.items() if name in own})
 
 
 def _normalised(site: SiteVitals) -> bool:
