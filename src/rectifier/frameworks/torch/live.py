@@ -283,7 +283,7 @@ class Counting:
     @property
     def suffices(self) -> bool:
         """Whether all sites seen so far are modules, each with all values that it is given."""
-        if not self._observer.by_modules:
+        if not self._observer.gates.by_modules:
             return False
         labels = {name or type(module).__name__ for name, module in self._observer.names.items()}
         return all(site.partition("@")[0] in labels for site in self._observer.sites)
