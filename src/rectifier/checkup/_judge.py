@@ -16,8 +16,10 @@ import numpy.typing as npt
 from .._family import family
 from .causes import Causes, group, percent
 from .flat import flat_findings, with_resampling
+from .initialisation import judge_initialisation, judge_selu
 from .records import Finding, SiteVitals, Snapshot
 from .scales import judge_scales
+from .severity import weigh
 from .thresholds import Thresholds
 
 __all__ = ["judge", "upper_rate"]
@@ -83,10 +85,13 @@ def judge(
         findings += _Site(site, limits, causes, proved or {}, box).findings()
         findings += flat_findings(site)
     findings = with_resampling(findings, snapshots[-1])
-    findings += judge_scales(snapshots, limits)
+    findings += judge_scales(snapshots, limits, history=history)
+    if history:
+        findings += judge_initialisation(snapshots, limits)
+    findings += judge_selu(snapshots, history=history)
     return tuple(
         replace(finding, measures={key: float(value) for key, value in finding.measures.items()})
-        for finding in findings
+        for finding in weigh(findings, snapshots, limits)
     )
 
 
@@ -165,6 +170,7 @@ class _Site:
                     measures={**self._measured(members), "max_z": most, **cause.measures},
                     proof=proof,
                     since=self.causes.since(site, members),
+                    cause_kind=cause.kind,
                 )
             )
         return found
@@ -320,7 +326,7 @@ class _Site:
         members = [int(unit) for unit in np.flatnonzero(self.site.nan > 0)]
         if not members:
             return []
-        cause, remedy = self.causes.of_nan(self.site)
+        kind, cause, remedy = self.causes.of_nan(self.site)
         total = int(self.site.nan.sum())
         return [
             Finding(
@@ -333,5 +339,6 @@ class _Site:
                 cause=cause,
                 remedy=remedy,
                 measures={"nan": total, "examples": self.site.examples},
+                cause_kind=kind,
             )
         ]

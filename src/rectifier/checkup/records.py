@@ -19,7 +19,18 @@ import numpy.typing as npt
 
 from ..errors import RectifierValueError
 
-__all__ = ["FAULTS", "Finding", "Kind", "LayerVitals", "Receipt", "Record", "SiteVitals", "Snapshot"]
+__all__ = [
+    "FAULTS",
+    "CauseKind",
+    "Finding",
+    "Kind",
+    "LayerVitals",
+    "Receipt",
+    "Record",
+    "Severity",
+    "SiteVitals",
+    "Snapshot",
+]
 
 SCHEMA = "rectifier-record/1"
 
@@ -37,13 +48,37 @@ Kind = Literal[
     "exploding_gradient",
     "vanishing_activation",
     "exploding_activation",
+    "vanishing_update",
+    "exploding_update",
+    "initialisation",
+    "selu",
     "nan",
     "saturated",
     "nearly_silent",
 ]
 
-#: Kinds that are faults; the others are observations: an always-open unit is linear, a rare or dormant one may be
-#: needed.
+#: How much a finding matters: nothing to do; look at it; act. ``docs/verdicts.md`` has the thresholds and reasons.
+Severity = Literal["note", "warning", "ill"]
+
+CauseKind = Literal[
+    "step",
+    "bias",
+    "initialisation",
+    "upstream",
+    "normalisation",
+    "statistics",
+    "input",
+    "zeros",
+    "weights",
+    "data",
+    "format",
+    "shut",
+    "depth",
+    "unknown",
+]
+
+#: Kinds that are faults of a unit or a layer, whatever they weigh (that is :data:`Severity`); the others are
+#: observations: an always-open unit is linear, a rare or dormant one may be needed.
 FAULTS: frozenset[str] = frozenset(
     {
         "dead",
@@ -52,6 +87,10 @@ FAULTS: frozenset[str] = frozenset(
         "exploding_gradient",
         "vanishing_activation",
         "exploding_activation",
+        "vanishing_update",
+        "exploding_update",
+        "initialisation",
+        "selu",
         "nan",
     }
 )
@@ -121,6 +160,10 @@ class SiteVitals:
     """Examples on the lower flat part of a function that has one (:mod:`rectifier.checkup.flat`)."""
     flat_high: Ints | None = None
     """Examples on the upper one."""
+    normalised: bool = False
+    """True where a normalisation stands between the layer and the site, with γ and β or without."""
+    dropout: str | None = None
+    """Name of the call that drops outputs of this site, such as ``"dropout"`` or ``"alpha_dropout"``."""
 
     @property
     def units(self) -> int:
@@ -167,6 +210,10 @@ class LayerVitals:
     """Values of the layer's output a sample: units × positions."""
     input_infinite: int | None = None
     """Values of the layer's inputs that were +∞ or −∞; None in a record from before they were counted."""
+    format: str | None = None
+    """Number format of the layer's output (and of its gradient), such as ``"float16"``: the coarsest seen."""
+    weight_format: str | None = None
+    """Number format that the weights are kept in."""
 
 
 @dataclass(frozen=True)
@@ -203,10 +250,22 @@ class Finding:
     """For a unit that is dead: the bound that proves it, and for which inputs."""
     since: Mapping[int, int] = field(default_factory=dict)
     """unit → first snapshot step from which it never fired again; empty where there is no history."""
+    cause_kind: CauseKind | None = None
+    """The cause in one word, for programs; None for an observation, which needs none."""
+    severity: Severity | None = None
+    """How much it matters; None in a record from before it was judged."""
+    severity_reason: str = ""
+    """Why it has that severity, with the threshold that decided."""
 
     @property
     def fault(self) -> bool:
+        """Something does not work as it should; how much that matters is its severity."""
         return self.kind in FAULTS
+
+    @property
+    def ill(self) -> bool:
+        """Its severity is "ill"; a fault in a record from before severities counts as one."""
+        return self.severity == "ill" or (self.severity is None and self.fault)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from .inside import Inside, look_inside
 from .kinds import has_weights, is_activation_like, is_norm, is_opaque
 from .layers import see_layer, see_norm
 from .masks import Positions, padding
-from .provenance import FOREIGN_CALLS, Origin, Origins, name_of
+from .provenance import DROPOUTS, FOREIGN_CALLS, Origin, Origins, name_of
 from .reading import Reader
 from .recurrent import is_recurrent
 from .sites import identify, identify_call
@@ -307,6 +307,10 @@ class Observer:
                 if other:
                     self._spelled(name)
                 self._foreign(name)
+                if name in DROPOUTS and isinstance(z, torch.Tensor):
+                    dropped = self.sites.get(self.origins[z].site or "")
+                    if dropped is not None:
+                        dropped.dropout = name
                 result = self.origins.call(func, args, kwargs)
                 return self.gates.scattered(self._inside("topk"), name, args, kwargs, result)
             found, z, seen = other[:2], other[2], other[3]

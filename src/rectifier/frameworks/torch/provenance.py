@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["FOREIGN_CALLS", "Gate", "Origin", "Origins", "name_of"]
+__all__ = ["DROPOUTS", "FOREIGN_CALLS", "Gate", "Origin", "Origins", "name_of"]
 
 #: What a call does to the origin of its first argument, by the call's name without underscores.
 _CALLS: Mapping[str, str] = {
@@ -64,6 +64,9 @@ FOREIGN_CALLS = frozenset(
     {"gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "logsigmoid", "mish", "silu"}
     | {"softshrink", "softsign", "tanhshrink"}
 )
+
+#: Calls that drop values: which of them a self-normalising network has is told with its site.
+DROPOUTS = frozenset({"dropout", "alpha_dropout", "feature_alpha_dropout", "dropout1d", "dropout2d", "dropout3d"})
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,13 @@ Floats = npt.NDArray[np.float64]
 Group = dict[str, torch.Tensor]
 
 
+#: ε → name of the format.
+_FORMATS = {
+    torch.finfo(dtype).eps: str(dtype).removeprefix("torch.")
+    for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+}
+
+
 def rows(module: nn.Module, weight: torch.Tensor | None) -> torch.Tensor | None:
     """The weights with one row a unit, (units, fan-in) float64; None where rows are no units (transposed)."""
     if isinstance(module, _ConvTransposeNd) or weight is None:
@@ -173,6 +180,8 @@ class Reader:
             recent=0,
             # None beside a number of steps: a look has refuted what the gradients say
             lived=sums["lived"].astype(np.int64) if "lived" in sums and not sums["refuted"][0] else None,
+            normalised=tally.norm is not None,
+            dropout=tally.dropout,
             **{key: weights.get(key) for key in ("bias", "weight_norm", "moved", "scale", "shift")},
         )
 
@@ -197,6 +206,8 @@ class Reader:
             input_rms=rms("input_square", finite),
             values=tally.values / tally.samples if tally.samples else None,
             input_infinite=int(sums["input_infinite"][0]),
+            format=_FORMATS.get(tally.coarsest),
+            weight_format=str(self._weight(name).dtype).removeprefix("torch."),
         )
 
     # What a proof needs

@@ -80,6 +80,8 @@ class SiteTally:
     gradient_values: int = 0
     on_input: bool = True
     """False where its layer was not, or not each time, called on the model's input."""
+    dropout: str | None = None
+    """Call that drops its outputs, once seen."""
     sums: dict[str, torch.Tensor] = field(default_factory=dict)
     popcount: Popcount = field(default_factory=Popcount)
     fired_at: Ints | None = None
