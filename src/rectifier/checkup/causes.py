@@ -69,11 +69,19 @@ class Causes:
     # When
 
     def since(self, site: SiteVitals, units: Sequence[int]) -> dict[int, int]:
-        """unit → step of the first snapshot from which it never fired again; empty where there is no history."""
+        """unit → step from which it never fired again; empty where there is no history."""
         if not self._history:
             return {}
         past = moments(self._snapshots, site)
-        return {unit: past[death_of(past, unit)].step for unit in units}
+        return {unit: self._step_of(past, unit) for unit in units}
+
+    @staticmethod
+    def _step_of(past: Sequence[Moment], unit: int) -> int:
+        """Gradients were read at every step, so they tell which step between two snapshots it was."""
+        death = death_of(past, unit)
+        lived = [int(moment.site.lived[unit]) for moment in past[: death + 1] if moment.site.lived is not None]
+        step = past[death].step
+        return min(step, max(lived) + 1) if any(lived) else step
 
     # Why
 

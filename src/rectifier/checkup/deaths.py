@@ -42,7 +42,7 @@ def moments(snapshots: Sequence[Snapshot], site: SiteVitals) -> list[Moment]:
 def death_of(past: Sequence[Moment], unit: int) -> int:
     """Index of the first moment from which the unit never fired again; 0 for one that never did."""
     first = len(past) - 1
-    while first > 0 and past[first - 1].site.fired[unit] == 0:
+    while first > 0 and not past[first - 1].site.alive[unit]:
         first -= 1
     return first
 

@@ -42,6 +42,8 @@ TITLES: Mapping[str, str] = {
     "rare": "Rarely firing",
     "always_open": "Always open",
     "always_closed": "Always closed",
+    "saturated": "Saturated",
+    "nearly_silent": "Nearly silent",
 }
 ORDER: Mapping[str, int] = {kind: place for place, kind in enumerate(TITLES)}
 
