@@ -86,10 +86,10 @@ def test_a_unit_that_was_silent_in_the_last_look_only_is_no_late_death() -> None
 
 
 def test_many_closed_by_one_step_are_ill_and_one_is_a_warning() -> None:
-    sudden = died_at([51] * 5, moved=0.8)
+    sudden = died_at([51] * 7, moved=0.8)
     assert sudden.cause_kind == "step" and sudden.severity == "ill"
     assert sudden.severity_reason == (
-        "25 % of the site's units were closed within one interval by too large a step (25 %, sudden_silence, or more)"
+        "35 % of the site's units were closed within one interval by too large a step (35 %, sudden_silence, or more)"
     )
     single = died_at([51], moved=0.8)
     assert (single.cause_kind, single.severity) == ("step", "warning")

@@ -47,9 +47,9 @@ class Thresholds:
     ill_silence: float = 0.5
     """Share of a site's units from which silence is ill: less than half of the capacity that is paid for is left. No
     site of a network that still learned well had it; all sites of those that a too large step ruined did."""
-    sudden_silence: float = 0.25
-    """Share of a site's units that one too large step may close; more at once is ill, for the next such step does it
-    again."""
+    sudden_silence: float = 0.35
+    """Share of a site's units from which it is ill that one too large step closed them: as many at once as sound
+    training leaves in all, and the next such step does it again."""
     late_silence: float = 0.1
     """Share of a site's units that fell silent in the last third of the training, from which they count as dying
     still: sound training closes units while it is young."""
