@@ -60,7 +60,7 @@ def count_into(layer: nn.Module, fired: torch.Tensor) -> None:
 def test_looks_are_as_far_apart_as_the_budget_asks() -> None:
     pace = Pace(None, 0.02)
     step, looks, spent = 0, [], 0.0
-    while step < 200_000:
+    while step < 20_000:
         for _ in range(3):
             pace.plain(1.01e-3, 1e-5)
         step = pace.next
@@ -245,6 +245,26 @@ def test_gradients_that_prove_nothing_are_refuted_by_a_look(how: str) -> None:
     assert any(3 in finding.units for finding in record.of("silent", "dead"))  # the look alone tells
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_gradient_that_is_no_number_proves_nothing(value: float) -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    kill(model, 3)
+
+    def spoil(step: int) -> None:
+        assert model[0].bias.grad is not None
+        model[0].bias.grad[3] = value
+
+    def mend(*_: Any) -> None:
+        kill(model, 3)
+
+    optimizer.register_step_post_hook(mend)  # before the forward pass to come
+    with rectifier.watch(model, optimizer, every=5, gates="sampled") as watching:
+        steps(model, optimizer, 11, spoil)
+    site = watching.record.last.sites[0]
+    assert site.lived is not None and (site.lived[3], site.lived.max()) == (0, 11)
+
+
 def test_several_backward_passes_a_step() -> None:
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
@@ -377,6 +397,13 @@ def test_packed_counts(dtype: torch.dtype) -> None:
             wanted += (z > 0).movedim(axis, 0).reshape(shape[axis], -1).sum(dim=1)
         popcount.count(fired)
         assert fired.tolist() == wanted.tolist(), (shape, axis)
+    fired, wanted = np.zeros(8, np.int64), torch.zeros(8, dtype=torch.int64)
+    for rows in (4, 4, 6, 4, 6, 6):  # what is held is counted before it is laid out anew
+        z = torch.randn(rows, 8).to(dtype)
+        assert popcount.hold(z, 1, fired)
+        wanted += (z > 0).sum(dim=0)
+    popcount.count(fired)
+    assert fired.tolist() == wanted.tolist()
     assert not popcount.hold(torch.randn(4, 4).T, 1, np.zeros(4, np.int64))
 
 
