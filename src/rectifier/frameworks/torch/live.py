@@ -27,6 +27,7 @@ from .tally import SiteTally
 __all__ = ["Counting", "Gradients", "before_step", "on_pass", "on_step", "unowned"]
 
 Tensor = torch.Tensor
+_set_grad_enabled = torch._C._set_grad_enabled
 
 #: Gradients are kept for at most so many steps before they are read, and at most so many of them.
 _STEPS, _VALUES = 128, 1 << 20
@@ -149,13 +150,23 @@ class Gradients:
                 return _Source(site, tally.units, parameter, by_row)
         return None
 
-    @torch.no_grad()
     def see(self, step: int) -> None:
         """Copy the gradients of this step. Steps follow each other without a gap."""
         if not self._sources:
             return
         begun = perf_counter()
         self._step = step
+        # As torch.no_grad() does, which takes half as long as all the rest.
+        before = torch.is_grad_enabled()
+        _set_grad_enabled(False)
+        try:
+            self._copy()
+        finally:
+            _set_grad_enabled(before)
+        self._spent += perf_counter() - begun
+        self._calls += 1
+
+    def _copy(self) -> None:
         if self._parameters:
             gradients: Any = [parameter.grad for parameter in self._parameters]
             try:
@@ -172,8 +183,6 @@ class Gradients:
         self._held += 1
         if self._held == len(self._targets):
             self._read()
-        self._spent += perf_counter() - begun
-        self._calls += 1
 
     def _one_by_one(self) -> None:
         for source in self._sources:
