@@ -160,6 +160,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, action="append", default=[])
     parser.add_argument("--write", action="store_true", help="put the table of these JSON files into the page")
     given = parser.parse_args()
+    torch.set_num_threads(1)
     if given.write:
         rows = [row for path in given.json for row in json.loads(path.read_text(encoding="utf-8"))]
         text = PAGE.read_text(encoding="utf-8")
@@ -167,7 +168,6 @@ def main() -> None:
         PAGE.write_text(f"{head}{BEGIN}\n\n{table(rows, given.rounds)}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
         print(f"Wrote {PAGE}", file=sys.stderr)
         return
-    torch.set_num_threads(1)
     chosen = [(network, layers) for network in NETWORKS for layers in LAYERS]
     rows: list[dict[str, Any]] = []
     for network, layers in chosen:
