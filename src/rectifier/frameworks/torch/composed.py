@@ -6,7 +6,8 @@ subclasses; and for second derivatives everywhere, so the derivatives here are d
 Rules that the formulas keep: the functions with an exponential are computed in float64 and rounded once, which makes
 them right near 0, in the tails and for every parameter; the others in float32 at least (float64 has nothing to add to
 one product). A branch that ``torch.where`` does not select is fed a harmless value first, because its infinite
-derivative times 0 would be NaN; NaN gives NaN; at a kink the row's convention.
+derivative times 0 would be NaN; NaN gives NaN; at a kink the row's convention. Compiled graphs take the exponentials of
+:mod:`.single` where these will do.
 """
 
 from __future__ import annotations
