@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from functions import machine
 from torch import nn
 from torch.nn import functional as F
 
 import rectifier.torch as rt
+from rectifier.bench.machine import machine
 
 Function = Callable[[torch.Tensor], torch.Tensor]
 #: Ours and PyTorch's.

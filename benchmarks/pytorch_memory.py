@@ -30,12 +30,12 @@ from typing import Any
 
 import memory_models
 import torch
-from functions import machine
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 
 import rectifier.torch as rt
+from rectifier.bench.machine import machine
 
 Tensor = torch.Tensor
 Make = Callable[[], nn.Module]

@@ -6,6 +6,7 @@
 
 #include "environment.hpp"
 #include "large.hpp"
+#include "threads.hpp"
 
 namespace rectifier {
 namespace {
@@ -103,14 +104,15 @@ void values(void* context, ptrdiff_t start, ptrdiff_t count, bool past_cache) {
 }
 
 // What calls here is PyTorch, whose threads are awake more often than not, and whose own loops are
-// long from 32768 values on. One bit a value takes so little time that it pays from twice as many.
-constexpr ptrdiff_t long_from_gate = 65536, long_from_value = 32768;
+// shared above 32768 values. One bit a value takes so little time that it pays later.
+// A helper of our own would take longer to wake.
+constexpr ptrdiff_t shared_above_gate = 49152, shared_above_value = 32768;
 
 void run(call& c, uintptr_t from, uintptr_t out, ptrdiff_t n, unsigned allowed_flags,
-         ptrdiff_t is_long_from, bool heavy = false) {
+         ptrdiff_t shared_above, bool heavy = false) {
   c.from = memory(from);
   c.to = memory(out);
-  if (n >= is_long_from) {
+  if (n >= (heavy ? long_from_heavy : long_from) || (n > shared_above && team_at_hand())) {
     run_long({values, &c, n, c.to, c.size, c.from, heavy, allowed_flags, false});
   } else {
     environment scope(allowed_flags);
@@ -185,7 +187,7 @@ bool value_at(const char* name, dtype type, uintptr_t x, uintptr_t out, ptrdiff_
   if (lost && row == static_cast<int>(op::softplus)) c.lost = softplus_tests[column];
   if (lost && row == static_cast<int>(op::squared_relu)) c.lost = square_tests[column];
   const flags_of flags = value_flags[row];
-  run(c, x, out, n, type == dtype::float64 ? flags.wide : flags.narrow, long_from_value,
+  run(c, x, out, n, type == dtype::float64 ? flags.wide : flags.narrow, shared_above_value,
       active->table->heavy[row]);
   if (lost) *lost = c.any.load(std::memory_order_relaxed);
   return true;
@@ -201,7 +203,7 @@ bool with_gate_at(const char* name, dtype type, uintptr_t x, uintptr_t out, ptrd
   c.parameter = number.read(parameter, type);
   c.gate = reinterpret_cast<uint8_t*>(gate);
   c.plane = reinterpret_cast<uint8_t*>(plane);
-  run(c, x, out, n, range, long_from_gate);
+  run(c, x, out, n, range, shared_above_gate);
   *any = c.any.load(std::memory_order_relaxed);
   return true;
 }
@@ -216,7 +218,7 @@ bool backward_at(const char* name, dtype type, uintptr_t dh, uintptr_t out, ptrd
   c.parameter = number.read(parameter, type);
   c.gate = reinterpret_cast<uint8_t*>(gate);
   c.plane = reinterpret_cast<uint8_t*>(plane);
-  run(c, dh, out, n, range, long_from_gate);
+  run(c, dh, out, n, range, shared_above_gate);
   return true;
 }
 
@@ -229,7 +231,7 @@ bool gradient_at(const char* name, dtype type, uintptr_t kept, uintptr_t dh, uin
   c.gradient = active->table->gradient[row][column];
   c.kept = memory(kept);
   c.parameter = number.read(parameter, type);
-  run(c, dh, out, n, range, long_from_value);
+  run(c, dh, out, n, range, shared_above_value);
   return true;
 }
 

@@ -234,6 +234,14 @@ std::string threads_at_import() {
   return "";
 }
 
+bool team_at_hand() {
+  const int wanted = threads();
+  if (wanted < 2 || p.taken.exchange(true, std::memory_order_acquire)) return false;
+  const bool there = can_borrow(wanted);
+  p.taken.store(false, std::memory_order_release);
+  return there;
+}
+
 void run_parts(part_function part, void* context, ptrdiff_t count, bool own_shares) {
   const int wanted = threads();
   if (count < 2 || wanted < 2 || p.taken.exchange(true, std::memory_order_acquire)) {

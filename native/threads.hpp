@@ -21,6 +21,9 @@ constexpr int most_threads = 1024;
 // Empty, or what is wrong with the variable.
 std::string threads_at_import();
 
+// Whether the threads are there already: those of another library, which need no waking.
+bool team_at_hand();
+
 // Calls part(context, index) once for every index in [0, count), in any order and on several
 // threads. Where another caller has the helpers, all on this one. Returns when all are done.
 // `own_shares`: a borrowed team's threads each keep to the same stretch from loop to loop, and to

@@ -84,11 +84,12 @@ def compare(functions: dict[str, Function], z: torch.Tensor, dynamic: bool) -> d
 @with_compiler
 @pytest.mark.parametrize(("dtype", "dynamic"), [(torch.float32, True), (torch.bfloat16, False)])
 def test_within_one_ulp_of_eager(dtype: torch.dtype, dynamic: bool) -> None:
+    """Gradients within two: eager rounds f′ and the product, and so does the graph."""
     every = GATED | CURVED
     # Shared out between the two, as each takes seconds to compile.
     default = {"relu", "softplus", "elu", "celu"}
     found = compare({n: f for n, f in every.items() if (n in default) != dynamic}, points(128, dtype), dynamic)
-    assert {name: far for name, far in found.items() if max(far) > 1} == {}
+    assert {name: far for name, far in found.items() if far[0] > 1 or far[1] > 2} == {}
 
 
 @with_compiler

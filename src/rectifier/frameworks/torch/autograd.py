@@ -14,27 +14,27 @@ All that is kept goes through ``save_for_backward``: checkpointing, hooks and of
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import torch
 
 from ... import _native
 from . import composed, kept, kernels
+from .bound import direct
 
 __all__ = ["FromGate", "FromValue", "RectifyTransformed", "gate_of"]
 
 Tensor = torch.Tensor
 # Called for every small tensor: bound once.
-_with_gate, _backward, _reach, _reach_kept, _is_grad_enabled = (
+_with_gate, _backward, _reach, _unwatched, _reach_kept, _is_grad_enabled = (
     kernels.with_gate,
     kernels.backward,
     kernels.reach,
+    kernels.unwatched,
     kernels.reach_kept,
     torch.is_grad_enabled,
 )
-
-
-_PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def _reach_parameter(parameter: float | Tensor, dh: Tensor) -> bool:
@@ -70,11 +70,26 @@ class FromGate(torch.autograd.Function):
             if parameter is None:
                 parameter = saved[2]
         # Grad mode is on in a backward pass only when it is itself to be differentiated.
-        native = not _is_grad_enabled() and _reach(dh) and _reach_kept(bits, dh)
-        native = native and (plane is None or _reach_kept(plane, dh))
+        n = dh.numel()
+        native = not _is_grad_enabled() and _reach(dh) and _reach_kept(bits, n)
+        native = native and (plane is None or _reach_kept(plane, n))
         if native and _reach_parameter(parameter, dh):
             return _backward(name, dh, strides, parameter, bits, plane), None, None, None
         return kept.from_gate(name, dh, strides, parameter, bits, plane), None, None, None
+
+
+#: Values whose second plane, which is seldom kept, is written to memory that is there already.
+_SPARE = 65536
+
+
+class _Spare(threading.local):
+    """Of each thread its own."""
+
+    def __init__(self) -> None:
+        self.plane = torch.empty(_SPARE // 8, dtype=torch.uint8, device="cpu")
+
+
+_spare = _Spare()
 
 
 def gate_of(name: str, number: float, dtype: torch.dtype) -> type[torch.autograd.Function]:
@@ -82,15 +97,15 @@ def gate_of(name: str, number: float, dtype: torch.dtype) -> type[torch.autograd
 
     Forward and backward of 4096 values take a tenth less time. For relu with derivative 0 at 0 and all the others.
     """
-    code, unaligned, loop, closed = kernels.bound(name, dtype)
-    two = name in kernels.TWO_PLANES
+    code, unaligned, loop = kernels.bound(name, dtype)
+    closed, two = kernels.CLOSED[name], name in kernels.TWO_PLANES
     with_gate_at, backward_at = _native.with_gate_at, _native.backward_at
     empty_like, bytes_of = torch.empty_like, kernels.BYTES.new_empty
 
     class Bound(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, z: Tensor) -> Tensor:
-            at = z.data_ptr()
+            at, n = z.data_ptr(), z.numel()
             ctx.strides = None
             if at & unaligned or not z.is_contiguous():
                 h, bits, plane = _with_gate(name, z, number, False)
@@ -98,40 +113,38 @@ def gate_of(name: str, number: float, dtype: torch.dtype) -> type[torch.autograd
                 if not h.is_contiguous():
                     ctx.strides = h.stride()
                 return h
-            h, n = empty_like(z), z.numel()
-            bits = bytes_of((n + 7) >> 3)
+            h, bits = empty_like(z), bytes_of((n + 7) >> 3)
             if not two:
                 with_gate_at(loop, code, at, h.data_ptr(), n, number, bits.data_ptr(), 0)
                 ctx.save_for_backward(bits)
                 return h
-            plane = bytes_of((n + 7) >> 3)
-            any_set = with_gate_at(loop, code, at, h.data_ptr(), n, number, bits.data_ptr(), plane.data_ptr())
+            spare = _spare.plane if n <= _SPARE else bytes_of((n + 7) >> 3)
             if name == "relu6":
-                ctx.save_for_backward(plane)
-            elif any_set:
-                ctx.save_for_backward(bits, plane)
+                with_gate_at(loop, code, at, h.data_ptr(), n, number, spare.data_ptr(), bits.data_ptr())
+                ctx.save_for_backward(bits)
+            elif with_gate_at(loop, code, at, h.data_ptr(), n, number, bits.data_ptr(), spare.data_ptr()):
+                ctx.save_for_backward(bits, spare[: bits.numel()].clone() if n <= _SPARE else spare)
             else:
                 ctx.save_for_backward(bits)
             return h
 
         @staticmethod
         def backward(ctx: Any, dh: Tensor) -> Tensor:
-            bits, *planes = ctx.saved_tensors
-            strides = ctx.strides
-            plane = planes[0] if planes else None
+            saved, strides, n = ctx.saved_tensors, ctx.strides, dh.numel()
+            bits, plane = saved if len(saved) > 1 else (saved[0], None)
             # Grad mode is on in a backward pass only when it is itself to be differentiated.
-            native = not _is_grad_enabled() and _reach(dh) and _reach_kept(bits, dh)
-            if not native or not (plane is None or _reach_kept(plane, dh)):
+            native = not _is_grad_enabled() and type(dh) is Tensor and dh.dtype is dtype and _unwatched(dh)
+            if not (native and _reach_kept(bits, n) and (plane is None or _reach_kept(plane, n))):
                 return kept.from_gate(name, dh, strides, number, bits, plane)
             at = dh.data_ptr()
-            if planes or strides or at & unaligned or not dh.is_contiguous():
+            if plane is not None or strides or at & unaligned or not dh.is_contiguous():
                 return _backward(name, dh, strides, number, bits, plane)
             dz = empty_like(dh)
-            backward_at(closed, code, at, dz.data_ptr(), dh.numel(), number, bits.data_ptr(), 0)
+            backward_at(closed, code, at, dz.data_ptr(), n, number, bits.data_ptr(), 0)
             return dz
 
     Bound.__name__ = f"FromGate_{name}"
-    return Bound
+    return direct(Bound)
 
 
 class FromValue(torch.autograd.Function):
@@ -167,7 +180,7 @@ class FromValue(torch.autograd.Function):
         if parameter is None:
             (parameter,) = tensors
         # What hooks have unpacked may lie elsewhere and be of another dtype.
-        native = not _is_grad_enabled() and value.is_cpu and type(value) in _PLAIN and _reach(dh)
+        native = not _is_grad_enabled() and value.is_cpu and type(value) in kernels.PLAIN and _reach(dh)
         native = native and value.dtype is dh.dtype and value.shape == dh.shape and _reach_parameter(parameter, dh)
         by_z, by_slope = ctx.needs_input_grad[:2]
         dz = _by_input(name, save, value, parameter, dh, native) if by_z else None

@@ -6,7 +6,8 @@ subclasses; and for second derivatives everywhere, so the derivatives here are d
 Rules that the formulas keep: the functions with an exponential are computed in float64 and rounded once, which makes
 them right near 0, in the tails and for every parameter; the others in float32 at least (float64 has nothing to add to
 one product). A branch that ``torch.where`` does not select is fed a harmless value first, because its infinite
-derivative times 0 would be NaN; NaN gives NaN; at a kink the row's convention.
+derivative times 0 would be NaN; NaN gives NaN; at a kink the row's convention. Compiled graphs take the exponentials of
+:mod:`.single` where these will do.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from ..._family import SELU_ALPHA, SELU_SCALE
+from . import single
 
 __all__ = ["BLOCKING", "derivative", "input_gradient", "input_gradient_from_output", "slope_gradient", "value"]
 
@@ -34,6 +36,8 @@ _CURVED = frozenset({"elu", "celu", "selu", "softplus"})
 
 def value(name: str, z: Tensor, parameter: Parameter) -> Tensor:
     """f(z), of z's dtype (floating, or an integer for relu, relu6, abs) and shape; not for autograd to follow."""
+    if name in single.VALUE and _single_does(name, z, parameter):
+        return single.VALUE[name](z.float()).to(z.dtype)
     return _VALUE[name](*_wide(name, z, parameter)).to(z.dtype)
 
 
@@ -44,11 +48,15 @@ def derivative(name: str, z: Tensor, parameter: Parameter) -> Tensor:
 
 def input_gradient(name: str, z: Tensor, parameter: Parameter, dh: Tensor) -> Tensor:
     """dz = f′(z)·dh, of z's dtype; differentiable in z and dh."""
+    if name in single.GRADIENT and _single_does(name, z, parameter):
+        return single.GRADIENT[name](z.float(), dh.float()).to(z.dtype)
     return _product(name, derivative(name, z, parameter), dh).to(z.dtype)
 
 
 def input_gradient_from_output(name: str, h: Tensor, parameter: Parameter, dh: Tensor) -> Tensor:
     """The same from h = f(z): for squared_relu, softplus, a positive slope, and, with digits lost, elu, celu, selu."""
+    if name in single.GRADIENT_FROM_OUTPUT and _single_does(name, h, parameter):
+        return single.GRADIENT_FROM_OUTPUT[name](h.float(), dh.float()).to(h.dtype)
     return _product(name, _FROM_OUTPUT[name](*_wide(name, h, parameter)), dh).to(h.dtype)
 
 
@@ -80,6 +88,19 @@ def _wide(name: str, z: Tensor, parameter: Parameter) -> tuple[Tensor, Parameter
         # A number is rounded to float32 first, as everywhere, and in the graph: it may be a symbol.
         parameter = torch.full((), parameter, dtype=torch.float32, device=z.device).double()
     return z.double(), parameter, z.dtype
+
+
+def _single_does(name: str, z: Tensor, parameter: Parameter) -> bool:
+    """Whether float32 alone is good enough, and quicker: in a compiled graph, under the default parameter.
+
+    Under another one its products would have to be carried in two parts too. An exported graph is for others to read.
+    """
+    return (
+        torch.compiler.is_compiling()
+        and not torch.compiler.is_exporting()
+        and z.dtype in (torch.float32, torch.bfloat16, torch.float16)
+        and (name == "selu" or _is_one(parameter))
+    )
 
 
 def _is_one(parameter: Parameter) -> bool:

@@ -22,6 +22,7 @@ from ...errors import RectifierTypeError, RectifierValueError
 from ..numpy import parameter_value, unknown_parameter
 from . import composed, devices, kernels
 from .autograd import FromGate, FromValue, RectifyTransformed, gate_of
+from .bound import slope_of, value_of
 from .compiled import RectifyComposed
 from .saving import check_save, policy
 
@@ -75,12 +76,15 @@ def call(name: str, x: Tensor, value: Any, inplace: bool, save: str | None) -> T
         if has_torch_function((x, value)):
             return _handed_over(name, x, value, inplace, save)  # type: ignore[no-any-return]
         # The short way, for what is asked again and again: finding the long one takes as long as a small ReLU.
-        if save is None and not inplace and type(value) is float and type(x) is Tensor:
-            ready = _READY.get((name, value, x.dtype))
-            if ready is not None and kernels.reach(x):
-                if x.requires_grad and _is_grad_enabled():
-                    return ready(x)
-                return kernels.value(name, x, value)
+        if save is None and not inplace and type(x) is Tensor:
+            if type(value) is float:
+                ready = _READY.get((name, value, x.dtype))
+                if ready is not None and _unwatched(x):
+                    if x.requires_grad and _is_grad_enabled():
+                        return ready(x)
+                    return kernels.value(name, x, value)
+            elif name in _SLOPED and _is_one_slope(x, value):
+                return _OF_SLOPE[x.dtype](x, value)
     row = family[name]
     if not isinstance(x, Tensor):
         raise RectifierTypeError(
@@ -107,16 +111,40 @@ _READY: dict[tuple[str, Any, torch.dtype], Callable[[Tensor], Tensor]] = {}
 _MOST_READY = 512
 
 _is_compiling, _is_grad_enabled = torch.compiler.is_compiling, torch.is_grad_enabled
+_unwatched = kernels.unwatched
 # What Function.apply comes to outside of function transforms, where these are never called. Finding that out takes a
 # tenth of the time of a small ReLU, forward and backward.
 _from_gate: Callable[..., Tensor] = super(torch.autograd.Function, FromGate).apply
 _from_value: Callable[..., Tensor] = super(torch.autograd.Function, FromValue).apply
 
 
+_SLOPED = frozenset({"leaky_relu", "prelu"})
+_OF_SLOPE: dict[torch.dtype, Callable[..., Tensor]] = {
+    dtype: super(torch.autograd.Function, slope_of(dtype)).apply  # type: ignore[misc]
+    for dtype in (torch.float32, torch.float64)
+}
+
+
+def _is_one_slope(x: Tensor, slope: Any) -> bool:
+    """Whether it is a learned slope, one number, that the kernels take as it is."""
+    return (
+        type(slope) in kernels.PLAIN
+        and _unwatched(x)
+        and _unwatched(slope)
+        and slope.requires_grad
+        and slope.numel() == 1
+        and slope.ndim <= x.ndim
+        and slope.dtype is x.dtype
+        and x.dtype in _OF_SLOPE
+        and _is_grad_enabled()
+    )
+
+
 def _ready(name: str, number: float, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
     kept = policy(name, number, None)
     if kept != "gate":
-        return lambda x: _from_value(x, number, name, kept, False)
+        value: Any = super(torch.autograd.Function, value_of(name, number, dtype, kept))
+        return value.apply  # type: ignore[no-any-return]
     if name == "relu" and number != 0:
         return lambda x: _from_gate(x, number, name, False)
     bound: Any = super(torch.autograd.Function, gate_of(name, number, dtype))

@@ -19,6 +19,8 @@ from ..._family import family
 
 __all__ = [
     "BYTES",
+    "CLOSED",
+    "PLAIN",
     "TWO_PLANES",
     "array",
     "backward",
@@ -26,6 +28,7 @@ __all__ = [
     "gradient",
     "reach",
     "reach_kept",
+    "unwatched",
     "value",
     "watched_value",
     "with_gate",
@@ -46,7 +49,7 @@ _value_at, _gradient_at = _native.value_at, _native.gradient_at
 _with_gate_at, _backward_at = _native.with_gate_at, _native.backward_at
 TWO_PLANES = frozenset({"abs", "relu6"})
 #: What stands for f′ where the gate is closed.
-_CLOSED = {"relu": "nothing", "leaky_relu": "slope", "prelu": "slope", "abs": "mirror", "relu6": "nothing"}
+CLOSED = {"relu": "nothing", "leaky_relu": "slope", "prelu": "slope", "abs": "mirror", "relu6": "nothing"}
 
 _DTYPES: dict[torch.dtype, np.dtype[Any]] = {
     torch.float16: np.dtype(np.float16),
@@ -70,7 +73,8 @@ except ImportError:  # NumPy has no bfloat16 then: the composition of operators 
 
 
 # Asked at every call: bound once, as the way to each through three modules takes as long as the answer.
-_strided, _Parameter = torch.strided, torch.nn.Parameter
+_strided = torch.strided
+PLAIN = frozenset({Tensor, torch.nn.Parameter})
 _transforms_active = torch._C._are_functorch_transforms_active
 _is_batched = torch._C._functorch.is_legacy_batchedtensor
 _modes, _is_tracing = torch._C._len_torch_dispatch_stack, torch._C._is_tracing
@@ -85,10 +89,13 @@ def reach(x: Tensor) -> bool:
     It must be a plain dense CPU tensor, with no tracer, function transform, forward derivative or dispatch mode
     watching the operators: they would see nothing.
     """
+    return type(x) in PLAIN and x.dtype in _DTYPES and unwatched(x)
+
+
+def unwatched(x: Tensor) -> bool:
+    """The same for a tensor whose type and dtype are known to be right."""
     return (
-        (type(x) is Tensor or type(x) is _Parameter)
-        and x.is_cpu
-        and x.dtype in _DTYPES
+        x.is_cpu
         and x.layout is _strided
         and not x.is_neg()
         # There are no public questions for these; PyTorch's own Python code asks in the same way. The second knows the
@@ -101,21 +108,21 @@ def reach(x: Tensor) -> bool:
     )
 
 
-def reach_kept(bits: Tensor, dh: Tensor) -> bool:
-    """Whether a plane is still as it was kept, of as many values as dh has: hooks may have unpacked it otherwise."""
+def reach_kept(bits: Tensor, n: int) -> bool:
+    """Whether a plane is still as it was kept, of n values: hooks may have unpacked it otherwise."""
     return (
         bits.dtype is _uint8
-        and bits.numel() == (dh.numel() + 7) >> 3
+        and bits.numel() == (n + 7) >> 3
         and bits.is_contiguous()
         and bits.is_cpu
         and type(bits) is Tensor
     )
 
 
-def bound(name: str, dtype: torch.dtype) -> tuple[int, int, str, str]:
-    """What the loops are told of a dtype and a function: its number, the bits of an unaligned address, their names."""
+def bound(name: str, dtype: torch.dtype) -> tuple[int, int, str]:
+    """What the loops are told of a dtype and a function: its number, the bits of an unaligned address, its name."""
     code = _CODE[dtype]
-    return code, _UNALIGNED[code], _LOOP[name], _CLOSED[name]
+    return code, _UNALIGNED[code], _LOOP[name]
 
 
 def value(name: str, z: Tensor, parameter: float | Tensor, out: Tensor | None = None) -> Tensor:
@@ -184,7 +191,7 @@ def backward(
     else:
         dz, laid = _laid(dh, strides)
         source = laid.data_ptr()
-    closed, plane_at = _CLOSED[name], 0
+    closed, plane_at = CLOSED[name], 0
     if plane is not None:
         plane_at = plane.data_ptr()
         if name == "relu":
