@@ -7,7 +7,7 @@ from typing import Any, Literal
 from weakref import WeakSet
 
 from ..errors import RectifierValueError
-from ._check import check_common
+from ._check import check_common, may_be_dead
 from ._judge import judge
 from .adapters import adapter_for, versions
 from .history import CAPACITY, halve, merge
@@ -129,10 +129,10 @@ class Watching:
     @property
     def record(self) -> Record:
         """The record as of now; complete after the block."""
-        layers = self._observer.first_layers()
-        box = describe(layers, None)
         snapshots = tuple(self._snapshots)
-        proved = prove(layers, None)
+        deep = may_be_dead(snapshots[-1] if snapshots else None)
+        networks, untraced = self._observer.networks(training=True, deep=deep)
+        proofs = prove(networks, None)
         unseen = self._observer.not_observed
         if not self._observer.forwards:
             unseen = (*unseen, "the model: no forward pass in training mode was seen; call model(...) itself")
@@ -140,12 +140,13 @@ class Watching:
             model=type(self._model).__name__,
             source="watch",
             snapshots=snapshots,
-            findings=judge(snapshots, self._limits, proved=proved, box=box, history=True),
+            findings=judge(snapshots, self._limits, proved=proofs.bounds, box=proofs.statements, history=True),
             not_observed=unseen,
             stopped=self._stopped,
             seed=self._seed,
             versions=versions(),
-            box=box,
+            box=describe(networks, None, untraced),
+            certificate=proofs.certificate,
             name=self._name,
         )
 

@@ -15,7 +15,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from ...checkup.proof import FirstLayer
+from ...checkup.network import Network
 from ...checkup.records import Snapshot
 from .provenance import (
     FOREIGN_CALLS,
@@ -72,6 +72,7 @@ class Observer:
         self.layers: dict[str, LayerTally] = {}
         self.ranges: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         self.input_shape: tuple[int, ...] | None = None
+        self.largest_batch = 0
         self.origins = Origins()
         self._reader = Reader(self)
         self._unseen: dict[str, None] = {}
@@ -164,6 +165,7 @@ class Observer:
         if len(inputs) == 1:
             self.origins[inputs[0]] = Origin(input=True)
             self.input_shape = tuple(inputs[0].shape[1:])
+            self.largest_batch = max(self.largest_batch, *inputs[0].shape[:1])
         self._mode_on()
 
     def _leave_model(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
@@ -371,9 +373,9 @@ class Observer:
         """What was seen since the last take, and start anew; None where nothing was."""
         return self._reader.take(step, loss)
 
-    def first_layers(self) -> tuple[FirstLayer, ...]:
-        """The layers that act on the model's input, with the range of that input: what a proof needs."""
-        return self._reader.first_layers()
+    def networks(self, *, training: bool, deep: bool) -> tuple[tuple[Network, ...], str | None]:
+        """What proofs need: the model as arrays, and why it could not be traced, or None."""
+        return self._reader.networks(training=training, deep=deep)
 
     def measure_update(self) -> Callable[[], None]:
         """Call before a step; what it returns, after: the next take then has the update ratio."""
