@@ -75,7 +75,8 @@ def traced(
         shapes = _shapes(copied, graphs[1], input_shape)
         return Builder(copied, graphs[1], shapes, rows, roundoff).network(input_shape, axes, training=training)
     except Exception as error:  # the user's forward meets proxies: anything may come
-        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        cause = error.__cause__ or error
+        return f"{type(cause).__name__}: {str(cause).partition(chr(10))[0]}"
     finally:  # a forward that draws numbers draws them while it is traced
         random.setstate(states[0])
         np.random.set_state(states[1])

@@ -285,7 +285,6 @@ class Reader:
     def _chain(self, tally: SiteTally) -> tuple[Step, ...] | None:
         """Input, layer and normalisation in evaluation mode, all positions of a convolution taken together."""
         assert tally.layer is not None
-        module = self._o.names[tally.layer]
         size, one = len(self._o.ranges[tally.layer][0]), (1,) * (self._weight(tally.layer).ndim - 2)
         steps = [Step("input", (), (size, *one), layer="the input")]
         for name in (tally.layer, tally.norm):

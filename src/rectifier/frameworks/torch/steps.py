@@ -105,7 +105,8 @@ class Builder:
         """After a change in place only the result is known, and so the tensor itself where it is that for sure."""
         self._join(node, changed)
         for other, group in self.memory.items():
-            if group == self.memory[changed] and other in self.of and other is not node:
+            same = group == self.memory[changed] and other in self.of
+            if same and other is not node and not (surely and other is changed):
                 self.of[other] = self._unknown(self.of[other])
         if surely:
             self.of[changed] = self.of[node]
