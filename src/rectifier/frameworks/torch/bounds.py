@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import fx, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ...checkup.network import Network
 from ...errors import RectifierValueError
 from .graph import Graph, Tracer
+from .provenance import is_norm
 from .steps import BATCH, Builder
 
 __all__ = ["traced"]
@@ -103,23 +103,31 @@ def _copy(model: nn.Module) -> nn.Module:
 
 
 class _Shapes(fx.Interpreter):
-    """Runs the graph on tensors without values."""
+    """Runs the graph on tensors without values (of the device "meta")."""
 
-    def __init__(self, module: fx.GraphModule, rectifiers: set[str]) -> None:
+    def __init__(self, module: fx.GraphModule, elementwise: set[str]) -> None:
         super().__init__(module, garbage_collect_values=False)
-        self.rectifiers = rectifiers
+        self.elementwise = elementwise
 
     def run_node(self, n: fx.Node) -> Any:
-        if n.name in self.rectifiers:  # element by element, and ours would look for the values
-            first: torch.Tensor = self.env[n.args[0]] if n.args else self.env[next(iter(n.kwargs.values()))]  # type: ignore[index]
-            return torch.empty_like(first)
-        return super().run_node(n)
+        if n.name in self.elementwise:
+            first = n.args[0] if n.args else next(iter(n.kwargs.values()))
+            return torch.empty_like(self.env[first])  # type: ignore[index]
+        found = super().run_node(n)
+        return found.to("meta") if n.op == "get_attr" and isinstance(found, torch.Tensor) else found
 
 
 def _shapes(model: nn.Module, graph: _Traced, input_shape: Shape) -> dict[str, Any]:
     """Node → its tensor without values (or what else it is)."""
     own = next(model.parameters(), torch.zeros(()))
-    run = _Shapes(fx.GraphModule(model, graph.graph), {node.name for node, _, _ in graph.sites.values()})
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-        run.run(torch.empty((BATCH, *input_shape), dtype=own.dtype, device=own.device))
+    # Rectifiers of ours would look for the values, and a batch normalisation for how many batches it has counted.
+    elementwise = {node.name for node, _, _ in graph.sites.values()}
+    for node in graph.graph.nodes:
+        if node.op == "call_module" and is_norm(model.get_submodule(str(node.target))):
+            elementwise.add(node.name)
+    memo: dict[int, Any] = {id(buffer): buffer.to("meta") for buffer in model.buffers()}
+    memo |= {id(weight): nn.Parameter(weight.to("meta"), False) for weight in model.parameters()}
+    run = _Shapes(fx.GraphModule(copy.deepcopy(model, memo), graph.graph), elementwise)
+    with torch.device("meta"), torch.no_grad():
+        run.run(torch.empty((BATCH, *input_shape), dtype=own.dtype))
     return {node.name: value for node, value in run.env.items()}
