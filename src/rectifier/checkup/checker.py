@@ -19,10 +19,21 @@ import numpy as np
 from ..errors import RectifierValueError
 from .checker_rules import INF, Refused, Rules, exact
 
-__all__ = ["accept"]
+__all__ = ["Rejected", "accept"]
 
 #: Rectifiers that are 0 for every z ≤ 0.
 SHUT = ("relu", "relu6", "squared_relu")
+
+
+class Rejected(RectifierValueError):
+    """A certificate that does not hold; ``reason`` says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            "accept: `document` must be a certificate that holds for these weights; got one that is refused: "
+            f"{reason}. Make another with: rectifier check TARGET --certificate FILE"
+        )
+        self.reason = reason
 
 
 def accept(document: str, weights: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -30,8 +41,8 @@ def accept(document: str, weights: Mapping[str, Any]) -> dict[str, tuple[int, ..
 
     document: the certificate's text. weights: name → array, as in a state dict (bfloat16 as float32).
 
-    Returns site → the units that cannot fire for any input of the certificate's box. Raises RectifierValueError, which
-    tells why, where it does not hold.
+    Returns site → the units that cannot fire for any input of the certificate's box. Raises Rejected, a
+    RectifierValueError that tells why, where it does not hold.
     """
     try:
         read = json.loads(document)
@@ -45,10 +56,7 @@ def accept(document: str, weights: Mapping[str, Any]) -> dict[str, tuple[int, ..
         told = str(reason)
     except Exception as error:  # a file that is cut off or made up can go wrong anywhere
         told = f"it is malformed ({type(error).__name__}: {error})"
-    raise RectifierValueError(
-        f"accept: `document` must be a certificate that holds for these weights; got one that is refused: {told}. "
-        "Make another with: rectifier check TARGET --certificate FILE"
-    )
+    raise Rejected(told)
 
 
 class _Network:
