@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
+import operator
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ...checkup.network import Network
 from ...errors import RectifierValueError
 from .graph import Graph, Tracer
 from .provenance import is_norm
-from .steps import BATCH, Builder
+from .steps import BATCH, IN_PLACE, Builder
 
 __all__ = ["traced"]
 
@@ -33,6 +34,18 @@ class _Strict(fx.Proxy):
         if name not in ("node", "tracer"):
             raise RectifierValueError(f"`{name}` is set on a tensor")
         super().__setattr__(name, value)
+
+
+def _in_place(name: str) -> Callable[[_Strict, Any], fx.Proxy]:
+    def method(self: _Strict, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", getattr(operator, name), (self, other), {})
+
+    return method
+
+
+# torch.fx takes ``z += y`` for ``z = z + y``, and loses that every view of z changes with it.
+for _name in IN_PLACE:
+    setattr(_Strict, f"__{_name}__", _in_place(_name))
 
 
 class _StrictTracer(Tracer):

@@ -214,7 +214,7 @@ class Reader:
         if isinstance(whole, str):
             return chains, whole
         kept = tuple(site for site in whole.sites if self._agrees(whole, site))
-        whole = replace(whole, sites=kept, input_shape=shape, observed=self._input_range(whole, shape))
+        whole = replace(whole, sites=kept, observed=self._input_range(whole, shape))
         return (whole, *chains), None
 
     def _roundoff_of(self, layer: str) -> float:

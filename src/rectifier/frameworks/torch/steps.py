@@ -14,7 +14,7 @@ from ...checkup.network import Network, Site, Step
 from .graph import Graph
 from .lowering import VIEWS, Lowered, array_of, as_step, of_call, of_module, of_rectifier
 
-__all__ = ["BATCH", "Builder"]
+__all__ = ["BATCH", "IN_PLACE", "Builder"]
 
 Shape = tuple[int, ...]
 
@@ -23,6 +23,10 @@ BATCH = 7919
 
 _ADDITIONS = {"add": (1.0, 1.0), "iadd": (1.0, 1.0), "sub": (1.0, -1.0), "isub": (1.0, -1.0)}
 _PRODUCTS = frozenset({"mul", "imul", "multiply", "truediv", "div", "itruediv"})
+#: Operators that change their first argument.
+IN_PLACE = frozenset(
+    f"i{name}" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor")
+)
 #: What gives the very memory that it was given, or may.
 _SHARING = frozenset({"reshape", "permute", "slice", "unknown"})
 #: Functions of these packages change what they are given only where their name or arguments say so.
@@ -62,7 +66,7 @@ class Builder:
         condition = ", with batch normalisation in evaluation mode" if any(s.op == "scale" for s in self.steps) else ""
         if training:
             condition = f", in training mode, in batches of at most {self.rows} examples"
-        return Network(tuple(self.steps), sites, self.roundoff, self.smallest, self.largest, condition)
+        return Network(tuple(self.steps), sites, self.roundoff, self.smallest, self.largest, condition, input_shape)
 
     def _add(self, step: Step) -> int:
         self.steps.append(step)
@@ -335,12 +339,8 @@ def _changed(node: fx.Node, model: nn.Module) -> tuple[fx.Node | None, bool]:
     name, target = _say(node), node.kwargs.get("out")
     if isinstance(target, fx.Node):
         return target, True
-    in_place = name in _IN_PLACE or (name.endswith("_") and not name.startswith("_"))
+    in_place = name in IN_PLACE or (name.endswith("_") and not name.startswith("_"))
     if in_place or node.kwargs.get("inplace", False):
         return first, True
     # F.relu(x, True), F.dropout(x, p, training, True): which flag it is depends on the call
     return (first if any(arg is True for arg in node.args[1:]) else None), False
-
-
-_IN_PLACE = frozenset(f"i{name}" for name in ("add", "sub", "mul", "truediv", "floordiv", "pow", "and", "or", "xor"))
-_IN_PLACE |= {"imatmul", "imod", "ilshift", "irshift", "setitem", "iconcat"}
