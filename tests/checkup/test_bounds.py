@@ -16,6 +16,7 @@ from rectifier.checkup.bounds import propagate
 from rectifier.checkup.certificate import Certificate, Claim
 from rectifier.checkup.checker import accept
 from rectifier.checkup.network import Network, Site
+from rectifier.frameworks.torch import lowering
 from rectifier.frameworks.torch.bounds import traced
 
 
@@ -204,6 +205,33 @@ def test_no_input_of_the_box_leaves_the_bounds(kind: str, seed: int, training: b
     with torch.no_grad():
         inside(network, found, model, x, slack)
     assert min(slack) < 1.0  # bounds that hold everything would prove nothing
+
+
+@pytest.mark.parametrize("kind", ["maps", "line"])
+def test_bounds_that_positions_share_hold_for_each(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lowering, "FINE", 0)
+    model, shape, low, high = made(kind, 3)
+    model.eval()
+    network = network_of(model, shape, training=False, rows=1)
+    box = low.double().numpy(), high.double().numpy()
+    found = propagate(network, box)
+    assert any(ends[0].size < np.prod(step.shape) for step, ends in zip(network.steps, found, strict=True))
+    with torch.no_grad():
+        inside(network, found, model, torch.where(torch.rand(300, *shape) < 0.5, low, high), [])
+    state = {name: value.numpy() for name, value in model.state_dict().items()}
+    assert accept(document_of(network, found), state) == {"all": ()}
+
+
+def test_padding_lowers_a_mean_that_positions_share() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.AvgPool2d(3, 1, padding=1))
+    with torch.no_grad():
+        model[0].weight.fill_(1.0)
+        model[0].bias.copy_(torch.tensor([1.0, -9.0]))
+    network = network_of(model, (1, 4, 4), training=False, rows=1)
+    for ends in ((np.zeros((1, 1, 1)), np.ones((1, 1, 1))), (np.zeros((1, 4, 4)), np.ones((1, 4, 4)))):
+        low, high = propagate(network, ends)[-1]
+        assert low.min(axis=(1, 2)) == pytest.approx([4 / 9 if low.size > 2 else 0.0, -9.0], abs=1e-5)
+        assert high.max(axis=(1, 2)) == pytest.approx([2.0, -8 * 4 / 9 if low.size > 2 else 0.0], abs=1e-5)
 
 
 @pytest.mark.parametrize("training", [False, True])

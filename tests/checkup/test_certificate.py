@@ -85,6 +85,14 @@ def widen_the_box(document: Any) -> None:
     step(document, "the input")["high"]["values"] = [50.0]
 
 
+def unbounded_box(document: Any) -> None:
+    step(document, "the input")["high"]["values"] = ["inf"]
+
+
+def unbounded_step(document: Any) -> None:
+    step(document, "bn")["op"] = "unknown"
+
+
 def name_another_unit(document: Any) -> None:
     network(document)["dead"][0]["units"].append(0)
 
@@ -138,6 +146,8 @@ def no_padding(document: Any) -> None:
         (lower_the_bound, r"the bound of step \d+ \(conv two\) does not follow from the steps before it"),
         (raise_the_low_end, r"the bound of step \d+ \(conv two\) does not follow from the steps before it"),
         (widen_the_box, r"the bound of step 1 \(conv one\) does not follow from the steps before it"),
+        (unbounded_box, r"the bound of step 1 \(conv one\) does not follow from the steps before it"),
+        (unbounded_step, r"the bound of step 2 \(unknown bn\) does not follow from the steps before it"),
         (name_another_unit, "the bounds of relu#0 do not shut each unit that it names"),
         (name_a_unit_that_is_not_there, "the bounds of relu#0 do not shut each unit that it names"),
         (name_another_rectifier, "the bounds of relu#1 do not shut each unit that it names"),

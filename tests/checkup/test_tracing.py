@@ -186,6 +186,15 @@ def test_what_is_not_the_same_each_time_proves_nothing() -> None:
     assert dead == set() and "symbolically traced variables cannot be used as inputs to control flow" in box
 
 
+def test_a_layer_that_was_not_the_one_seen_proves_nothing() -> None:
+    def changing(s: Any, x: torch.Tensor) -> torch.Tensor:
+        s.turn += 1
+        h = F.relu(s.a(x))
+        return F.relu(s.b(h) if s.turn > 2 else s.a(h) - 50)
+
+    assert told(silent(changing))[0] == set()
+
+
 def test_hooks_of_others_prove_nothing() -> None:
     for name in ("a", ""):
         model = silent(plain)
