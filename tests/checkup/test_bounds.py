@@ -222,16 +222,18 @@ def test_bounds_that_positions_share_hold_for_each(kind: str, monkeypatch: pytes
     assert accept(document_of(network, found), state) == {"all": ()}
 
 
-def test_padding_lowers_a_mean_that_positions_share() -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_padding_counts_in_a_mean(shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lowering, "FINE", 0 if shared else 100)
     model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.AvgPool2d(3, 1, padding=1))
     with torch.no_grad():
         model[0].weight.fill_(1.0)
         model[0].bias.copy_(torch.tensor([1.0, -9.0]))
     network = network_of(model, (1, 4, 4), training=False, rows=1)
-    for ends in ((np.zeros((1, 1, 1)), np.ones((1, 1, 1))), (np.zeros((1, 4, 4)), np.ones((1, 4, 4)))):
-        low, high = propagate(network, ends)[-1]
-        assert low.min(axis=(1, 2)) == pytest.approx([4 / 9 if low.size > 2 else 0.0, -9.0], abs=1e-5)
-        assert high.max(axis=(1, 2)) == pytest.approx([2.0, -8 * 4 / 9 if low.size > 2 else 0.0], abs=1e-5)
+    low, high = propagate(network, (np.zeros((1, 4, 4)), np.ones((1, 4, 4))))[-1]
+    corner = 0.0 if shared else 4 / 9  # in a corner five of nine values are padding
+    assert low.min(axis=(1, 2)) == pytest.approx([corner, -9.0], abs=1e-4)
+    assert high.max(axis=(1, 2)) == pytest.approx([2.0, -8 * corner], abs=1e-4)
 
 
 @pytest.mark.parametrize("training", [False, True])
