@@ -28,29 +28,11 @@ const int value_inputs[] = {
     RECTIFIER_OPS(RECTIFIER_X)
 #undef RECTIFIER_X
 };
-const char* const gated_names[] = {
-#define RECTIFIER_X(name, kernel, kept) #name,
-    RECTIFIER_GATED(RECTIFIER_X)
-#undef RECTIFIER_X
-};
-const char* const backward_names[] = {
-#define RECTIFIER_X(name) #name,
-    RECTIFIER_BACKWARD(RECTIFIER_X)
-#undef RECTIFIER_X
-};
 const char* const gradient_names[] = {
 #define RECTIFIER_X(name, kernel, tail) #name,
     RECTIFIER_GRADIENTS(RECTIFIER_X)
 #undef RECTIFIER_X
 };
-
-template <int count>
-int find(const char* name, const char* const (&names)[count]) {
-  for (int i = 0; i < count; ++i) {
-    if (strcmp(names[i], name) == 0) return i;
-  }
-  return -1;
-}
 
 constexpr int sizes[] = {2, 4, 8, 2};
 constexpr unsigned range = overflow_flag | underflow_flag;
@@ -120,11 +102,15 @@ void values(void* context, ptrdiff_t start, ptrdiff_t count, bool past_cache) {
   }
 }
 
+// What calls here is PyTorch, whose threads are awake more often than not, and whose own loops are
+// long from 32768 values on. One bit a value takes so little time that it pays from twice as many.
+constexpr ptrdiff_t long_from_gate = 65536, long_from_value = 32768;
+
 void run(call& c, uintptr_t from, uintptr_t out, ptrdiff_t n, unsigned allowed_flags,
-         bool heavy = false) {
+         ptrdiff_t is_long_from, bool heavy = false) {
   c.from = memory(from);
   c.to = memory(out);
-  if (n >= (heavy ? long_from_heavy : long_from)) {
+  if (n >= is_long_from) {
     run_long({values, &c, n, c.to, c.size, c.from, heavy, allowed_flags, false});
   } else {
     environment scope(allowed_flags);
@@ -199,7 +185,8 @@ bool value_at(const char* name, dtype type, uintptr_t x, uintptr_t out, ptrdiff_
   if (lost && row == static_cast<int>(op::softplus)) c.lost = softplus_tests[column];
   if (lost && row == static_cast<int>(op::squared_relu)) c.lost = square_tests[column];
   const flags_of flags = value_flags[row];
-  run(c, x, out, n, type == dtype::float64 ? flags.wide : flags.narrow, active->table->heavy[row]);
+  run(c, x, out, n, type == dtype::float64 ? flags.wide : flags.narrow, long_from_value,
+      active->table->heavy[row]);
   if (lost) *lost = c.any.load(std::memory_order_relaxed);
   return true;
 }
@@ -214,7 +201,7 @@ bool with_gate_at(const char* name, dtype type, uintptr_t x, uintptr_t out, ptrd
   c.parameter = number.read(parameter, type);
   c.gate = reinterpret_cast<uint8_t*>(gate);
   c.plane = reinterpret_cast<uint8_t*>(plane);
-  run(c, x, out, n, range);
+  run(c, x, out, n, range, long_from_gate);
   *any = c.any.load(std::memory_order_relaxed);
   return true;
 }
@@ -229,7 +216,7 @@ bool backward_at(const char* name, dtype type, uintptr_t dh, uintptr_t out, ptrd
   c.parameter = number.read(parameter, type);
   c.gate = reinterpret_cast<uint8_t*>(gate);
   c.plane = reinterpret_cast<uint8_t*>(plane);
-  run(c, dh, out, n, range);
+  run(c, dh, out, n, range, long_from_gate);
   return true;
 }
 
@@ -242,7 +229,7 @@ bool gradient_at(const char* name, dtype type, uintptr_t kept, uintptr_t dh, uin
   c.gradient = active->table->gradient[row][column];
   c.kept = memory(kept);
   c.parameter = number.read(parameter, type);
-  run(c, dh, out, n, range);
+  run(c, dh, out, n, range, long_from_value);
   return true;
 }
 

@@ -9,6 +9,7 @@
 #include <numpy/arrayobject.h>
 
 #include "environment.hpp"
+#include "recycle.hpp"
 
 namespace rectifier {
 namespace {
@@ -76,11 +77,21 @@ PyObject* at_once(const caller& c, PyObject* x, PyObject* out, PyObject* paramet
   PyObject* operand = operand_of(c, reinterpret_cast<PyArrayObject*>(x), value);
   if (!operand) return nullptr;
   Py_INCREF(operand);
+  PyObject* made = nullptr;
+  if (out == Py_None && is_large(x)) {
+    // Where the operand's shape asks for more, the ufunc refuses it.
+    made = out = empty_like(x);
+    if (!made) {
+      Py_DECREF(operand);
+      return nullptr;
+    }
+  }
   PyObject* operands[3] = {x};
   size_t count = 1;
   if (operand != Py_None) operands[count++] = operand;
   if (out != Py_None) operands[count++] = out;
   PyObject* result = PyObject_Vectorcall(c.ufunc, operands, count, nullptr);
+  Py_XDECREF(made);
   Py_DECREF(operand);
   return result;
 }

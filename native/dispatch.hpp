@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "ops.hpp"
 
@@ -66,6 +67,27 @@ struct pattern {
   X(celu_from_output, celu::derivative_from_output, none)                 \
   X(selu_from_output, selu::derivative_from_output, none)                 \
   X(softplus_from_output, softplus::derivative_from_output, none)
+
+// In the order of the tables below.
+inline constexpr const char* gated_names[] = {
+#define RECTIFIER_X(name, kernel, kept) #name,
+    RECTIFIER_GATED(RECTIFIER_X)
+#undef RECTIFIER_X
+};
+inline constexpr const char* backward_names[] = {
+#define RECTIFIER_X(name) #name,
+    RECTIFIER_BACKWARD(RECTIFIER_X)
+#undef RECTIFIER_X
+};
+
+// Where `name` stands; -1 where it does not.
+template <int count>
+int find(const char* name, const char* const (&names)[count]) {
+  for (int i = 0; i < count; ++i) {
+    if (strcmp(names[i], name) == 0) return i;
+  }
+  return -1;
+}
 
 #define RECTIFIER_ONE(...) +1
 constexpr int gradient_count = 0 RECTIFIER_GRADIENTS(RECTIFIER_ONE);

@@ -20,17 +20,6 @@
 namespace rectifier {
 namespace {
 
-const char* const gated_names[] = {
-#define RECTIFIER_X(name, kernel, kept) #name,
-    RECTIFIER_GATED(RECTIFIER_X)
-#undef RECTIFIER_X
-};
-const char* const backward_names[] = {
-#define RECTIFIER_X(name) #name,
-    RECTIFIER_BACKWARD(RECTIFIER_X)
-#undef RECTIFIER_X
-};
-
 // An argument's memory.
 struct memory_of {
   const char* argument;
@@ -115,10 +104,9 @@ bool read_parameter(const char* function, PyObject* object, Py_ssize_t inner, in
 }
 
 template <int count>
-int find(const char* function, const char* name, const char* const (&names)[count]) {
-  for (int i = 0; i < count; ++i) {
-    if (strcmp(names[i], name) == 0) return i;
-  }
+int find_known(const char* function, const char* name, const char* const (&names)[count]) {
+  const int row = find(name, names);
+  if (row >= 0) return row;
   PyErr_Format(PyExc_ValueError, "%s: `name` must be one that it knows; got '%s'. Pass '%s'.",
                function, name, names[0]);
   return -1;
@@ -276,7 +264,7 @@ PyObject* count_gates(PyObject* bits, PyObject* sizes, PyObject* kept, PyObject*
 PyObject* with_gate(const char* name, PyObject* x, PyObject* out, PyObject* parameter,
                     Py_ssize_t inner, PyObject* gate, PyObject* plane) {
   const char* function = "with_gate";
-  int row = find(function, name, gated_names), column;
+  int row = find_known(function, name, gated_names), column;
   fused_call c{};
   memory_of from{"x"}, to{"out"};
   parameter_number number;
@@ -309,7 +297,7 @@ PyObject* with_gate(const char* name, PyObject* x, PyObject* out, PyObject* para
 PyObject* backward(const char* name, PyObject* dh, PyObject* out, PyObject* parameter,
                    Py_ssize_t inner, PyObject* gate, PyObject* plane) {
   const char* function = "backward";
-  int row = find(function, name, backward_names), column;
+  int row = find_known(function, name, backward_names), column;
   fused_call c{};
   memory_of from{"dh"}, to{"out"};
   parameter_number number;

@@ -12,6 +12,9 @@ namespace {
 
 constexpr ptrdiff_t smallest_part = 16384, largest_part = 262144;
 
+// A thread's share of the results that stays in its processor's cache.
+constexpr ptrdiff_t cached_share = ptrdiff_t{1} << 20;
+
 // Results of this size no longer find room in the cache. Smaller ones are better left there, for
 // whoever reads them next.
 std::atomic<ptrdiff_t> least_streamed{ptrdiff_t{32} << 20};
@@ -101,7 +104,7 @@ void run_long(const long_loop& l) {
     size = share < largest / l.size ? share : largest / l.size;
   }
   shared s{l, size, !l.heavy && l.in && l.in != l.out && aligned && bytes >= least_streamed.load()};
-  run_parts(part, &s, (l.n + size - 1) / size);
+  run_parts(part, &s, (l.n + size - 1) / size, bytes <= cached_share * threads());
   raise_flags(s.flags.load(std::memory_order_relaxed));
 }
 

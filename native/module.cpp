@@ -10,6 +10,7 @@
 #include "dispatch.hpp"
 #include "fused.hpp"
 #include "large.hpp"
+#include "recycle.hpp"
 #include "threads.hpp"
 #include "ufuncs.hpp"
 
@@ -159,7 +160,10 @@ void add_addressed(nb::module_& m) {
 NB_MODULE(_native, m) {
   choose_at_import();
   count_threads_at_import();
-  if (!rectifier::add_ufuncs(m.ptr()) || !rectifier::add_caller(m.ptr())) throw nb::python_error();
+  if (!rectifier::add_ufuncs(m.ptr()) || !rectifier::add_caller(m.ptr()) ||
+      !rectifier::prepare_recycling()) {
+    throw nb::python_error();
+  }
 
   m.def("isa", [] { return rectifier::active->name; }, "Name of the instruction set in use.");
   m.def("supported_isas", supported_isas, "Names that use_isa takes on this machine, best first.");
@@ -206,6 +210,14 @@ NB_MODULE(_native, m) {
       "(slope), -dh (mirror) or 0 (share).\n\n"
       "Where `plane` is set, mirror gives 0 and share parameter * dh.");
   add_addressed(m);
+  m.def(
+      "empty_like", [](nb::handle array) { return given(rectifier::empty_like(array.ptr())); },
+      nb::arg("array"),
+      "An array of this one's shape, dtype and order; a large one in memory that an earlier result "
+      "has left.");
+  m.def(
+      "keep_at_most", rectifier::keep_at_most, nb::arg("bytes"),
+      "Keep at most this many bytes of dead results for later ones, 0 for none; returns what was.");
   m.def(
       "count_gates",
       [](nb::handle bits, nb::handle sizes, nb::handle kept, nb::handle counts) {

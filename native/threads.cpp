@@ -125,6 +125,8 @@ struct openmp {
   void (*parallel)(void (*)(void*), void*, unsigned, unsigned) = nullptr;
   int (*most)() = nullptr;
   int (*inside)() = nullptr;
+  int (*number)() = nullptr;
+  int (*size)() = nullptr;
   int (*pause)(int) = nullptr;
 };
 openmp other;
@@ -147,12 +149,20 @@ bool can_borrow(int wanted) {
     openmp found;
     looked_up =
         look_up("GOMP_parallel", found.parallel) && look_up("omp_get_max_threads", found.most) &&
-        look_up("omp_in_parallel", found.inside) && look_up("omp_pause_resource_all", found.pause);
+        look_up("omp_in_parallel", found.inside) && look_up("omp_get_thread_num", found.number) &&
+        look_up("omp_get_num_threads", found.size) &&
+        look_up("omp_pause_resource_all", found.pause);
     if (!looked_up) return false;
     other = found;
   }
   // A team of another size would be built anew, and built again by its owner's next loop.
   return other.most() == wanted && !other.inside();
+}
+
+// The stretch of one thread of a team, which may be smaller than it was asked to be.
+void work_on_own_share() {
+  const ptrdiff_t me = other.number(), size = other.size();
+  for (ptrdiff_t i = p.count * me / size; i < p.count * (me + 1) / size; ++i) p.part(p.context, i);
 }
 
 // Before fork: the team that this thread borrowed is sent home, so that the child may build its
@@ -224,7 +234,7 @@ std::string threads_at_import() {
   return "";
 }
 
-void run_parts(part_function part, void* context, ptrdiff_t count) {
+void run_parts(part_function part, void* context, ptrdiff_t count, bool own_shares) {
   const int wanted = threads();
   if (count < 2 || wanted < 2 || p.taken.exchange(true, std::memory_order_acquire)) {
     for (ptrdiff_t i = 0; i < count; ++i) part(context, i);
@@ -235,6 +245,12 @@ void run_parts(part_function part, void* context, ptrdiff_t count) {
   p.part = part;
   p.context = context;
   p.count = count;
+  if (borrow && own_shares) {
+    borrowed = true;
+    other.parallel([](void*) { work_on_own_share(); }, nullptr, static_cast<unsigned>(wanted), 0);
+    p.taken.store(false, std::memory_order_release);
+    return;
+  }
   p.done.store(0, std::memory_order_relaxed);
   p.left.store(count);
   if (borrow) {

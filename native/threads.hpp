@@ -23,6 +23,9 @@ std::string threads_at_import();
 
 // Calls part(context, index) once for every index in [0, count), in any order and on several
 // threads. Where another caller has the helpers, all on this one. Returns when all are done.
-void run_parts(part_function part, void* context, ptrdiff_t count);
+// `own_shares`: a borrowed team's threads each keep to the same stretch from loop to loop, and to
+// that of PyTorch's loops, since what lies in another processor's cache takes long to come.
+// Without, and among helpers, who wake late, a thread takes what is left.
+void run_parts(part_function part, void* context, ptrdiff_t count, bool own_shares = false);
 
 }  // namespace rectifier

@@ -44,9 +44,7 @@ def with_gate(row: Row, x: Any, given: Mapping[str, Any], out: Any, value: Any) 
 
     order = _memory_order(x)
     flat = _flat(x, order)
-    result = np.empty(tuple(x.shape[axis] for axis in order), x.dtype).transpose(_inverse(order))
-    if out is not None:
-        result = _checked_out(function, "x", x, order, out)
+    result = _result(flat, x, order) if out is None else _checked_out(function, "x", x, order, out)
     name = _FUSED[row.name]
     parameter, inner = None, 1
     if name in ("leaky_relu", "relu6"):
@@ -79,9 +77,7 @@ def backward(row: Row, dh: Any, gate: Any, given: Mapping[str, Any], out: Any) -
         )
     order = gate._order
     flat = _flat(dh, order)
-    result = np.empty(tuple(dh.shape[axis] for axis in order), flat.dtype).transpose(_inverse(order))
-    if out is not None:
-        result = _checked_out(function, "dh", dh, order, out)
+    result = _result(flat, dh, order) if out is None else _checked_out(function, "dh", dh, order, out)
     name, gates, plane = "nothing", gate.bits, None
     parameter, inner = None, 1
     if row.name in ("leaky_relu", "prelu"):
@@ -196,6 +192,11 @@ def _pattern(
     middle = laid.reshape(laid.shape[first : last + 1])
     repeats = np.broadcast_to(middle, sizes[first : last + 1])
     return np.ascontiguousarray(repeats).reshape(-1), math.prod(sizes[last + 1 :])
+
+
+def _result(flat: Array, x: Array, order: tuple[int, ...]) -> Array:
+    """An array of x's shape, laid out in memory as ``flat``, which has x's values in that order."""
+    return _native.empty_like(flat).reshape(tuple(x.shape[axis] for axis in order)).transpose(_inverse(order))
 
 
 def _checked_out(function: str, other: str, x: Array, order: tuple[int, ...], out: Any) -> Array:

@@ -11,40 +11,10 @@ import numpy as np
 import pytest
 
 import rectifier
-from rectifier.checkup import LayerVitals, Record, SiteVitals, Snapshot, Thresholds, judge
+from rectifier.checkup import LayerVitals, Record, Snapshot, Thresholds, judge
 from rectifier.checkup._judge import upper_rate
 
-
-def site(fired: list[int], *, examples: int = 1000, **changes: Any) -> SiteVitals:
-    units = len(fired)
-    alive = np.array([count > 0 for count in fired])
-    values: dict[str, Any] = {
-        "site": "act",
-        "rectifier": "relu",
-        "parameters": {},
-        "layer": "linear",
-        "examples": examples,
-        "fired": np.array(fired),
-        "nan": np.zeros(units, dtype=np.int64),
-        "sum_h": np.array(fired, dtype=np.float64),
-        "sum_abs_h": np.array(fired, dtype=np.float64),
-        "min_z": np.where(np.array(fired) == examples, 0.5, -3.0),
-        "max_z": np.where(alive, 2.0, -1.0),
-        "rms_h": 1.0,
-    }
-    return SiteVitals(**{**values, **changes})
-
-
-def layer(name: str, **changes: Any) -> LayerVitals:
-    values: dict[str, Any] = {
-        "layer": name,
-        "fan_in": 4,
-        "units": 4,
-        "weight_rms": 0.5,
-        "activation_rms": 1.0,
-        "gradient_rms": None,
-    }
-    return LayerVitals(**{**values, **changes})
+from .records_of import layer, site
 
 
 def kinds(findings: Any) -> list[tuple[str, str, tuple[int, ...]]]:

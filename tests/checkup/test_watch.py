@@ -146,7 +146,7 @@ def test_history_is_bounded_and_loses_no_count() -> None:
 
 def test_exception_in_the_block_goes_through_and_keeps_the_record() -> None:
     model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
-    with pytest.raises(ZeroDivisionError), rectifier.watch(model) as watching:
+    with pytest.raises(ZeroDivisionError), rectifier.watch(model, every=10) as watching:
         for step in range(7):
             model(torch.ones(2, 2))
             if step == 4:
@@ -192,6 +192,12 @@ def watch_twice() -> None:
         pass
 
 
+def watch_compiled_in_place() -> None:
+    model = nn.ReLU()
+    model.compile(backend="eager")
+    rectifier.watch(model)
+
+
 @pytest.mark.parametrize(
     ("call", "text"),
     [
@@ -215,9 +221,9 @@ def watch_twice() -> None:
             "Pass the model itself, not its weights or its class.",
         ),
         (
-            lambda: rectifier.watch(torch.compile(nn.ReLU(), backend="eager")),
-            "watch: `model` must run eagerly, module by module; got a compiled OptimizedModule. "
-            "Pass the model that was compiled.",
+            watch_compiled_in_place,
+            "watch: `model` must run eagerly, module by module; got a compiled ReLU. "
+            "Use torch.compile(model) in place of model.compile().",
         ),
     ],
 )

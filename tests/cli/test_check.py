@@ -43,6 +43,12 @@ def sick():
     print("making the sick one")
     return net(), data(), cross_entropy
 
+def ill():
+    model, batches, loss = sick()
+    with torch.no_grad():
+        model[2].bias[:10] = -1000.0
+    return model, batches, loss
+
 def healthy():
     model = net()
     with torch.no_grad():
@@ -104,11 +110,20 @@ def patients(folder: Path) -> Path:
     return path
 
 
-def test_a_sick_network_is_a_one_and_its_report_is_on_standard_output(rectifier: Run, patients: Path) -> None:
+def test_two_silent_units_are_no_illness_unless_asked_and_the_report_is_on_standard_output(
+    rectifier: Run, patients: Path
+) -> None:
+    assert rectifier("check", "patients.py:sick", "--fail-on", "dead").exit_code == 1
     result = rectifier("check", "patients.py:sick")
-    assert result.exit_code == 1
+    assert result.exit_code == 0
     assert result.stdout.startswith("2 of 40 units never fire")
     assert result.stderr == "making the sick one\nExamining the model of patients.py:sick ...\n"
+
+
+def test_half_a_site_silent_is_a_one(rectifier: Run, patients: Path) -> None:
+    result = rectifier("check", "patients.py:ill")
+    assert result.exit_code == 1
+    assert "10 of the site's 20 units never fire (50 %): 50 % or more" in " ".join(result.stdout.split())
 
 
 def test_a_healthy_network_is_a_zero(rectifier: Run, patients: Path) -> None:
@@ -139,7 +154,7 @@ def test_limits_decide(rectifier: Run, patients: Path, limits: list[str], status
 
 def test_files_are_written_and_report_reads_them(process: Run, patients: Path, folder: Path) -> None:
     result = process("check", "patients.py:sick", "--html", "a.html", "--json", "a.json", "--seed", "3")
-    assert result.returncode == 1
+    assert result.returncode == 0
     assert result.stderr.endswith("Wrote a.html\nWrote a.json\n")
     record = Record.read(folder / "a.json")
     assert (record.name, record.seed, record.model) == ("patients.py:sick", 3, "Sequential")
@@ -149,12 +164,12 @@ def test_files_are_written_and_report_reads_them(process: Run, patients: Path, f
     assert (again.returncode, again.stdout) == (0, result.stdout)
     assert again.stderr == "Wrote b.html\n"
     assert (folder / "b.html").read_bytes() == (folder / "a.html").read_bytes()
-    assert process("report", "a.json").returncode == 1
+    assert process("report", "a.json", "--fail-on", "dead").returncode == 1
 
 
 def test_json_to_standard_output_is_all_that_is_there(process: Run, patients: Path) -> None:
     result = process("check", "patients.py:sick", "--json", "-")
-    assert result.returncode == 1
+    assert result.returncode == 0
     record = Record.from_json(result.stdout)
     assert record.share("silent", "dead") == 2 / 40
     assert "2 of 40 units never fire" in result.stderr

@@ -60,7 +60,7 @@ def test_what_is_no_share_is_refused(text: str, cure: str) -> None:
     ("text", "kinds"),
     [
         ("dead", ("dead",)),
-        ("vanishing", ("vanishing_gradient", "vanishing_activation")),
+        ("vanishing", ("vanishing_gradient", "vanishing_activation", "vanishing_update")),
         ("Exploding-Gradient, nan", ("exploding_gradient", "nan")),
         ("dead,dead", ("dead",)),
         ("always open", ("always_open",)),
@@ -85,7 +85,8 @@ def test_an_unknown_kind_is_refused_with_all(text: str) -> None:
     assert str(caught.value) == (
         f"report: `--fail-on` must name kinds of findings, separated by commas; got {text.rpartition(',')[2]!r}. "
         "Known: vanishing, exploding, dead, silent, rare, always_open, always_closed, dormant, vanishing_gradient, "
-        "exploding_gradient, vanishing_activation, exploding_activation, nan."
+        "exploding_gradient, vanishing_activation, exploding_activation, vanishing_update, exploding_update, "
+        "initialisation, selu, nan."
     )
 
 

@@ -1,5 +1,6 @@
 """Beside PyTorch: its workers do the parts where they are as many as are wanted, and a fork is survived."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -23,13 +24,14 @@ START = """
 """
 
 
-def run(code):
+def run(code, **environment):
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(START) + textwrap.dedent(code)],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
+        env={**os.environ, **environment},
     )
     assert done.returncode == 0, done.stderr
 
@@ -45,6 +47,38 @@ def test_no_helper_starts_where_a_worker_of_the_same_number_waits():
         relu(2)
         assert tasks() == before + 2
     """)
+
+
+@pytest.mark.parametrize("limit", ["2", "1"])
+def test_in_the_cache_each_has_a_share_of_its_own(limit):
+    """All is done, and the flags of each are told, even where the team is smaller than it was asked to be."""
+    run(
+        """
+        for n in (131_072, 131_073, 300_001, 524_288):
+            for seven in (x[:n].copy(), x[7:n].copy()):
+                assert np.array_equal(_native.relu(seven), np.maximum(seven, np.float32(0)))
+        huge = np.ones(300_001, np.float32)
+        huge[-1] = 3e38
+        with np.errstate(over="raise"):
+            try:
+                _native.squared_relu(huge)
+            except FloatingPointError:
+                pass
+            else:
+                raise AssertionError("an overflow was not told")
+        def every(n, threads):
+            _native.set_threads(threads)
+            dz, gate = np.full((3, n), 7, np.float32), np.zeros((n + 7) // 8, np.uint8)
+            h, at = x[:n], lambda a: a.ctypes.data
+            _native.with_gate_at("relu", 1, at(h), at(dz[0]), n, 0.0, at(gate), 0)
+            _native.backward_at("slope", 1, at(h), at(dz[1]), n, 0.5, at(gate), 0)
+            _native.gradient_at("elu", 1, at(h), at(h), at(dz[2]), n, 1.0)
+            return dz.tobytes() + gate.tobytes()
+        for n in (32_769, 65_536, 65_599, 200_001):
+            assert every(n, 1) == every(n, 2), n
+        """,
+        OMP_THREAD_LIMIT=limit,
+    )
 
 
 def test_a_child_may_use_both_after_a_fork():

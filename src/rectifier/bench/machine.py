@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .. import _native
+from .._machine import processor, versions
 
 __all__ = ["available_memory", "cores", "machine"]
 
@@ -28,17 +28,12 @@ _TOLD = (
 def machine() -> dict[str, str]:
     """Processor, cores, instruction set, system, Python, the versions of what is installed, and the commit if known."""
     told = {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": str(cores()),
         "instruction set": _native.isa(),
         "system": platform.system(),
-        "python": platform.python_version(),
+        **{name.removesuffix("-cpu"): number for name, number in versions(_TOLD).items()},
     }
-    for name in _TOLD:
-        try:
-            told[name.removesuffix("-cpu")] = version(name)
-        except PackageNotFoundError:
-            continue
     commit = _commit()
     return told if commit is None else {**told, "commit": commit}
 
@@ -59,15 +54,6 @@ def available_memory() -> int | None:
     except (OSError, ValueError):  # another system; no control group; no limit ("max")
         pass
     return min(limits, default=None)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
 
 
 def _commit() -> str | None:

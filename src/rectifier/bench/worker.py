@@ -27,6 +27,8 @@ __all__ = ["main"]
 
 #: Seconds of one candidate's turn, as long as one call is shorter.
 TURN = 0.002
+#: A call shorter than this is preceded by one that is not timed.
+LED_IN = 0.01
 #: A median with quartiles asks for some rounds; more than that add nothing.
 FEWEST, MOST = 5, 31
 #: Seconds between turns where there are several threads: PyTorch's workers spin for so long after each of its calls,
@@ -110,7 +112,10 @@ def measure(ways: Sequence[Way], seconds: float, rest: float) -> list[list[float
     The candidates' order changes from round to round, so that none profits from the same one before it. seconds: to be
     used by all of them together. rest: seconds of silence before each turn.
     """
-    calls = [max(1, int(TURN / _once(way))) for way in ways]
+    once = [_once(way) for way in ways]
+    calls = [max(1, int(TURN / one)) for one in once]
+    # What fits in a cache is there or not by what ran before; a call of its own decides that.
+    led_in = [one < LED_IN for one in once]
     times: list[list[float]] = [[] for _ in ways]
     order = list(range(len(ways)))
     shuffle = random.Random(0).shuffle
@@ -125,7 +130,7 @@ def measure(ways: Sequence[Way], seconds: float, rest: float) -> list[list[float
             for index in order:
                 if rest:
                     time.sleep(rest)
-                times[index].append(_turn(ways[index], calls[index]))
+                times[index].append(_turn(ways[index], calls[index], led_in[index]))
     finally:
         gc.enable()
     return times
@@ -143,9 +148,9 @@ def _once(way: Way) -> float:
     return max(shortest, 1e-9)
 
 
-def _turn(way: Way, calls: int) -> float:
+def _turn(way: Way, calls: int, led_in: bool) -> float:
     run = way.run
-    if calls > 1:
+    if led_in:
         run()  # brings its threads and its data back
     start = time.perf_counter()
     for _ in repeat(None, calls):

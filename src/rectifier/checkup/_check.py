@@ -33,6 +33,7 @@ def check(
     name: str = "",
     seed: int | None = None,
     limits: Thresholds | None = None,
+    group: Any = None,
 ) -> Record:
     """Run a model over batches and tell which of its units never fire, which hardly do, and what else is wrong.
 
@@ -49,6 +50,8 @@ def check(
     name: what the record is about, for titles.
     seed: seeds the random state during the check (for a shuffled loader or a random loss).
     limits: the thresholds of the verdicts.
+    group: ``torch.distributed`` processes that each look at their own batches: their counts are summed, and each gets
+        the same record. By default those of a model under DDP or FSDP.
 
     Returns a :class:`Record` with one snapshot and its findings; where a unit is proved dead, ``record.certificate``
     holds the proofs as a document to be checked apart.
@@ -69,8 +72,9 @@ def check(
     adapter = adapter_for(model, "check")
     _check_arguments(batches, loss, seed, limits)
     ends = parse_box(box)
+    group = adapter.group_of(model, group, "check")
     target = adapter.observable(model, "check")
-    observer = adapter.Observer(target, training_only=False)
+    observer = adapter.Observer(target, training_only=False, group=group)
     run = _Run(batches, lambda inputs, targets: adapter.run(observer, inputs, targets, loss), loss is not None)
     with adapter.undisturbed(target, seed=seed, batches=batches):
         observer.attach()
@@ -78,12 +82,13 @@ def check(
             run.all()
         finally:
             observer.detach()
+        run.settle(adapter.gather(group, run.told))
         snapshot = observer.take(0, run.mean_loss)
         deep = ends is not None or may_be_dead(snapshot)
         networks, untraced = observer.networks(training=False, deep=deep)
     _check_shape(networks, ends)
     record = Record(
-        model=type(model).__name__,
+        model=adapter.title(target),
         source="check",
         snapshots=() if snapshot is None else (snapshot,),
         not_observed=observer.not_observed,
@@ -125,6 +130,21 @@ class _Run:
         self.losses: list[float] = []
         self.error: BaseException | None = None
         self.stopped: str | None = None
+
+    @property
+    def told(self) -> tuple[int, int, list[float], str | None]:
+        """What other processes need to know of this run."""
+        return self.done, self.rowless, self.losses, self.stopped
+
+    def settle(self, runs: list[tuple[int, int, list[float], str | None]]) -> None:
+        """All processes' runs as one."""
+        if len(runs) < 2:
+            return
+        self.done = sum(run[0] for run in runs)
+        self.rowless = sum(run[1] for run in runs)
+        self.losses = [loss for run in runs for loss in run[2]]
+        ended = [f"process {rank}: {run[3]}" for rank, run in enumerate(runs) if run[3] is not None]
+        self.stopped = "; ".join(ended) or None
 
     @property
     def mean_loss(self) -> float | None:

@@ -15,8 +15,11 @@ import numpy.typing as npt
 
 from .._family import family
 from .causes import Causes, group, percent
+from .flat import flat_findings, with_resampling
+from .initialisation import judge_initialisation, judge_selu
 from .records import Finding, SiteVitals, Snapshot
 from .scales import judge_scales
+from .severity import weigh
 from .thresholds import Thresholds
 
 __all__ = ["judge", "upper_rate"]
@@ -81,10 +84,15 @@ def judge(
     causes = Causes(snapshots, limits, history=history)
     for site in snapshots[-1].sites:
         findings += _Site(site, limits, causes, proved or {}, box).findings()
-    findings += judge_scales(snapshots, limits)
+        findings += flat_findings(site)
+    findings = with_resampling(findings, snapshots[-1])
+    findings += judge_scales(snapshots, limits, history=history)
+    if history:
+        findings += judge_initialisation(snapshots, limits)
+    findings += judge_selu(snapshots, history=history)
     return tuple(
         replace(finding, measures={key: float(value) for key, value in finding.measures.items()})
-        for finding in findings
+        for finding in weigh(findings, snapshots, limits)
     )
 
 
@@ -100,7 +108,8 @@ class _Site:
         box: str | Mapping[str, str] | None,
     ) -> None:
         self.site, self.limits, self.causes, self.box = site, limits, causes, box
-        self.row = family[site.rectifier]
+        # What is no row of the family is judged by its flat parts alone, as a function for comparison is.
+        self.row = family[site.rectifier if site.rectifier in family else "tanh"]
         #: Examples at which z was a number.
         self.seen = site.examples - site.nan
         self.bounds = proved.get(site.site, {})
@@ -110,7 +119,7 @@ class _Site:
         found = self._nan()
         if self.row.comparison or site.examples == 0:
             return found
-        never = (site.fired == 0) & (self.seen > 0)
+        never = ~site.alive & (self.seen > 0)
         if self.row.negative_part != "none":
             return [*found, *self._observation("always_closed", never), *self._always_open()]
         dead = self._dead(never)
@@ -146,7 +155,7 @@ class _Site:
         for cause, members in group(self.causes.of(site, units)):
             most = float(site.max_z[members].max())
             evidence = (
-                f"fired at 0 of {self._examples(members)}; largest z seen {most:.4g}; "
+                f"fired at 0 of {self._examples(members)}; largest z seen {most:.4g}; {self._gradients(members)}"
                 f"{self._sure('the true rate of each', members)}"
             )
             proof = self._proof(members) if kind == "dead" else None
@@ -162,6 +171,7 @@ class _Site:
                     measures={**self._measured(members), "max_z": most, **cause.measures},
                     proof=proof,
                     since=self.causes.since(site, members),
+                    cause_kind=cause.kind,
                 )
             )
         return found
@@ -176,6 +186,13 @@ class _Site:
         return f"{many} {'examples' if self._rows is None else 'values'}{numbers}" + (
             "" if self._rows is None else f" from {self._rows} inputs"
         )
+
+    def _gradients(self, members: Sequence[int]) -> str:
+        """What the steps between looks told of units that are shut."""
+        if self.site.lived is None or self.site.graded is None or self.site.graded < 2:
+            return ""
+        last = int(self.site.lived[members].max())
+        return f"no gradient after step {last}; " if last else f"no gradient at any of {self.site.graded} steps; "
 
     @property
     def _rows(self) -> int | None:
@@ -245,6 +262,8 @@ class _Site:
     def _dormant(self, candidates: Bools) -> list[Finding]:
         site = self.site
         finite = self.seen if site.infinite is None else self.seen - site.infinite
+        if site.looked is not None:  # only of these was |h| summed
+            finite = np.minimum(finite, site.looked)
         size = site.sum_abs_h / np.maximum(finite, 1)
         mean = float(size.mean())
         if not (mean > 0 and math.isfinite(mean)):
@@ -310,7 +329,7 @@ class _Site:
         members = [int(unit) for unit in np.flatnonzero(self.site.nan > 0)]
         if not members:
             return []
-        cause, remedy = self.causes.of_nan(self.site)
+        kind, cause, remedy = self.causes.of_nan(self.site)
         total = int(self.site.nan.sum())
         return [
             Finding(
@@ -323,5 +342,6 @@ class _Site:
                 cause=cause,
                 remedy=remedy,
                 measures={"nan": total, "examples": self.site.examples},
+                cause_kind=kind,
             )
         ]

@@ -1,4 +1,9 @@
-"""Why a unit is shut, decided from the record, and what to do about it."""
+"""Why a unit is shut, decided from the record, and what to do about it.
+
+Asked in this order: does anything come in at all (zeros, upstream silence)? Are the inputs to blame? Did it ever fire
+(initialisation)? Was it moved too far before it died (step)? Did its normalisation or its bias close it? And where no
+history tells, how do the weights as they are stand? ``docs/verdicts.md`` has each rule with its reasons and limits.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +14,21 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from .records import LayerVitals, SiteVitals, Snapshot
+from .deaths import Moment, Push, death_of, input_changed, moments, push_above, push_of, unsure
+from .records import CauseKind, LayerVitals, SiteVitals, Snapshot
 from .scales import infinite_input
 from .thresholds import Thresholds
 
 __all__ = ["Cause", "Causes", "group", "percent"]
 
 RECYCLE = "recycle them (rectifier.heal) where the layers round them can be followed"
+#: |mean| ÷ root mean square of a mean that is three deviations: then it, not the data, decides the sign of z.
+_STRONG_SHIFT = 3 / math.sqrt(10)
 
 
 @dataclass(frozen=True)
 class Cause:
+    kind: CauseKind
     key: str
     """Units with one key are told together."""
     cause: str
@@ -56,230 +65,346 @@ class Causes:
 
     def __init__(self, snapshots: Sequence[Snapshot], limits: Thresholds, *, history: bool) -> None:
         self._snapshots, self._limits, self._history = snapshots, limits, history
-        self._last = {site.site: site for site in snapshots[-1].sites}
-        self._layers = {layer.layer: layer for layer in snapshots[-1].layers}
 
     # When
 
-    def _past(self, site: SiteVitals) -> list[tuple[Snapshot, SiteVitals]]:
-        pairs = [(snapshot, other) for snapshot in self._snapshots for other in snapshot.sites]
-        return [(s, o) for s, o in pairs if o.site == site.site and o.units == site.units]
-
     def since(self, site: SiteVitals, units: Sequence[int]) -> dict[int, int]:
-        """unit → step of the first snapshot from which it never fired again; empty where there is no history."""
+        """unit → step from which it never fired again; empty where there is no history."""
         if not self._history:
             return {}
-        past = self._past(site)
-        return {unit: past[self._death(past, unit)][0].step for unit in units}
+        past = moments(self._snapshots, site)
+        return {unit: self._step_of(past, unit) for unit in units}
 
     @staticmethod
-    def _death(past: Sequence[tuple[Snapshot, SiteVitals]], unit: int) -> int:
-        first = len(past) - 1
-        while first > 0 and past[first - 1][1].fired[unit] == 0:
-            first -= 1
-        return first
+    def _step_of(past: Sequence[Moment], unit: int) -> int:
+        """Gradients were read at every step, so they tell which step between two snapshots it was."""
+        death = death_of(past, unit)
+        lived = [int(moment.site.lived[unit]) for moment in past[: death + 1] if moment.site.lived is not None]
+        step = past[death].step
+        return min(step, max(lived) + 1) if any(lived) else step
 
     # Why
 
     def of(self, site: SiteVitals, units: npt.NDArray[np.bool_]) -> dict[int, Cause]:
         """unit → cause, for the units that are True."""
-        past = self._past(site)
-        return {int(unit): self._cause(site, int(unit), past) for unit in np.flatnonzero(units)}
+        past = moments(self._snapshots, site)
+        return {int(unit): self._cause(past, int(unit)) for unit in np.flatnonzero(units)}
 
-    def _cause(self, site: SiteVitals, unit: int, past: Sequence[tuple[Snapshot, SiteVitals]]) -> Cause:
-        upstream = self._last.get(site.upstream or "")
-        if upstream is not None and not upstream.fired.any() and not upstream.nan.any():
-            return Cause(
-                "upstream",
-                f"upstream silence: no unit of {upstream.site}, which feeds this layer, fired either",
-                f"heal {upstream.site} first: nothing reaches these units until it fires",
-            )
-        if self._history and len(past) > 1:
-            death = self._death(past, unit)
-            told = self._of_death(site, unit, past, death) if death else self._never_lived(site, unit, past)
-            if told is not None:
-                return told
-        return self._standing(site, unit, when="" if self._history else _CANNOT_TELL)
+    def _cause(self, past: Sequence[Moment], unit: int) -> Cause:
+        dated = self._history and len(past) > 1
+        death = death_of(past, unit) if dated else len(past) - 1
+        # A rare unit looks dead before it is, so what befell it may have come a little later.
+        looks = unsure(past, unit, death, self._limits) if dated else past[death:]
+        told = next((cause for cause in map(_nothing_comes_in, looks) if cause is not None), None)
+        if told is None and dated:
+            told = self._of_death(past, unit, death, len(looks)) if death else self._never_lived(past, unit)
+        return told or self._standing(past[-1], unit, when="" if self._history else _CANNOT_TELL)
 
-    def _of_death(
-        self, site: SiteVitals, unit: int, past: Sequence[tuple[Snapshot, SiteVitals]], death: int
-    ) -> Cause | None:
-        """Died between two snapshots: did one step, or the steps up to there together, move it too far?"""
-        (before, _), (after, _) = past[death - 1], past[death]
-        step_ratio = max((self._ratio(snapshot, site.layer) for snapshot in (before, after)), default=0.0)
-        moved, steps = self._path(past, unit, death)
-        if step_ratio >= self._limits.large_update:
-            key = "step"
-            how = f"when one step moved the weights of layer {site.layer} by {{update_ratio}} times their norm"
-            usual = f"{self._limits.large_update:g} a step is too much, 0.001 is usual"
-        elif steps:
-            key = "own steps"
-            how = (
-                "after their own weights had moved by {moved} times their norm within {steps} steps, {a_step} a step "
-                "on average"
-            )
-            usual = "0.001 a step is usual"
-        else:
-            return None
-        return Cause(
-            key,
-            f"too large a step: they last fired before step {{step}}, {how} ({usual})",
-            f"lower the step size (or warm it up, or clip gradients), then {RECYCLE}",
-            {
-                "step": after.step,
-                "update_ratio": step_ratio,
-                "moved": moved,
-                "steps": steps,
-                "a_step": moved / max(steps, 1),
-            },
-        )
+    def _of_death(self, past: Sequence[Moment], unit: int, death: int, looks: int) -> Cause | None:
+        """Died between two snapshots, or at one of the ``looks`` from there: what changed, or on the way there?"""
+        changed = input_changed(past, death, self._limits)
+        if changed is not None:
+            return _of_changed_input(past[death].step, *changed)
+        pushes = (push_of(past, unit, at, self._limits) for at in range(death, death + looks))
+        push = next((push for push in pushes if push is not None), None)
+        # Inputs that are large, or all on one side, make every step large: they come before it.
+        unscaled = self._unscaled(past[death].snapshot)
+        if unscaled is not None and (push is not None or unscaled.layer == past[death].site.layer):
+            return self._of_input(unscaled, "")
+        drifted = push is not None and push.how == "path" and push.bias_share >= 0.5
+        if push is not None and not drifted:
+            return _of_push(push, past, death, self._limits)
+        above = self._of_push_above(past, death)
+        return above or (_of_drift(past, unit, death) if past[death].site.scale is None else None)
 
-    def _path(self, past: Sequence[tuple[Snapshot, SiteVitals]], unit: int, death: int) -> tuple[float, int]:
-        """(how far its weights moved, in how many steps): the shortest run of snapshots up to its death that is too
-        far; without one, the interval of the death and 0 steps.
+    def _of_push_above(self, past: Sequence[Moment], death: int) -> Cause | None:
+        """It moved little itself: did a site before it move too far?"""
+        name, visited = past[-1].site.upstream, {past[-1].site.site}
+        while name is not None and name not in visited:
+            visited.add(name)
+            before = _site(self._snapshots[-1], name)
+            above = moments(self._snapshots, before) if before is not None else []
+            push = push_above(past, above, death, self._limits) if above else None
+            if push is not None:
+                return _of_push(push, past, death, self._limits, above[-1].site)
+            name = before.upstream if before is not None else None
+        return None
 
-        Too far: by ``large_update`` a step over the interval of the death, or by ``large_path`` in all at a tenth of
-        that a step. The update ratio of a layer is measured at single steps only; this covers those in between.
-        """
-        total, limits = 0.0, self._limits
-        for first in range(death, 0, -1):
-            moved = past[first][1].moved
-            value = 0.0 if moved is None else float(moved[unit])
-            if not math.isfinite(value):  # weights that were 0, or NaN: no share of a norm
-                break
-            total += value
-            steps = max(past[death][0].step - past[first - 1][0].step, 1)
-            at_once = first == death and total >= limits.large_update * steps
-            if at_once or total >= max(limits.large_path, 0.1 * limits.large_update * steps):
-                return total, steps
-        near = past[death][1].moved
-        return (0.0 if near is None else float(near[unit])), 0
-
-    def _never_lived(self, site: SiteVitals, unit: int, past: Sequence[tuple[Snapshot, SiteVitals]]) -> Cause | None:
-        standing = self._standing(past[0][1], unit, when="")
-        since = f"they never fired from the first snapshot (step {past[0][0].step}) on"
+    def _never_lived(self, past: Sequence[Moment], unit: int) -> Cause:
+        standing = self._standing(past[0], unit, when="")
+        if standing.kind == "input":
+            return standing
+        for at in range(1, len(past)) if past[0].site.scale is None else ():
+            drifted = _of_drift(past, unit, at)
+            if drifted is not None:
+                return drifted
+        since = f"they never fired from the first snapshot (step {past[0].step}) on"
         # Its numbers without its name: a bias that was large from the start has not drifted.
         reading = (
             ", and nothing else stood out in their bias, normalisation and inputs"
-            if standing.key == "unknown"
+            if standing.kind == "unknown"
             else f"; there {standing.cause.partition(': ')[2]}"
         )
         return Cause(
+            "initialisation",
             f"initialisation {standing.key}",
             f"initialisation: {since}{reading}",
             f"initialise with the gain of the rectifier and zero biases (rectifier.torch.init_), or {RECYCLE}",
             standing.measures,
         )
 
-    @staticmethod
-    def _ratio(snapshot: Snapshot, layer: str | None) -> float:
-        ratios = [other.update_ratio for other in snapshot.layers if other.layer == layer]
-        return float(ratios[0]) if ratios and ratios[0] is not None else 0.0
-
-    def _standing(self, site: SiteVitals, unit: int, *, when: str) -> Cause:
+    def _standing(self, at: Moment, unit: int, *, when: str) -> Cause:
         """What the weights as they are say, whenever it came about."""
-        top = float(site.max_z[unit])
+        site = at.site
         if site.scale is not None and site.shift is not None:
-            scale, shift = float(site.scale[unit]), float(site.shift[unit])
-            # A normalised value is rarely beyond 3 deviations.
-            if (shift < 0 and abs(scale) * 3.0 <= -shift) or abs(scale) < 1e-6:
-                return Cause(
-                    "normalisation",
-                    "collapsed normalisation: γ = {scale} against β = {shift}, so the normalised value cannot lift z "
-                    f"above 0{when}",
-                    f"{RECYCLE}, which puts γ to 1 and β to 0; keep weight decay off γ and β",
-                    {"scale": scale, "shift": shift},
-                )
-            return self._of_statistics(site, unit, when) or self._unknown(site, when)
-        layer = self._layers.get(site.layer or "")
+            return _of_statistics(site, unit, when) or _of_normalisation(site, unit, when) or _unknown(site, when)
+        layer = _layer(at.snapshot, site.layer)
         bias = float(site.bias[unit]) if site.bias is not None else 0.0
-        reach = top - bias
+        reach = float(site.max_z[unit]) - bias
         # Without the bias it would fire, or the bias outweighs all else by ten to one.
         if bias < 0 and (reach > 0 or -bias > 10 * abs(reach)):
             return Cause(
+                "bias",
                 "bias",
                 "bias drift: bias {bias}, while its weights reach at most {reach} on what was seen" + when,
                 f"{RECYCLE}; a smaller step size for the biases keeps them from drifting again",
                 {"bias": bias, "reach": reach},
             )
-        if layer is not None and layer.first:
-            shifted = self._of_input(layer, when)
-            if shifted is not None:
-                return shifted
-        upstream = self._last.get(site.upstream or "")
+        if layer is not None and layer.first and self._is_off(layer):
+            return self._of_input(layer, when)
+        upstream = _site(at.snapshot, site.upstream)
         if upstream is not None and reach <= 0 and not (upstream.sum_h < upstream.sum_abs_h).any():
             return Cause(
+                "weights",
                 "weights",
                 "weights turned against inputs that are never negative: without the bias, z still reaches only {reach}"
                 + when,
                 f"{RECYCLE}; a smaller step or a rectifier with a living negative part keeps it from coming back",
                 {"bias": bias, "reach": reach},
             )
-        return self._unknown(site, when)
+        return _unknown(site, when)
 
-    @staticmethod
-    def _of_statistics(site: SiteVitals, unit: int, when: str) -> Cause | None:
-        """Statistics that match the data give values round 0; here all lie beyond one deviation on one side."""
-        assert site.scale is not None and site.shift is not None
-        scale, shift = float(site.scale[unit]), float(site.shift[unit])
-        ends = [(float(z[unit]) - shift) / scale for z in (site.min_z, site.max_z)]
-        low, high = min(ends), max(ends)
-        if not (math.isfinite(low) and math.isfinite(high)) or low <= 1.0 and high >= -1.0:
-            return None
-        return Cause(
-            "statistics",
-            "running statistics that do not match the data: normalised by them, values lie between {low} and {high} "
-            f"deviations, where a batch's own statistics would put their mean at 0{when}",
-            "run the training data through the model in training mode, or raise the momentum of the normalisation; "
-            "then check again",
-            {"low": low, "high": high},
-        )
+    # Inputs
 
-    def _of_input(self, layer: LayerVitals, when: str) -> Cause | None:
-        mean, rms = layer.input_mean, layer.input_rms
-        if mean is None or rms is None or not (rms > 0 and math.isfinite(rms) and math.isfinite(mean)):
-            return None
-        if abs(mean) / rms < self._limits.shifted_input and rms < self._limits.input_scale:
-            return None
+    def _unscaled(self, snapshot: Snapshot) -> LayerVitals | None:
+        """The layer at which inputs come in that are large, or all on one side, and stay so (no normalisation)."""
+        normalised = {site.layer for site in snapshot.sites if site.normalised or site.scale is not None}
+        found = (layer for layer in snapshot.layers if layer.first and layer.layer not in normalised)
+        return next((layer for layer in found if self._is_unscaled(layer)), None)
+
+    def _is_off(self, layer: LayerVitals) -> bool:
+        """Are the inputs of this layer not centred, or not scaled?"""
+        return _shift_of(layer) >= self._limits.shifted_input or self._is_unscaled(layer)
+
+    def _is_unscaled(self, layer: LayerVitals) -> bool:
+        shift = _shift_of(layer)  # NaN, which compares as False, where it cannot be told
+        large = shift >= 0 and (layer.input_rms or 0.0) >= self._limits.input_scale
+        return large or shift >= max(_STRONG_SHIFT, self._limits.shifted_input)
+
+    def _of_input(self, layer: LayerVitals, when: str) -> Cause:
+        limits = self._limits
         return Cause(
             "input",
-            "input scale or shift: the inputs have mean {input_mean} and root mean square {input_rms}, so one step "
-            f"moves every example the same way{when}",
+            "input",
+            "input scale or shift: the inputs have mean {input_mean} and root mean square {input_rms} (limits: a mean "
+            f"of {limits.shifted_input:g} times that, and {limits.input_scale:g}), so one step moves every example the "
+            f"same way{when}",
             f"standardise the inputs to mean 0 and variance 1, then {RECYCLE}",
-            {"input_mean": mean, "input_rms": rms},
+            {"input_mean": float(layer.input_mean or 0.0), "input_rms": float(layer.input_rms or 0.0)},
         )
-
-    @staticmethod
-    def _unknown(site: SiteVitals, when: str) -> Cause:
-        tried = "upstream silence, step size, initialisation, bias, normalisation and inputs were looked at"
-        where = "" if site.layer is not None else "; the layer that makes these units could not be followed"
-        return Cause("unknown", f"not known: {tried}{where}{when}", f"{RECYCLE}, and watch the next training")
 
     # NaN
 
-    def of_nan(self, site: SiteVitals) -> tuple[str, str]:
-        layer = self._layers.get(site.layer or "")
-        first = next((other.site for other in self._snapshots[-1].sites if other.nan.any()), site.site)
+    def of_nan(self, site: SiteVitals) -> tuple[CauseKind, str, str]:
+        last = self._snapshots[-1]
+        layer = _layer(last, site.layer)
+        first = next((other.site for other in last.sites if other.nan.any()), site.site)
         if layer is not None and np.isnan(layer.weight_rms):
             return (
+                "step",
                 f"the weights of layer {layer.layer} hold NaN",
                 "go back to the last good weights; lower the step size or clip gradients",
             )
         if first != site.site:
-            return f"NaN comes in from upstream: {first} is the first site to see one", f"look at {first}"
+            return "upstream", f"NaN comes in from upstream: {first} is the first site to see one", f"look at {first}"
         if layer is not None and layer.input_rms is not None and np.isnan(layer.input_rms):
             what = "the model's input holds NaN" if layer.first else f"what enters layer {layer.layer} holds NaN"
-            return what, "clean the data: replace or drop NaN before the model"
-        entry = infinite_input(self._snapshots[-1].layers)
+            return "data", what, "clean the data: replace or drop NaN before the model"
+        entry = infinite_input(last.layers)
         if entry is not None:
             return (
+                "data",
                 f"the model's input holds infinite values ({entry.input_infinite} seen at layer {entry.layer}): ∞ − ∞ "
                 "and 0·∞ are NaN",
                 "clean the data: replace or drop infinite values before the model",
             )
-        return "not known: the first NaN in the order of the forward pass appears here", (
-            "look for a division by 0, a logarithm of a negative number or an overflow just before this site"
+        return (
+            "unknown",
+            "not known: the first NaN in the order of the forward pass appears here",
+            "look for a division by 0, a logarithm of a negative number or an overflow just before this site",
         )
 
 
 _CANNOT_TELL = "; one look cannot tell when it came about (rectifier.watch can)"
+
+
+def _layer(snapshot: Snapshot, name: str | None) -> LayerVitals | None:
+    return next((layer for layer in snapshot.layers if layer.layer == name), None)
+
+
+def _site(snapshot: Snapshot, name: str | None) -> SiteVitals | None:
+    return next((site for site in snapshot.sites if site.site == name), None)
+
+
+def _shift_of(layer: LayerVitals) -> float:
+    """|mean| ÷ root mean square of the inputs; NaN where they are 0, not finite or unknown."""
+    mean, rms = layer.input_mean, layer.input_rms
+    if mean is None or rms is None or not (rms > 0 and math.isfinite(rms) and math.isfinite(mean)):
+        return math.nan
+    return abs(mean) / rms
+
+
+def _gives_nothing(site: SiteVitals) -> bool:
+    """What it hands on is exactly 0 (a leaky rectifier that never fires still hands on something)."""
+    return not site.sum_abs_h.any() and not site.fired.any() and not site.nan.any()
+
+
+def _nothing_comes_in(at: Moment) -> Cause | None:
+    """A layer on the way here that is fed only zeros, or a site before it at which nothing fires."""
+    site: SiteVitals | None = at.site
+    visited = set[str]()
+    while site is not None and site.site not in visited:
+        visited.add(site.site)
+        layer, before = _layer(at.snapshot, site.layer), _site(at.snapshot, site.upstream)
+        shut = before is not None and _gives_nothing(before)
+        if layer is not None and layer.input_rms == 0 and not layer.input_infinite and not shut:
+            where = "the model's input there" if layer.first else "what enters it"
+            return Cause(
+                "zeros",
+                f"zeros {layer.layer}",
+                f"a data path of zeros: {where} is 0 at every example (layer {layer.layer}), so z is the bias alone",
+                "look at what fills that input: an empty feature, a mask or a branch without data; else cut the branch",
+            )
+        site = before
+    upstream = _site(at.snapshot, at.site.upstream)
+    if upstream is not None and _gives_nothing(upstream):
+        return Cause(
+            "upstream",
+            "upstream",
+            f"upstream silence: no unit of {upstream.site}, which feeds this layer, fired either",
+            f"heal {upstream.site} first: nothing reaches these units until it fires",
+        )
+    return None
+
+
+def _of_changed_input(step: int, layer: str, before: float, now: float, of_scale: float) -> Cause:
+    what = "root mean square" if of_scale else "mean"
+    return Cause(
+        "input",
+        "input change",
+        f"input scale or shift: they last fired before step {{step}}, when the {what} of the inputs of layer {layer} "
+        f"went from {before:.3g} to {now:.3g}",
+        f"find what changed in the data there, and standardise them as before; then {RECYCLE}",
+        {"step": step, "before": before, "now": now},
+    )
+
+
+def _of_push(
+    push: Push, past: Sequence[Moment], death: int, limits: Thresholds, above: SiteVitals | None = None
+) -> Cause:
+    """above: the site that was pushed, where it was one before."""
+    at = past[death]
+    whose = "their own weights" if above is None else f"the weights of {above.site}, which feeds them,"
+    layer = at.site.layer if above is None else above.layer
+    if push.how == "one step":
+        how = f"when one step moved the weights of layer {layer} by {{update_ratio}} times their norm"
+        usual = f"{limits.large_update:g} a step is too much, 0.001 is usual"
+    elif push.how == "jump":
+        how = (
+            f"and after step {{step_before}}: there {whose} moved by {{moved}} times their norm within {{steps}} "
+            "steps, far beyond the pace before"
+        )
+        usual = f"{limits.large_update:g} more than three times that pace explains is too much"
+    else:
+        how = (
+            "after their own weights had moved by {moved} times their norm within {steps} steps, {a_step} a step "
+            "on average"
+        )
+        usual = "0.001 a step is usual"
+    return Cause(
+        "step",
+        f"step {push.how} {layer}",
+        f"too large a step: they last fired before step {{step}}, {how} ({usual})",
+        f"lower the step size (or warm it up, or clip gradients), then {RECYCLE}",
+        {
+            "step": at.step,
+            "step_before": push.after,
+            "update_ratio": push.largest,
+            "moved": push.moved,
+            "steps": push.steps,
+            "a_step": push.moved / max(push.steps, 1),
+        },
+    )
+
+
+def _of_drift(past: Sequence[Moment], unit: int, death: int) -> Cause | None:
+    """With the bias that it had when it was first seen, the unit would still fire: then the bias closed it."""
+    at, first = past[death].site, past[0].site
+    if at.bias is None or first.bias is None:
+        return None
+    now, then = float(at.bias[unit]), float(first.bias[unit])
+    reach = float(at.max_z[unit]) - now
+    if not (now < then and reach + then > 0):
+        return None
+    return Cause(
+        "bias",
+        "bias drift",
+        f"bias drift: the bias went from {{bias_before}} to {{bias}} by step {{step}}; with the one of step "
+        f"{past[0].step} they would still fire, as their weights reach {{reach}}",
+        f"{RECYCLE}; a smaller step size for the biases, or a penalty on activity that is smaller, keeps them from "
+        "drifting again",
+        {"bias_before": then, "bias": now, "reach": reach, "step": past[death].step},
+    )
+
+
+def _of_statistics(site: SiteVitals, unit: int, when: str) -> Cause | None:
+    """Statistics that match the data give values round 0; here all lie beyond one deviation on one side."""
+    assert site.scale is not None and site.shift is not None
+    scale, shift = float(site.scale[unit]), float(site.shift[unit])
+    if scale == 0:
+        return None
+    ends = [(float(z[unit]) - shift) / scale for z in (site.min_z, site.max_z)]
+    low, high = min(ends), max(ends)
+    if not (math.isfinite(low) and math.isfinite(high)) or low <= 1.0 and high >= -1.0:
+        return None
+    return Cause(
+        "statistics",
+        "statistics",
+        "running statistics that do not match the data: normalised by them, values lie between {low} and {high} "
+        f"deviations, where a batch's own statistics would put their mean at 0{when}",
+        "run the training data through the model in training mode, or raise the momentum of the normalisation; "
+        "then check again",
+        {"low": low, "high": high},
+    )
+
+
+def _of_normalisation(site: SiteVitals, unit: int, when: str) -> Cause | None:
+    """Values that are normalised well, and yet none is lifted above 0: then it is γ and β that close the unit."""
+    assert site.scale is not None and site.shift is not None
+    scale, shift = float(site.scale[unit]), float(site.shift[unit])
+    if shift > 0 and abs(scale) >= 1e-6:
+        return None
+    return Cause(
+        "normalisation",
+        "normalisation",
+        "collapsed normalisation: γ = {scale} against β = {shift}, so the normalised value cannot lift z above 0"
+        + when,
+        f"{RECYCLE}, which puts γ to 1 and β to 0; keep weight decay off γ and β",
+        {"scale": scale, "shift": shift},
+    )
+
+
+def _unknown(site: SiteVitals, when: str) -> Cause:
+    tried = "upstream silence, step size, initialisation, bias, normalisation and inputs were looked at"
+    where = "" if site.layer is not None else "; the layer that makes these units could not be followed"
+    return Cause("unknown", "unknown", f"not known: {tried}{where}{when}", f"{RECYCLE}, and watch the next training")

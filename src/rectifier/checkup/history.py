@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from .records import LayerVitals, SiteVitals, Snapshot
+from .records import Ints, LayerVitals, SiteVitals, Snapshot
 
-__all__ = ["CAPACITY", "halve", "merge"]
+__all__ = ["CAPACITY", "half_way", "halve", "lengthen", "merge", "ungraded"]
 
 #: Most snapshots that are kept: a heat map is no finer, and memory does not grow with the length of a training.
 CAPACITY = 128
@@ -34,6 +35,41 @@ def merge(a: Snapshot, b: Snapshot) -> Snapshot:
         layers=tuple(_layer(earlier_layers.get(layer.layer), layer) for layer in b.layers)
         + tuple(layer for layer in a.layers if layer.layer not in later_layers),
         loss=_mean(a.loss, b.loss, 1.0, 1.0),
+        looked=a.looked + b.looked,
+    )
+
+
+#: Fewest steps without a gradient that tell a unit is still silent, where there were as many.
+_LEAST = 10
+
+
+def half_way(site: SiteVitals, step: int) -> SiteVitals:
+    """With the step from which on proved life is recent; ``step``: the last whose gradient was read."""
+    if site.lived is None or site.graded is None:
+        return site
+    return replace(site, recent=max(step - max(site.graded // 2, _LEAST), 0))
+
+
+def lengthen(snapshot: Snapshot, gradients: Mapping[str, tuple[int, Ints]], step: int) -> Snapshot:
+    """With what gradients told from it to this step: site → (steps, last step of proved life of each unit or 0)."""
+
+    def longer(site: SiteVitals) -> SiteVitals:
+        if site.site not in gradients:
+            return site
+        steps, lived = gradients[site.site]
+        lived = lived if site.lived is None else np.maximum(site.lived, lived)
+        return half_way(replace(site, graded=_sum(site.graded, steps), lived=lived), step)
+
+    return replace(snapshot, sites=tuple(map(longer, snapshot.sites)))
+
+
+def ungraded(snapshot: Snapshot, sites: Collection[str]) -> Snapshot:
+    """Without what gradients told of these sites."""
+    return replace(
+        snapshot,
+        sites=tuple(
+            replace(site, graded=None, lived=None, recent=0) if site.site in sites else site for site in snapshot.sites
+        ),
     )
 
 
@@ -52,10 +88,17 @@ def _sum(a: int | None, b: int | None) -> int | None:
     return b if a is None else a if b is None else a + b
 
 
+def _counts(a: Ints | None, b: Ints | None) -> Ints | None:
+    return b if a is None else a if b is None else a + b
+
+
 def _site(a: SiteVitals | None, b: SiteVitals) -> SiteVitals:
     if a is None or a.units != b.units:
         return b
-    n, m = float(a.examples), float(b.examples)
+    looked = [site.examples if site.looked is None else site.looked for site in (a, b)]
+    n, m = float(looked[0]), float(looked[1])
+    if not m:  # gates alone were counted
+        b = replace(b, rms_h=a.rms_h)
     gradient = b.gradient_abs if a.gradient_abs is None else a.gradient_abs
     if a.gradient_abs is not None and b.gradient_abs is not None:
         gradient = (a.gradient_abs * n + b.gradient_abs * m) / (n + m)
@@ -74,7 +117,12 @@ def _site(a: SiteVitals | None, b: SiteVitals) -> SiteVitals:
         gradient_rms=_rms(a.gradient_rms, b.gradient_rms, n, m),
         gradient_abs=gradient,
         moved=moved,
-        infinite=b.infinite if a.infinite is None else a.infinite if b.infinite is None else a.infinite + b.infinite,
+        looked=None if a.looked is None and b.looked is None else sum(looked),
+        graded=_sum(a.graded, b.graded),
+        lived=b.lived if a.lived is None else a.lived if b.lived is None else np.maximum(a.lived, b.lived),
+        infinite=_counts(a.infinite, b.infinite),
+        flat_low=_counts(a.flat_low, b.flat_low),
+        flat_high=_counts(a.flat_high, b.flat_high),
         inputs=_sum(a.inputs, b.inputs),
     )
 

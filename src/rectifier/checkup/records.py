@@ -20,7 +20,18 @@ import numpy.typing as npt
 from ..errors import RectifierValueError
 from .certificate import Certificate
 
-__all__ = ["FAULTS", "Finding", "Kind", "LayerVitals", "Receipt", "Record", "SiteVitals", "Snapshot"]
+__all__ = [
+    "FAULTS",
+    "CauseKind",
+    "Finding",
+    "Kind",
+    "LayerVitals",
+    "Receipt",
+    "Record",
+    "Severity",
+    "SiteVitals",
+    "Snapshot",
+]
 
 SCHEMA = "rectifier-record/1"
 
@@ -38,11 +49,37 @@ Kind = Literal[
     "exploding_gradient",
     "vanishing_activation",
     "exploding_activation",
+    "vanishing_update",
+    "exploding_update",
+    "initialisation",
+    "selu",
     "nan",
+    "saturated",
+    "nearly_silent",
 ]
 
-#: Kinds that are faults; the others are observations: an always-open unit is linear, a rare or dormant one may be
-#: needed.
+#: How much a finding matters: nothing to do; look at it; act. ``docs/verdicts.md`` has the thresholds and reasons.
+Severity = Literal["note", "warning", "ill"]
+
+CauseKind = Literal[
+    "step",
+    "bias",
+    "initialisation",
+    "upstream",
+    "normalisation",
+    "statistics",
+    "input",
+    "zeros",
+    "weights",
+    "data",
+    "format",
+    "shut",
+    "depth",
+    "unknown",
+]
+
+#: Kinds that are faults of a unit or a layer, whatever they weigh (that is :data:`Severity`); the others are
+#: observations: an always-open unit is linear, a rare or dormant one may be needed.
 FAULTS: frozenset[str] = frozenset(
     {
         "dead",
@@ -51,6 +88,10 @@ FAULTS: frozenset[str] = frozenset(
         "exploding_gradient",
         "vanishing_activation",
         "exploding_activation",
+        "vanishing_update",
+        "exploding_update",
+        "initialisation",
+        "selu",
         "nan",
     }
 )
@@ -104,10 +145,26 @@ class SiteVitals:
     """γ of each unit where a batch normalisation stands between the layer and the site."""
     shift: Floats | None = None
     """β likewise."""
+    looked: int | None = None
+    """Examples behind the sums and extremes, where only the gates of the others were counted; None: all of them."""
+    graded: int | None = None
+    """Steps at which the gradient of each unit's bias, β or weights was read as well; None where it was not."""
+    lived: Ints | None = None
+    """Last of these steps at which that gradient was not 0, which proves that the unit fired there; 0 at none."""
+    recent: int = 0
+    """Step half way between the snapshots: life that was proved up to there was so long ago that it may be over."""
     infinite: Ints | None = None
     """Examples at which z was +∞ or −∞; None in a record from before they were counted."""
     inputs: int | None = None
     """Independent samples seen (rows of z along dimension 0); ``examples`` counts each of their positions."""
+    flat_low: Ints | None = None
+    """Examples on the lower flat part of a function that has one (:mod:`rectifier.checkup.flat`)."""
+    flat_high: Ints | None = None
+    """Examples on the upper one."""
+    normalised: bool = False
+    """True where a normalisation stands between the layer and the site, with γ and β or without."""
+    dropout: str | None = None
+    """Name of the call that drops outputs of this site, such as ``"dropout"`` or ``"alpha_dropout"``."""
 
     @property
     def units(self) -> int:
@@ -119,6 +176,12 @@ class SiteVitals:
         if self.examples == 0:
             return np.full(self.units, math.nan)
         return self.fired / self.examples
+
+    @property
+    def alive(self) -> npt.NDArray[np.bool_]:
+        """Units that were seen to fire, or whose gradient proves that they did of late, shape (units,)."""
+        fired: npt.NDArray[np.bool_] = self.fired > 0
+        return fired if self.lived is None else fired | (self.lived > self.recent)
 
 
 @dataclass(frozen=True)
@@ -148,6 +211,10 @@ class LayerVitals:
     """Values of the layer's output a sample: units × positions."""
     input_infinite: int | None = None
     """Values of the layer's inputs that were +∞ or −∞; None in a record from before they were counted."""
+    format: str | None = None
+    """Number format of the layer's output (and of its gradient), such as ``"float16"``: the coarsest seen."""
+    weight_format: str | None = None
+    """Number format that the weights are kept in."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +225,8 @@ class Snapshot:
     sites: tuple[SiteVitals, ...]
     layers: tuple[LayerVitals, ...]
     loss: float | None = None
+    looked: tuple[int, ...] = ()
+    """Steps of a training at which everything was looked at; between them gates or gradients alone may have been."""
 
 
 @dataclass(frozen=True)
@@ -182,10 +251,22 @@ class Finding:
     """For a unit that is dead: the bound that proves it, and for which inputs."""
     since: Mapping[int, int] = field(default_factory=dict)
     """unit → first snapshot step from which it never fired again; empty where there is no history."""
+    cause_kind: CauseKind | None = None
+    """The cause in one word, for programs; None for an observation, which needs none."""
+    severity: Severity | None = None
+    """How much it matters; None in a record from before it was judged."""
+    severity_reason: str = ""
+    """Why it has that severity, with the threshold that decided."""
 
     @property
     def fault(self) -> bool:
+        """Something does not work as it should; how much that matters is its severity."""
         return self.kind in FAULTS
+
+    @property
+    def ill(self) -> bool:
+        """Its severity is "ill"; a fault in a record from before severities counts as one."""
+        return self.severity == "ill" or (self.severity is None and self.fault)
 
 
 @dataclass(frozen=True)
@@ -318,11 +399,12 @@ def _snapshot(document: dict[str, Any]) -> Snapshot:
         sites=tuple(_site(item) for item in document["sites"]),
         layers=tuple(_layer(item) for item in document["layers"]),
         loss=_number(document["loss"]),
+        looked=tuple(int(step) for step in document.get("looked", ())),
     )
 
 
 def _site(document: dict[str, Any]) -> SiteVitals:
-    infinite = document.get("infinite")
+    counts = ("infinite", "lived")
     optional = ("gradient_abs", "bias", "weight_norm", "moved", "scale", "shift")
     return SiteVitals(
         **{
@@ -330,13 +412,21 @@ def _site(document: dict[str, Any]) -> SiteVitals:
             "parameters": {key: float(value) for key, value in document["parameters"].items()},
             "fired": np.array(document["fired"], dtype=np.int64),
             "nan": np.array(document["nan"], dtype=np.int64),
-            "infinite": None if infinite is None else np.array(infinite, dtype=np.int64),
+            **{
+                name: None if document.get(name) is None else np.array(document[name], dtype=np.int64)
+                for name in counts
+            },
             **{name: _floats(document[name]) for name in ("sum_h", "sum_abs_h", "min_z", "max_z")},
             "rms_h": float(document["rms_h"]),
             "gradient_rms": _number(document["gradient_rms"]),
             **{name: None if document.get(name) is None else _floats(document[name]) for name in optional},
+            **{name: _ints(document.get(name)) for name in ("flat_low", "flat_high")},
         }
     )
+
+
+def _ints(value: Any) -> Ints | None:
+    return None if value is None else np.array(value, dtype=np.int64)
 
 
 def _layer(document: dict[str, Any]) -> LayerVitals:

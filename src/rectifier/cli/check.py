@@ -38,13 +38,14 @@ def check(
 ) -> None:
     """Examine a model: its silent and dead units, its scales.
 
-    A fault is a unit proved dead, a unit silent on all examples, a vanishing or exploding scale, or a NaN.
+    A fault is a unit proved dead, a unit silent on all examples, a vanishing or exploding scale, or a NaN. Some silent
+    units are common after sound training, so each fault has a severity: note, warning or ill, with the reason.
 
     TARGET is your own function. It needs no arguments and returns (model, batches) or (model, batches, loss): batches
     is an iterable of inputs, or of (inputs, targets) where loss(outputs, targets) is given. The model stays as it was.
 
-    Without limits, any fault makes the exit status 1; rare, dormant and always-open units are observations. With
-    limits, only what is beyond them does.
+    Without limits, a fault that is ill makes the exit status 1 (half of a site silent, say); to be told of every silent
+    unit, add --fail-on dead,silent. With limits, only what is beyond them does.
 
     Example: rectifier check train.py:build --html check.html --max-silent 5% --fail-on vanishing,exploding
     """

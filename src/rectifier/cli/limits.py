@@ -9,7 +9,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from ..checkup.records import FAULTS, Kind, Record
+from ..checkup.records import Kind, Record
 from ..errors import RectifierValueError
 from .frame import note
 from .status import FINDINGS, NOTHING
@@ -31,8 +31,8 @@ FailOn = Annotated[
 KINDS: tuple[str, ...] = get_args(Kind)
 #: Names accepted by --fail-on that stand for several kinds.
 GROUPS = {
-    "vanishing": ("vanishing_gradient", "vanishing_activation"),
-    "exploding": ("exploding_gradient", "exploding_activation"),
+    "vanishing": ("vanishing_gradient", "vanishing_activation", "vanishing_update"),
+    "exploding": ("exploding_gradient", "exploding_activation", "exploding_update"),
 }
 #: Findings name a unit once, by the strongest that holds: one proved dead is silent too, and both are dormant.
 SHARES = {"silent": ("silent", "dead"), "rare": ("rare",), "dormant": ("dormant", "silent", "dead")}
@@ -59,7 +59,7 @@ class Limits:
     def status(self, record: Record) -> int:
         """The exit status for a record, with the reason for a 1 on standard error."""
         if not self.shares and not self.fail_on:
-            return FINDINGS if any(finding.kind in FAULTS for finding in record.findings) else NOTHING
+            return FINDINGS if any(finding.ill for finding in record.findings) else NOTHING
         reasons = [*self._shares_exceeded(record), *self._kinds_found(record)]
         for reason in reasons:
             note(f"Limit exceeded: {reason}")
@@ -112,10 +112,10 @@ def parse_share(verb: str, option: str, text: str) -> float:
 
 
 def parse_kinds(verb: str, text: str) -> tuple[str, ...]:
-    """Kinds of findings from their names separated by commas ("vanishing" and "exploding" stand for two each).
+    """Kinds of findings from their names separated by commas ("vanishing" and "exploding" stand for three each).
 
     >>> parse_kinds("check", "dead,vanishing")
-    ('dead', 'vanishing_gradient', 'vanishing_activation')
+    ('dead', 'vanishing_gradient', 'vanishing_activation', 'vanishing_update')
     """
     kinds: dict[str, None] = {}
     for part in text.split(","):

@@ -10,7 +10,18 @@ from ..checkup.records import Finding, Record, SiteVitals
 from . import charts
 from .page import Card, Fact, Folded, Section, Table, Tone
 from .page import render as render_page
-from .words import TITLES, count, first_silence, number, ordered, percent, sentences, spot, units
+from .words import (
+    TITLES,
+    count,
+    first_silence,
+    number,
+    ordered,
+    percent,
+    sentences,
+    spot,
+    told_severity,
+    units,
+)
 
 __all__ = ["facts", "render", "sections", "site_rows"]
 
@@ -113,8 +124,10 @@ def _card(finding: Finding) -> Card:
         parts.append(("Proof", finding.proof))
     if finding.since:
         parts.append(("Silent since", first_silence(finding.since)))
+    if finding.severity_reason:
+        parts.append(("Severity", told_severity(finding)))
     parts += [("Cause", finding.cause), ("What helps", finding.remedy)]
-    tone: Tone = "bad" if finding.fault else "warn"
+    tone: Tone = "bad" if finding.ill else "warn"
     cause = finding.cause.partition(":")[0]
     # Cards of one kind and site differ by their cause, so its name is part of the headline.
     why = (
@@ -126,7 +139,7 @@ def _card(finding: Finding) -> Card:
         f"{TITLES[finding.kind]} at {spot(finding.site, finding.kind)}{why}",
         tuple(parts),
         tone,
-        "fault" if finding.fault else "note",
+        finding.severity or ("fault" if finding.fault else "note"),
     )
 
 

@@ -6,7 +6,7 @@ from typing import IO, TYPE_CHECKING
 
 from ..checkup.records import Finding, Record
 from .html import SITE_COLUMNS, site_rows
-from .words import TITLES, first_silence, ordered, spot, summary, units
+from .words import TITLES, first_silence, ordered, spot, summary, told_severity, units
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,7 +86,7 @@ def _finding(finding: Finding) -> Table:
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=12, no_wrap=True)
     grid.add_column(overflow="fold")
-    style = "bold red" if finding.fault else "bold yellow"
+    style = "bold red" if finding.ill else "bold yellow"
     told = units(finding.units, finding.total, more="all of them with --json or on the page")
     which = f", {'unit' if len(finding.units) == 1 else 'units'} {told}" if finding.units else ""
     title = Text(TITLES[finding.kind], style=style)
@@ -99,6 +99,8 @@ def _finding(finding: Finding) -> Table:
         ("proof", finding.proof),
         ("since", first_silence(finding.since)),
     ]
+    if finding.fault:
+        parts.append(("severity", told_severity(finding)))
     parts += [("cause", finding.cause), ("what helps", finding.remedy)]
     for name, text in parts:
         if text:

@@ -21,6 +21,7 @@ __all__ = [
     "sentences",
     "spot",
     "summary",
+    "told_severity",
     "units",
 ]
 
@@ -34,9 +35,15 @@ TITLES: Mapping[str, str] = {
     "vanishing_gradient": "Vanishing gradient",
     "exploding_activation": "Exploding activation",
     "vanishing_activation": "Vanishing activation",
+    "exploding_update": "Exploding update",
+    "vanishing_update": "Vanishing update",
+    "initialisation": "Initialisation off",
+    "selu": "SELU's conditions not met",
     "rare": "Rarely firing",
     "always_open": "Always open",
     "always_closed": "Always closed",
+    "saturated": "Saturated",
+    "nearly_silent": "Nearly silent",
 }
 ORDER: Mapping[str, int] = {kind: place for place, kind in enumerate(TITLES)}
 
@@ -120,7 +127,7 @@ def spot(name: str, kind: str = "") -> str:
         return "the whole model"
     if any(letter.isalpha() for letter in name):
         return name
-    return f"{'layer' if kind.endswith(('_gradient', '_activation')) else 'site'} {name}"
+    return f"{'layer' if kind.endswith(('_gradient', '_activation', '_update', 'initialisation')) else 'site'} {name}"
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -141,6 +148,15 @@ def first_silence(since: Mapping[int, int]) -> str:
         return f"step {count(next(iter(by_step)))}{', all of them' if len(since) > 1 else ''}"
     told = [f"{units(by_step[step], limit=8)} from step {count(step)}" for step in sorted(by_step)]
     return "; ".join(told[:8]) + (f"; and at {len(told) - 8} later steps" if len(told) > 8 else "")
+
+
+def told_severity(finding: Finding) -> str:
+    """The severity with its reason, and the cause in one word; empty in a record from before it was judged."""
+    if finding.severity is None:
+        return ""
+    reason = f": {finding.severity_reason}" if finding.severity_reason else ""
+    cause = f" (cause: {finding.cause_kind})" if finding.cause_kind else ""
+    return f"{finding.severity}{reason}{cause}"
 
 
 def summary(record: Record) -> str:

@@ -6,10 +6,9 @@ import hashlib
 import os
 import platform
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from .. import _native
+from .. import _machine, _native
 from ..errors import RectifierValueError
 from .plan import Case
 from .records import Proof
@@ -18,25 +17,28 @@ from .subjects import Subject
 __all__ = ["code", "machine", "question", "refuse_another", "versions"]
 
 
+#: Distributions whose versions are told.
+_TOLD = (
+    "rectifier",
+    "numpy",
+    "ml_dtypes",
+    "mpmath",
+    "torch",
+    "scipy",
+    "jax",
+    "tensorflow",
+    "keras",
+    "onnx",
+    "onnxruntime",
+)
+
+
 def machine() -> str:
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
-    except OSError:
-        pass
-    return f"{model}, {os.cpu_count()} cores, {platform.system()}"
+    return f"{_machine.processor()}, {os.cpu_count()} cores, {platform.system()}"
 
 
 def versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    peers = ("torch", "scipy", "jax", "tensorflow", "keras", "onnx", "onnxruntime")
-    for name in ("rectifier", "numpy", "ml_dtypes", "mpmath", *peers):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return _machine.versions(_TOLD)
 
 
 def code() -> str:

@@ -217,7 +217,7 @@ class RectifyTransformed(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         (dh,) = gradients
         z, *tensors = ctx.saved_tensors
-        return *_composed(ctx, ctx.name, z, tensors[0] if tensors else ctx.number, dh), None
+        return *_gradients(ctx, ctx.name, z, tensors[0] if tensors else ctx.number, dh), None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
@@ -232,7 +232,7 @@ class RectifyTransformed(torch.autograd.Function):
         return tangent
 
 
-def _composed(
+def _gradients(
     ctx: Any, name: str, z: Tensor, parameter: float | Tensor, dh: Tensor
 ) -> tuple[Tensor | None, Tensor | None]:
     dz = composed.input_gradient(name, z, parameter, dh) if ctx.needs_input_grad[0] else None

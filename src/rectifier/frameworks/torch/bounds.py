@@ -16,7 +16,7 @@ from torch import fx, nn
 from ...checkup.network import Network
 from ...errors import RectifierValueError
 from .graph import Graph, Tracer
-from .provenance import is_norm
+from .kinds import is_norm
 from .steps import BATCH, IN_PLACE, Builder
 
 __all__ = ["traced"]

@@ -82,7 +82,7 @@ def value_of(module: nn.Module, name: str) -> torch.Tensor | None:
     """
     stored = plain_value(module, name)
     if stored is not None or name in module._parameters:
-        return None if stored is None else stored.detach()
+        return None if stored is None else _whole(stored.detach())
     modes = [(part, part.training) for part in module.modules()]
     buffers = _buffers(module)
     state = torch.get_rng_state()
@@ -97,7 +97,12 @@ def value_of(module: nn.Module, name: str) -> torch.Tensor | None:
     finally:
         torch.set_rng_state(state)
         _restore(modes, buffers)
-    return value.detach() if isinstance(value, torch.Tensor) else None
+    return _whole(value.detach()) if isinstance(value, torch.Tensor) else None
+
+
+def _whole(value: torch.Tensor) -> torch.Tensor:
+    """A sharded tensor put together, which takes all its processes; any other as it is."""
+    return value.full_tensor() if hasattr(value, "full_tensor") else value
 
 
 def _restore(

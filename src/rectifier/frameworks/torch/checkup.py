@@ -12,13 +12,32 @@ from torch.nn.parameter import UninitializedParameter
 
 from ...errors import RectifierTypeError, RectifierValueError
 from .calm import plain_value, undisturbed
+from .distributed import gather, group_of, title, unwrapped
+from .kinds import is_opaque
+from .live import Counting, Gradients, before_step, on_pass, on_step, unowned
 from .observe import Observer
-from .provenance import is_opaque
 
 if TYPE_CHECKING:
     from . import acts
 
-__all__ = ["Observer", "acts", "arguments", "check_optimizer", "observable", "on_step", "run", "undisturbed"]
+__all__ = [
+    "Counting",
+    "Gradients",
+    "Observer",
+    "acts",
+    "arguments",
+    "before_step",
+    "check_optimizer",
+    "gather",
+    "group_of",
+    "observable",
+    "on_pass",
+    "on_step",
+    "run",
+    "title",
+    "undisturbed",
+    "unowned",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -28,16 +47,21 @@ def __getattr__(name: str) -> Any:
 
 
 def observable(model: nn.Module, verb: str) -> nn.Module:
-    """The module whose inside can be seen: the model, or for ``check`` the one that was compiled.
+    """The module whose inside can be seen: the model, the one under DDP, or for ``check`` the one that was compiled.
 
     Raises RectifierValueError for a model that cannot be looked into.
     """
+    model = unwrapped(model)
     reason = is_opaque(model)
-    if reason == "compiled" and verb == "check" and isinstance(getattr(model, "_orig_mod", None), nn.Module):
-        inner: nn.Module = model._orig_mod  # type: ignore[assignment]
-        return inner  # the same weights, run eagerly
+    inner = getattr(model, "_orig_mod", None)
+    if reason == "compiled" and verb == "check":
+        return inner if isinstance(inner, nn.Module) else model  # the same weights, run eagerly
+    if reason == "compiled" and verb == "watch" and isinstance(inner, nn.Module):
+        return model  # seen inside its graph
     if reason is not None:
         cure = "Pass the model that was compiled." if reason == "compiled" else "Pass the model before torch.jit."
+        if verb == "watch" and reason == "compiled":
+            cure = "Use torch.compile(model) in place of model.compile()."
         raise RectifierValueError(
             f"{verb}: `model` must run eagerly, module by module; got a {reason} {type(model).__name__}. {cure}"
         )
@@ -56,14 +80,6 @@ def check_optimizer(optimizer: Any, verb: str) -> None:
             f"{verb}: `optimizer` must be a torch.optim.Optimizer or None; got {type(optimizer).__name__}. "
             "Pass the optimizer that steps this model."
         )
-
-
-def on_step(optimizer: torch.optim.Optimizer, before: Callable[[], None], after: Callable[[], None]) -> list[Any]:
-    """Call these round every step; the handles take the hooks off."""
-    return [
-        optimizer.register_step_pre_hook(lambda *_: before()),
-        optimizer.register_step_post_hook(lambda *_: after()),
-    ]
 
 
 def run(observer: Observer, inputs: Any, targets: Any, loss: Callable[[Any, Any], Any] | None) -> float | None:

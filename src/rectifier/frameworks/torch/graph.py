@@ -15,7 +15,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils.parametrize import is_parametrized
 
 from ...errors import RectifierValueError
-from .provenance import is_norm, is_pool
+from .kinds import is_norm, is_pool
 from .sites import identify, identify_call
 
 __all__ = ["Consumer", "Graph", "Place", "Tracer"]

@@ -18,7 +18,7 @@ from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _Av
 from ...checkup.curves import KNOWN
 from ...checkup.network import Array, Step
 from .calm import value_of
-from .provenance import computes_plainly
+from .kinds import computes_plainly
 from .sites import identify
 
 __all__ = ["VIEWS", "Lowered", "array_of", "as_step", "of_call", "of_module", "of_rectifier", "step_of"]

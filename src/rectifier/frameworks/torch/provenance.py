@@ -14,29 +14,8 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
-from torch.nn.modules.pooling import (
-    _AdaptiveAvgPoolNd,
-    _AdaptiveMaxPoolNd,
-    _AvgPoolNd,
-    _MaxPoolNd,
-)
 
-__all__ = [
-    "FOREIGN_CALLS",
-    "Origin",
-    "Origins",
-    "computes_plainly",
-    "has_weights",
-    "is_activation_like",
-    "is_norm",
-    "is_opaque",
-    "is_pool",
-    "name_of",
-    "unit_axis",
-]
+__all__ = ["DROPOUTS", "FOREIGN_CALLS", "Gate", "Origin", "Origins", "name_of"]
 
 #: What a call does to the origin of its first argument, by the call's name without underscores.
 _CALLS: Mapping[str, str] = {
@@ -69,23 +48,25 @@ _CALLS: Mapping[str, str] = {
     # positions are cut or put together; where the units lie stays
     **dict.fromkeys(("cat", "concat", "concatenate", "chunk", "split", "tensor_split", "narrow", "pad"), "pieces"),
     **dict.fromkeys(("interpolate", "upsample", "flip", "roll", "getitem"), "pieces"),
+    **dict.fromkeys(("topk", "sort", "msort"), "picked"),
     **dict.fromkeys(("mean", "sum", "amax", "amin"), "reduce"),
     **dict.fromkeys(("zeros", "zeros_like", "new_zeros"), "zeros"),
     **dict.fromkeys(("gt", "ge", "lt", "le", "greater", "greater_equal", "less", "less_equal"), "compare"),
 }
 #: Calls that hand out memory which can then be changed without PyTorch counting it.
 _LEAKS = frozenset({"numpy", "data_ptr", "untyped_storage", "storage", "array", "dlpack"})
-_GATES = {"gt": "open", "ge": "open", "greater": "open", "greater_equal": "open"}
+#: Comparisons that are true where the first is the larger, and those that hold at equality too.
+_GATES = frozenset({"gt", "ge", "greater", "greater_equal"})
+_INCLUSIVE = frozenset({"ge", "greater_equal", "lt", "less"})
 _AXIS = {"linear": -1} | {f"conv{kind}{n}d": -1 - n for kind in ("", "_transpose") for n in (1, 2, 3)}
-_POOL_MODULES = (_MaxPoolNd, _AvgPoolNd, _AdaptiveMaxPoolNd, _AdaptiveAvgPoolNd)
-
-_NOT_ACTIVATIONS = frozenset({"MultiheadAttention", "Softmax", "Softmax2d", "LogSoftmax", "Softmin"})
-
 #: Functional activations that are not of the family: named as not observed.
 FOREIGN_CALLS = frozenset(
     {"gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "logsigmoid", "mish", "silu"}
     | {"softshrink", "softsign", "tanhshrink"}
 )
+
+#: Calls that drop values: which of them a self-normalising network has is told with its site.
+DROPOUTS = frozenset({"dropout", "alpha_dropout", "feature_alpha_dropout", "dropout1d", "dropout2d", "dropout3d"})
 
 
 @dataclass(frozen=True)
@@ -108,20 +89,48 @@ class Origin:
     zero: bool = False
     """True: made of zeros."""
     gate: Gate | None = None
-    """Set for a mask: what was compared with 0."""
+    """Set for a mask: what was compared with 0 or with a threshold."""
+    makers: frozenset[str] | None = None
+    """The weights and sites that its values were made from, element by element: the same makers, the same units. None
+    where one of them is not known."""
+    picked: bool = False
+    """True: sorted or picked (``topk``), so that the last axis holds ranks, not units."""
+    before: Held | None = None
+    """Set for what a site returned: its pre-activation."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A tensor as it was: one that was changed in place since is no more the same."""
+
+    of: weakref.ref[torch.Tensor]
+    version: int | None
+
+    @classmethod
+    def now(cls, tensor: torch.Tensor) -> Held:
+        return cls(weakref.ref(tensor), version_of(tensor))
+
+    def is_of(self, tensor: Any) -> bool:
+        return isinstance(tensor, torch.Tensor) and self.of() is tensor and self.version == version_of(tensor)
+
+    def get(self) -> torch.Tensor | None:
+        tensor = self.of()
+        return tensor if tensor is not None and self.version == version_of(tensor) else None
 
 
 @dataclass(frozen=True)
 class Gate:
-    """A mask made by comparing a tensor with 0; a change of that tensor in place makes it one of nothing."""
+    """A mask made by comparing a tensor with a level."""
 
-    of: weakref.ref[torch.Tensor]
-    version: int | None
+    held: Held
+    level: float | Held
     open: bool
-    """True for z > 0, False for z < 0."""
+    """True for z > level, False for z < level."""
+    inclusive: bool
+    """True where the gate is open at equality: z ≥ level, or a mask z < level of what is shut."""
 
     def is_of(self, z: Any) -> bool:
-        return isinstance(z, torch.Tensor) and self.of() is z and self.version == version_of(z)
+        return self.held.is_of(z)
 
 
 _UNKNOWN = Origin()
@@ -148,6 +157,8 @@ class Origins:
     def __init__(self) -> None:
         self._of: dict[int, tuple[weakref.ref[torch.Tensor], int | None, torch.Size, Origin]] = {}
         self._leaked: set[int] = set()
+        #: Parameters in the order in which the pass meets them: the same in every pass, whoever holds them now.
+        self._weights: dict[int, str] = {}
 
     def __getitem__(self, tensor: torch.Tensor) -> Origin:
         entry = self._of.get(id(tensor))
@@ -166,6 +177,7 @@ class Origins:
     def clear(self) -> None:
         self._of.clear()
         self._leaked.clear()
+        self._weights.clear()
 
     def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run a call of a PyTorch function, and carry over to its result what stays true."""
@@ -181,17 +193,38 @@ class Origins:
         first: Any = args[0] if args else kwargs.get("input")
         # Before the call: it may change its argument in place.
         past = self[first] if isinstance(first, torch.Tensor) else _UNKNOWN
+        makers = self._makers(kind, args, kwargs)
         result = func(*args, **kwargs)
         if isinstance(result, torch.Tensor):
             if result is first:
                 self._in_place(kind, past, result, getattr(func, "__name__", "").endswith("_"))
             else:
+                if self._leaked and kind in ("element", "norm", "made"):
+                    # New memory, at an address that may have been handed out before: FSDP frees and takes much.
+                    self._leaked.discard(result.untyped_storage().data_ptr())
                 self._carry(kind, name, past, first, func, args, kwargs, result)
-        elif kind == "pieces" and isinstance(result, (tuple, list)):
+            if makers is not None:
+                self[result] = replace(self[result], makers=makers)
+        elif kind in ("pieces", "picked") and isinstance(result, (tuple, list)):
             for piece in result:
                 if isinstance(piece, torch.Tensor):
-                    self[piece] = Origin(axis=past.axis)
+                    self[piece] = Origin(axis=past.axis, picked=kind == "picked")
         return result
+
+    def _makers(self, kind: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> frozenset[str] | None:
+        """Of what an element-wise call, a normalisation or a layer's function returns; None where one is not known."""
+        if kind not in ("element", "norm", "made"):
+            return None
+        found: set[str] = set()
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, torch.nn.Parameter):
+                found.add(self._weights.setdefault(id(value), f"weight {len(self._weights)}"))
+            elif isinstance(value, torch.Tensor) and kind != "made":
+                makers = self[value].makers
+                if makers is None:
+                    return None
+                found |= makers
+        return frozenset(found) if found else None
 
     def _in_place(self, kind: str, past: Origin, result: torch.Tensor, named: bool) -> None:
         """The argument itself came back: changed, or (``flatten`` of what is flat) as it was."""
@@ -216,11 +249,11 @@ class Origins:
         result: torch.Tensor,
     ) -> None:
         if kind == "zeros":
-            self[result] = Origin(zero=True)
+            self[result] = Origin(zero=True, makers=frozenset())
         elif kind == "element":
             axis = self._common_axis((*args, *kwargs.values()) if kwargs else args, result)
             if axis is not None:
-                self[result] = Origin(axis=axis)
+                self[result] = Origin(axis=axis, picked=past.picked)
         elif kind == "pieces":
             axis = past.axis
             if not isinstance(first, torch.Tensor):
@@ -254,13 +287,16 @@ class Origins:
             return Origin(axis=past.axis if past.axis is not None else channels, made=name == "batch_norm")
         if kind == "compare":
             other = args[1] if len(args) > 1 else kwargs.get("other")
-            if isinstance(other, (int, float)) and other == 0:
-                gate = Gate(weakref.ref(first), version_of(first), name in _GATES)
-                return Origin(axis=past.axis, gate=gate)
-            return Origin(axis=past.axis)
+            if not isinstance(other, (int, float, torch.Tensor)):
+                return Origin(axis=past.axis)
+            level = Held.now(other) if isinstance(other, torch.Tensor) else float(other)
+            gate = Gate(Held.now(first), level, name in _GATES, name in _INCLUSIVE)
+            return Origin(axis=past.axis, gate=gate)
+        if kind == "picked":
+            return Origin(axis=past.axis, picked=True)
         if past == _UNKNOWN:
             return past
-        past = replace(past, made=False)
+        past = replace(past, made=False, before=None)
         if kind == "same":
             return past
         if kind == "cast":
@@ -352,50 +388,3 @@ def _probed(
 def _keeps_axes(index: Any) -> bool:
     parts = index if isinstance(index, tuple) else (index,)
     return all(isinstance(part, slice) or part is Ellipsis for part in parts)
-
-
-def computes_plainly(module: nn.Module) -> bool:
-    """Whether its forward pass is PyTorch's own: a subclass or a patched one may compute anything."""
-    kind = type(module)
-    return (
-        "forward" not in module.__dict__
-        and getattr(kind.forward, "__module__", "").startswith("torch.nn.modules.")
-        and getattr(getattr(kind, "_conv_forward", kind.forward), "__module__", "").startswith("torch.nn.modules.")
-    )
-
-
-def has_weights(module: nn.Module) -> bool:
-    return isinstance(module, (nn.Linear, _ConvNd))
-
-
-def is_norm(module: nn.Module) -> bool:
-    return isinstance(module, _BatchNorm)
-
-
-def is_pool(module: nn.Module) -> bool:
-    return isinstance(module, _POOL_MODULES)
-
-
-def is_opaque(module: nn.Module) -> str | None:
-    """Why the inside of a module cannot be seen, or None."""
-    if isinstance(module, torch.jit.ScriptModule):
-        return "scripted"
-    if type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None:
-        return "compiled"
-    return None
-
-
-def is_activation_like(module: nn.Module) -> bool:
-    """PyTorch's own activation modules, and recurrent layers that hide a ReLU."""
-    if isinstance(module, nn.RNNBase):
-        return getattr(module, "nonlinearity", "") == "relu"
-    kind = type(module)
-    return kind.__module__ == "torch.nn.modules.activation" and kind.__name__ not in _NOT_ACTIVATIONS
-
-
-def unit_axis(z: torch.Tensor, known: int | None) -> tuple[int, bool]:
-    """Axis of the units, and whether it is a guess: the axis followed, else the field's habit (1 for maps)."""
-    if known is not None and -known <= z.ndim:
-        return z.ndim + known, False
-    # Without positions there is only one axis besides the samples.
-    return (1 if z.ndim >= 4 else z.ndim - 1), z.ndim >= 3

@@ -28,6 +28,13 @@ Floats = npt.NDArray[np.float64]
 Group = dict[str, torch.Tensor]
 
 
+#: ε → name of the format.
+_FORMATS = {
+    torch.finfo(dtype).eps: str(dtype).removeprefix("torch.")
+    for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+}
+
+
 def rows(module: nn.Module, weight: torch.Tensor | None) -> torch.Tensor | None:
     """The weights with one row a unit, (units, fan-in) float64; None where rows are no units (transposed)."""
     if isinstance(module, _ConvTransposeNd) or weight is None:
@@ -63,6 +70,8 @@ class Reader:
                 if weight is not None and weight.is_leaf and weight.grad is not None:
                     gradients[name] = weight.grad
         for name, gradient in gradients.items():
+            if hasattr(gradient, "full_tensor"):  # sharded: all processes are here
+                gradient = gradient.full_tensor()
             if not gradient.is_sparse:
                 square = gradient.detach().to(torch.float64).square().mean().reshape(1)
                 self._gradients.setdefault(name, []).append(square)
@@ -144,7 +153,7 @@ class Reader:
         return group
 
     def _site(self, name: str, tally: SiteTally, sums: dict[str, Floats], weights: dict[str, Floats]) -> SiteVitals:
-        values = tally.examples * tally.units - float(sums["unbounded_h"][0])
+        values = tally.looked * tally.units - float(sums["unbounded_h"][0])
         seen = tally.gradient_values
         numbers = {key: float(value) for key, value in tally.parameters.items() if isinstance(value, (int, float))}
         numbers |= {key[10:]: float(v[0]) for key, v in weights.items() if key.startswith("parameter ")}
@@ -166,6 +175,15 @@ class Reader:
             upstream=tally.upstream,
             infinite=sums["infinite"].astype(np.int64),
             inputs=tally.inputs,
+            flat_low=_counts(sums.get("flat_low")),
+            flat_high=_counts(sums.get("flat_high")),
+            looked=tally.looked if tally.looked < tally.examples else None,
+            graded=tally.graded,
+            recent=0,
+            # None beside a number of steps: a look has refuted what the gradients say
+            lived=sums["lived"].astype(np.int64) if "lived" in sums and not sums["refuted"][0] else None,
+            normalised=tally.norm is not None,
+            dropout=tally.dropout,
             **{key: weights.get(key) for key in ("bias", "weight_norm", "moved", "scale", "shift")},
         )
 
@@ -190,6 +208,8 @@ class Reader:
             input_rms=rms("input_square", finite),
             values=tally.values / tally.samples if tally.samples else None,
             input_infinite=int(sums["input_infinite"][0]),
+            format=_FORMATS.get(tally.coarsest),
+            weight_format=str(self._weight(name).dtype).removeprefix("torch."),
         )
 
     # What a proof needs
@@ -295,6 +315,10 @@ class Reader:
                 return None
             steps.append(step)
         return tuple(steps)
+
+
+def _counts(values: Floats | None) -> npt.NDArray[np.int64] | None:
+    return None if values is None else values.astype(np.int64)
 
 
 def _roundoff(weight: torch.Tensor, coarsest: float) -> float:

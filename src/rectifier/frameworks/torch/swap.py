@@ -15,7 +15,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from ...errors import RectifierValueError
 from .calls import as_attribute, calls_in, catch, catching, fence, mentions, plain_class, release
 from .follow import twin
-from .provenance import is_activation_like, is_opaque
+from .kinds import is_activation_like, is_opaque
 from .sites import identify
 
 #: What the model itself is called where a name is wanted.

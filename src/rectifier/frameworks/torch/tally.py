@@ -11,9 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from .popcount import Popcount
+
 __all__ = ["LayerTally", "SiteTally", "to_host"]
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 
 def _reductions(x: torch.Tensor, axis: int) -> tuple[int, ...]:
@@ -66,12 +69,23 @@ class SiteTally:
     axis: int
     units: int
     device: torch.device
+    ndim: int = 0
+    """Of z, at the last look."""
     examples: int = 0
+    looked: int = 0
+    """Of these, those whose values were summed; of the others only the gates were counted."""
+    graded: int | None = None
+    """Steps at which the gradient of each unit's parameters was read; None where they could not be followed."""
     inputs: int = 0
     gradient_values: int = 0
     on_input: bool = True
     """False where its layer was not, or not each time, called on the model's input."""
+    dropout: str | None = None
+    """Call that drops its outputs, once seen."""
     sums: dict[str, torch.Tensor] = field(default_factory=dict)
+    popcount: Popcount = field(default_factory=Popcount)
+    fired_at: Ints | None = None
+    """The memory of ``sums["fired"]``, where it is a CPU's."""
 
     def __post_init__(self) -> None:
         self.clear()
@@ -80,7 +94,8 @@ class SiteTally:
         def zeros(size: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
             return torch.zeros(size, dtype=dtype, device=self.device)
 
-        self.examples = self.inputs = self.gradient_values = 0
+        self.examples = self.looked = self.inputs = self.gradient_values = 0
+        self.graded = None
         self.sums = {
             "fired": zeros(self.units, torch.int64),
             "nan": zeros(self.units, torch.int64),
@@ -94,10 +109,13 @@ class SiteTally:
             "square_h": zeros(1),
             "square_gradient": zeros(1),
         }
+        self.fired_at = self.sums["fired"].numpy() if self.device.type == "cpu" else None
 
     def see_input(self, z: torch.Tensor) -> None:
         others = _reductions(z, self.axis)
+        self.ndim = z.ndim
         self.examples += z.numel() // self.units
+        self.looked += z.numel() // self.units
         self.inputs += z.shape[0] if self.axis % z.ndim else 1  # units first: one sample without a batch
         self.sums["fired"] += per_unit(z > 0, self.axis, torch.int64)
         low = high = z
@@ -109,6 +127,28 @@ class SiteTally:
         low, high = (low.amin(dim=others), high.amax(dim=others)) if others else (low, high)
         self.sums["min_z"] = torch.minimum(self.sums["min_z"], low.to(torch.float64))
         self.sums["max_z"] = torch.maximum(self.sums["max_z"], high.to(torch.float64))
+
+    def count(self, z: torch.Tensor, *, packed: bool) -> None:
+        """Count which units fired, and nothing else: for the steps between looks.
+
+        packed: whether the memory of tensors may be read (:func:`countable`).
+        """
+        if z.ndim != self.ndim or z.shape[self.axis] != self.units or not z.is_floating_point():
+            return
+        self.examples += z.numel() // self.units
+        axis = self.axis % z.ndim
+        self.inputs += z.shape[0] if axis else 1
+        if packed and self.fired_at is not None and self.popcount.hold(z, axis, self.fired_at):
+            return
+        z = z.detach()
+        self.sums["fired"] += per_unit(z > 0, axis, torch.int64)
+        self.sums["nan"] += per_unit(torch.isnan(z), axis, torch.int64)
+        self.sums["infinite"] += per_unit(torch.isinf(z), axis, torch.int64)
+
+    def settle(self) -> None:
+        """Count the gates that :meth:`count` has put aside."""
+        if self.fired_at is not None:
+            self.popcount.count(self.fired_at)
 
     def see_output(self, h: torch.Tensor) -> None:
         if _may_be_unbounded(h):

@@ -17,7 +17,7 @@ from ...checkup.records import SiteVitals
 from ...errors import RectifierValueError
 from .calm import value_of
 from .graph import Graph, Place
-from .provenance import has_weights
+from .kinds import has_weights
 from .reading import rows
 from .surgery import Look, look
 

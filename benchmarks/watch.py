@@ -1,0 +1,179 @@
+"""Times a training step that is watched beside the same step that is not, as ratios.
+
+Run with ``python benchmarks/watch.py [--only mlp|cnn] [--layers pytorch|ours] [--rounds N] [--json FILE] [--write]``.
+Each way of training has its own copy of the network and optimizer, and all take turns in blocks of steps, so that a
+change of the machine's speed meets all; a ratio is one block's time over that of the plain block of its round, and what
+is shown is the median over the rounds with the quartiles. "plain again" beside "plain" says how much of a ratio is
+chance. Before the first block every way runs for a while, in which the early looks of ``every="auto"`` fall; what that
+takes is shown apart. ``--write`` puts the table of those JSON files into docs/watching.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import rectifier
+import rectifier.torch as rt
+
+PAGE = Path(__file__).parents[1] / "docs" / "watching.md"
+BEGIN, END = "<!-- written by benchmarks/watch.py -->", "<!-- end -->"
+Layer = Callable[[], nn.Module]
+LAYERS = ("pytorch", "ours")
+
+
+def mlp(relu: Layer) -> nn.Module:
+    return nn.Sequential(nn.Linear(64, 256), relu(), nn.Linear(256, 256), relu(), nn.Linear(256, 10))
+
+
+def cnn(relu: Layer) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.BatchNorm2d(16),
+        relu(),
+        nn.Conv2d(16, 32, 3, stride=2, padding=1),
+        nn.BatchNorm2d(32),
+        relu(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(32, 10),
+    )
+
+
+#: name: (network, shape of a batch, steps a block, steps before the first block, what it is called)
+NETWORKS: dict[str, tuple[Callable[[Layer], nn.Module], tuple[int, ...], int, int, str]] = {
+    "mlp": (mlp, (128, 64), 400, 1200, "MLP 64-256-256-10, batch 128"),
+    "cnn": (cnn, (128, 1, 8, 8), 130, 650, "Conv-BN-ReLU CNN 16-32 on 8 × 8, batch 128"),
+}
+#: what is shown: (layer, arguments of watch; None: not watched, what it is compared with)
+WAYS: dict[str, tuple[Layer, dict[str, Any] | None, str]] = {
+    "plain": (nn.ReLU, None, "plain"),
+    "plain again": (nn.ReLU, None, "plain"),
+    "watched": (nn.ReLU, {}, "plain"),
+    "watched, gates every step": (nn.ReLU, {"gates": "every"}, "plain"),
+    "our layers, plain": (rt.ReLU, None, "our layers, plain"),
+    "our layers, gates every step": (rt.ReLU, {"gates": "every"}, "our layers, plain"),
+}
+
+
+class Training:
+    """One network in training, watched or not."""
+
+    def __init__(self, network: str, way: str) -> None:
+        make, shape, *_ = NETWORKS[network]
+        layer, self.arguments, _ = WAYS[way]
+        torch.manual_seed(0)
+        self.model, self.x, self.y = make(layer), torch.randn(shape), torch.randint(0, 10, shape[:1])
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
+        self.watching: Any = None
+
+    def run(self, steps: int) -> float:
+        """Seconds of so many steps, watched from the first on."""
+        begun = time.perf_counter()
+        if self.watching is None and self.arguments is not None:
+            self.watching = rectifier.watch(self.model, self.optimizer, **self.arguments).start()
+        for _ in range(steps):
+            self.optimizer.zero_grad()
+            F.cross_entropy(self.model(self.x), self.y).backward()
+            self.optimizer.step()
+        return time.perf_counter() - begun
+
+
+def measured(network: str, ours: bool, rounds: int) -> list[dict[str, Any]]:
+    """The ways with PyTorch's layers, or with ours, in turns."""
+    *_, block, before, _ = NETWORKS[network]
+    trainings = {way: Training(network, way) for way in WAYS if (WAYS[way][0] is rt.ReLU) is ours}
+    early: dict[str, list[float]] = {way: [] for way in trainings}
+    for _ in range(before // block):  # in turns too, and with the early looks in it
+        for way, training in trainings.items():
+            early[way].append(training.run(block))
+    times: dict[str, list[float]] = {way: [] for way in trainings}
+    for turn in range(rounds):
+        ways = list(trainings)
+        for way in ways[turn % len(ways) :] + ways[: turn % len(ways)]:
+            times[way].append(trainings[way].run(block))
+    rows = []
+    for way in trainings:
+        base = WAYS[way][2]
+        if way == base:
+            continue
+        ratios = sorted(a / b for a, b in zip(times[way], times[base], strict=True))
+        watching = trainings[way].watching
+        if watching is not None:
+            watching.stop()
+        looks = [step for snapshot in watching.record.snapshots for step in snapshot.looked] if watching else []
+        rows.append(
+            {
+                "network": network,
+                "way": way,
+                "step": statistics.median(times[base]) / block,
+                "ratio": statistics.median(ratios),
+                "quartiles": (ratios[len(ratios) // 4], ratios[len(ratios) * 3 // 4]),
+                "from_start": sum(early[way]) / sum(early[base]),
+                "looks": looks,
+                "steps": watching.step if watching is not None else 0,
+            }
+        )
+    return rows
+
+
+def table(rows: list[dict[str, Any]], rounds: int) -> str:
+    lines = [
+        f"{platform.machine()}, {os.cpu_count()} cores, PyTorch {torch.__version__} with {torch.get_num_threads()} "
+        f"thread, Adam; median of {rounds} interleaved blocks (quartiles).",
+        "",
+        "| network | step | way | step time ÷ plain | from the first step on | looks |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        *_, before, title = NETWORKS[row["network"]]
+        low, high = row["quartiles"]
+        looks = f"{len(row['looks'])} in {row['steps']} steps" if row["looks"] else "–"
+        lines.append(
+            f"| {title} | {row['step'] * 1e3:.2f} ms | {row['way']} | {row['ratio']:.3f} ({low:.3f} to {high:.3f}) | "
+            f"{row['from_start']:.3f} over {before} | {looks} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=list(NETWORKS))
+    parser.add_argument("--layers", choices=LAYERS)
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--json", type=Path, action="append", default=[])
+    parser.add_argument("--write", action="store_true", help="put the table of these JSON files into the page")
+    given = parser.parse_args()
+    if given.write:
+        rows = [row for path in given.json for row in json.loads(path.read_text(encoding="utf-8"))]
+        text = PAGE.read_text(encoding="utf-8")
+        head, rest = text.split(BEGIN)
+        PAGE.write_text(f"{head}{BEGIN}\n\n{table(rows, given.rounds)}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        print(f"Wrote {PAGE}", file=sys.stderr)
+        return
+    torch.set_num_threads(1)
+    chosen = [(network, layers) for network in NETWORKS for layers in LAYERS]
+    rows: list[dict[str, Any]] = []
+    for network, layers in chosen:
+        if given.only in (None, network) and given.layers in (None, layers):
+            rows += measured(network, layers == "ours", given.rounds)
+    print(table(rows, given.rounds))
+    for path in given.json:
+        path.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+        print(f"Wrote {path}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

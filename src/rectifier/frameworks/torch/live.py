@@ -1,0 +1,341 @@
+"""What ``watch`` does at every step of a training: next to nothing, so that the step costs what it did.
+
+Looking at everything (:mod:`.observe`) takes longer than a small training step, so that is done at some steps only.
+Between them :class:`Gradients` reads what the backward pass has left in ``.grad`` anyway, and :class:`Counting`, where
+it is asked for, counts gates by a popcount.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..._family import family
+from .calm import plain_value
+from .observe import Observer
+from .popcount import countable
+from .reading import rows
+from .sites import identify
+from .tally import SiteTally
+
+__all__ = ["Counting", "Gradients", "before_step", "on_pass", "on_step", "unowned"]
+
+Tensor = torch.Tensor
+
+#: Gradients are kept for at most so many steps before they are read, and at most so many of them.
+_STEPS, _VALUES = 128, 1 << 20
+
+
+def on_step(optimizer: torch.optim.Optimizer, after: Callable[[], None]) -> Any:
+    """Call this after every step; the handle takes the hook off."""
+    return optimizer.register_step_post_hook(lambda *_: after())
+
+
+def before_step(optimizer: torch.optim.Optimizer, before: Callable[[], None]) -> Any:
+    """Call this before every step; the handle takes the hook off."""
+    return optimizer.register_step_pre_hook(lambda *_: before())
+
+
+def on_pass(model: nn.Module, before: Callable[[], None]) -> Any:
+    """Call this before every forward pass of a training; the handle takes the hook off."""
+
+    def hook(module: nn.Module, args: Any) -> None:
+        if module.training and torch.is_grad_enabled():
+            before()
+
+    return model.register_forward_pre_hook(hook)
+
+
+def unowned(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[list[str], int]:
+    """Names of the model's trained parameters that the optimizer does not step, and how many it does."""
+    owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    names = [name for name, parameter in trained.items() if id(parameter) not in owned]
+    return names, len(trained) - len(names)
+
+
+@dataclass
+class _Source:
+    """One site and the parameter whose gradient has an entry (or a row) a unit."""
+
+    site: str
+    units: int
+    parameter: nn.Parameter
+    by_row: bool
+    steps: int = 0
+    """At which its gradient was read since the last look."""
+    lived: Tensor | None = None
+    latest: Tensor | None = None
+    """Its gradient at the last step, where that was read."""
+    quiet: Tensor | None = None
+    """Units without a gradient in all the steps that were read together last."""
+
+
+class Gradients:
+    """Proof of life at every step: a unit whose bias has a gradient has fired.
+
+    dL/db = Σ f'(z)·dL/dh over the examples, which is exactly 0 where no gate was open; likewise for β of a batch
+    normalisation, and for each row of the weights where there is no bias. A gradient of 0 proves nothing and is only a
+    suspicion: the unit's outputs may be ignored.
+
+    A step holds on to its gradients and does not look at them: many steps are read together. That costs the step next
+    to nothing, and nothing waits for a device. Where the same memory is used again for the next step's (a bucket, or
+    ``zero_grad(set_to_none=False)``), they are copied.
+
+    It holds where the bias acts through this site alone. A penalty on it, a second path or gradients that nobody sets
+    to zero show in a look: then a unit has a gradient though its gates were all shut, and its site is left out from
+    then on (``refuted``).
+    """
+
+    def __init__(self, observer: Observer, optimizer: torch.optim.Optimizer) -> None:
+        self._observer = observer
+        self._owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        self.refuted: set[str] = set()
+        self.suspects = False
+        """Whether a unit that moved has not for many steps; told on a CPU alone, elsewhere it would mean to wait."""
+        self._sources: list[_Source] = []
+        self._parameters: list[nn.Parameter] = []
+        self._weights: list[Tensor | None] = []
+        self._held: list[list[Tensor | None]] = []
+        self._most = 1
+        self._copies = self._by_row = False
+        self._step = self._calls = 0
+        self._spent = 0.0
+
+    def follow(self) -> None:
+        """Find the parameters of the sites seen so far. Where there are others than before, start anew."""
+        of = (self._of(site, tally) for site, tally in self._observer.sites.items())
+        found = [source for source in of if source is not None]
+        if [(s.site, id(s.parameter)) for s in self._sources] == [(s.site, id(s.parameter)) for s in found]:
+            return
+        self._sources = found
+        self._parameters = [source.parameter for source in self._sources]
+        # No two weights alike, so that the gradients of a row are not likely to add up to 0.
+        self._weights = [
+            torch.linspace(1.0, 2.0, source.parameter[0].numel(), device=source.parameter.device)
+            if source.by_row
+            else None
+            for source in self._sources
+        ]
+        self._by_row = any(source.by_row for source in found)
+        self._most = max(1, min(_STEPS, _VALUES // max(1, sum(source.units for source in found))))
+        self._held.clear()
+        self._begin()
+
+    def _of(self, site: str, tally: SiteTally) -> _Source | None:
+        row = family[tally.rectifier if tally.rectifier in family else "tanh"]  # what is no row proves no life either
+        if tally.layer is None or site in self.refuted or row.comparison or row.negative_part != "none":
+            return None
+        names = self._observer.names
+        layer = names[tally.layer]
+        norm = names[tally.norm] if tally.norm else layer
+        for module, name in ((norm, "bias"), (layer, "bias"), (layer, "weight")):
+            parameter = plain_value(module, name)
+            if type(parameter) is not nn.Parameter or id(parameter) not in self._owned or not parameter.is_leaf:
+                continue
+            by_row = name == "weight"
+            matrix = rows(layer, parameter) if by_row else parameter
+            if matrix is not None and matrix.shape[0] == tally.units and parameter.is_floating_point():
+                return _Source(site, tally.units, parameter, by_row)
+        return None
+
+    def see(self, step: int) -> None:
+        """Hold on to the gradients of this step. Steps follow each other without a gap."""
+        begun = perf_counter()
+        self._step = step
+        gradients = [parameter.grad for parameter in self._parameters]
+        if self._copies or self._by_row:
+            gradients = self._made(gradients)
+        self._held.append(gradients)
+        if len(self._held) >= self._most:
+            self._read()
+        self._spent += perf_counter() - begun
+        self._calls += 1
+
+    @property
+    def seconds(self) -> float:
+        """What a step costs on average."""
+        return self._spent / max(self._calls, 1)
+
+    @torch.no_grad()
+    def _made(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
+        """A number a unit where there is a row of them, and copies of what may change."""
+        made: list[Tensor | None] = []
+        for gradient, weights in zip(gradients, self._weights, strict=True):
+            if gradient is None or weights is None:
+                made.append(gradient.clone() if self._copies and gradient is not None else gradient)
+            elif type(gradient) is Tensor and gradient.layout is torch.strided:
+                made.append(torch.mv(gradient.reshape(gradient.shape[0], -1).to(weights.dtype), weights))
+            else:
+                made.append(None)
+        return made
+
+    @torch.no_grad()
+    def _read(self) -> None:
+        """Date the last sign of life of each unit in the steps that are held."""
+        for i, source in enumerate(self._sources):
+            column = [gradients[i] for gradients in self._held]
+            seen = [gradient for gradient in column if gradient is not None]
+            ends = seen and _usable(seen[0], source.units) and _usable(seen[-1], source.units)
+            if not ends or source.site in self.refuted:
+                continue
+            if len(seen) > 1 and seen[0].data_ptr() == seen[1].data_ptr():
+                # The same memory at each step: what it holds is what the last has left.
+                self._copies = True
+                seen, column = seen[-1:], column[-1:]
+            source.steps += len(seen)
+            source.latest = column[-1]
+            lived = _dated(column, self._step, seen[-1])
+            if len(column) == self._most and lived.device.type == "cpu":
+                quiet = lived == 0
+                self.suspects |= source.quiet is not None and bool((quiet & ~source.quiet).any())
+                source.quiet = quiet
+            source.lived = lived if source.lived is None else torch.maximum(source.lived, lived)
+        self._held.clear()
+
+    @torch.no_grad()
+    def give(self) -> None:
+        """Hand over to the tallies of a look what was read since the last, to be taken with their sums."""
+        self._read()
+        for source in self._sources:
+            tally = self._observer.sites[source.site]
+            if source.lived is None or not tally.examples:
+                continue
+            shut = (tally.sums["fired"] == 0) & (tally.sums["nan"] == 0)
+            tally.graded = source.steps
+            tally.sums["lived"] = source.lived
+            against = torch.zeros_like(shut) if source.latest is None else shut & _proves(source.latest)
+            tally.sums["refuted"] = against.sum().reshape(1)
+        self._begin()
+
+    def rest(self) -> dict[str, tuple[int, Any]]:
+        """Site → (steps, last step of proved life a unit) since the last look: the one transfer at the end."""
+        self._read()
+        found = {
+            source.site: (source.steps, source.lived.cpu().numpy())
+            for source in self._sources
+            if source.lived is not None
+        }
+        self._begin()
+        return found
+
+    def _begin(self) -> None:
+        self.suspects = False
+        for source in self._sources:
+            source.steps, source.lived, source.latest = 0, None, None
+
+
+def _usable(gradient: Tensor | None, units: int) -> bool:
+    return type(gradient) is Tensor and gradient.layout is torch.strided and gradient.shape == (units,)
+
+
+def _proves(gradient: Tensor) -> Tensor:
+    """Which entries prove that a unit fired: an infinite or NaN gradient does not."""
+    return (gradient != 0) & torch.isfinite(gradient)
+
+
+def _dated(column: list[Tensor | None], step: int, like: Tensor) -> Tensor:
+    """The last step of each unit at which its gradient proves life, 0 where none does; ``step``: that of column[-1]."""
+    steps = range(step - len(column) + 1, step + 1)
+    if like.device.type != "cpu":  # to ask whether there is more to look at would be to wait for the device
+        known = torch.arange(steps.start, steps.stop, device=like.device).unsqueeze(1)
+        return (_proves(_stacked(column, like)) * known).amax(dim=0)
+    # NumPy's calls are the cheaper ones for a few hundred numbers. Most units moved at the last step.
+    last = _stacked(column[-1:], like).numpy()[0]
+    moved = (last != 0) & np.isfinite(last)
+    dated = moved * np.int64(step)
+    if not moved.all():
+        before = _stacked(column, like).numpy()[:, ~moved]
+        if before.any():
+            proves = (before != 0) & np.isfinite(before)
+            dated[~moved] = (proves * np.array(steps)[:, np.newaxis]).max(axis=0)
+    return torch.from_numpy(dated)
+
+
+def _stacked(column: list[Tensor | None], like: Tensor) -> Tensor:
+    whole = torch.stack([torch.zeros_like(like) if gradient is None else gradient for gradient in column])
+    return whole.float() if whole.dtype is torch.bfloat16 else whole  # which NumPy may not know
+
+
+class Counting:
+    """Counts at every step which units fired, and nothing else: gates are packed, and counted some steps later.
+
+    The gate that layers of ours keep for their backward pass is not used: it does not tell a NaN from a firing, and to
+    look for one takes longer than to pack a gate. For sites that are modules; calls such as ``F.relu`` are only seen by
+    a look at everything.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._handles: list[Any] = []
+        self._hooked: set[str] = set()
+        self._seen: dict[str, int] = {}
+        self._packed = False
+        self._depth = 0
+        self.paused = False
+
+    @property
+    def suffices(self) -> bool:
+        """Whether all sites seen so far are modules, each with all values that it is given."""
+        if not self._observer.by_modules:
+            return False
+        labels = {name or type(module).__name__ for name, module in self._observer.names.items()}
+        return all(site.partition("@")[0] in labels for site in self._observer.sites)
+
+    def follow(self, *, inside: bool) -> None:
+        """Hook on to the activation modules seen so far; ``inside`` a forward pass that has begun, or not."""
+        modules = {site.partition("@")[0] for site in self._observer.sites}
+        if modules == self._hooked:
+            return
+        self.detach()
+        self._hooked = modules
+        model = self._observer.model
+        self._handles.append(model.register_forward_pre_hook(self._enter))
+        for name, module in self._observer.names.items():
+            label = name or type(module).__name__
+            if label in modules and identify(module) is not None:
+                self._handles.append(module.register_forward_pre_hook(self._before(label), with_kwargs=True))
+        self._handles.append(model.register_forward_hook(self._leave, always_call=True))
+        if inside:
+            self._enter(model, ())
+
+    def settle(self) -> None:
+        """Count the gates that are put aside."""
+        for tally in self._observer.sites.values():
+            tally.settle()
+
+    def detach(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._hooked = set()
+        self._depth = 0
+
+    def _enter(self, module: nn.Module, args: Any) -> None:
+        if self._depth or not self.paused and module.training and torch.is_grad_enabled():
+            self._depth += 1
+            if self._depth == 1:
+                self._seen.clear()
+                self._packed = countable()
+
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        self._depth = max(0, self._depth - 1)
+
+    def _before(self, label: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
+            if not self._depth:
+                return
+            n = self._seen.get(label, 0)
+            self._seen[label] = n + 1
+            tally = self._observer.sites.get(f"{label}@{n}" if n else label)
+            z = args[0] if args else next(iter(kwargs.values()), None)
+            if tally is not None and isinstance(z, Tensor):
+                tally.count(z, packed=self._packed)
+
+        return hook
