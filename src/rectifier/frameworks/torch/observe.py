@@ -352,7 +352,7 @@ class Observer:
         self.gather()
         self._gathered = False
         snapshot = self._reader.take(step, loss)
-        if self.group is not None:
+        if self._sharded:
             self._proofs = self._reader.networks(training=self.training_only, deep=False)[0]
         return snapshot
 
@@ -370,12 +370,16 @@ class Observer:
     def networks(self, *, training: bool, deep: bool) -> tuple[tuple[Network, ...], str | None]:
         """What proofs need: the model as arrays, and why it could not be traced, or None.
 
-        With several processes the first layers alone, as they were at the last take: sharded weights can only be read
-        by all at once.
+        Where its weights are sharded the first layers alone, as they were at the last take: all processes have to be
+        there to read them.
         """
-        if self.group is not None:
+        if self._sharded:
             return self._proofs, "it is spread over several processes" if deep else None
         return self._reader.networks(training=training, deep=deep)
+
+    @property
+    def _sharded(self) -> bool:
+        return self.group is not None and any(hasattr(weight, "full_tensor") for weight in self.model.parameters())
 
     @property
     def notes(self) -> dict[str, None]:
