@@ -100,8 +100,8 @@ def mlp() -> Patient:
         model,
         x,
         {
-            "dead": {"1": {0}},
-            "silent": {"1": {1}, "4": {0, 1}},
+            "dead": {"1": {0}, "4": {0}},
+            "silent": {"1": {1}, "4": {1}},
             "rare": {"1": {2}, "4": {2}},
             "always_open": {"1": {3}, "4": {3}},
         },
@@ -121,8 +121,8 @@ def convnet() -> Patient:
         model,
         x,
         {
-            "dead": {"act": {0}},
-            "silent": {"act": {1}, "act2": {0, 1}},
+            "dead": {"act": {0}, "act2": {0}},
+            "silent": {"act": {1}, "act2": {1}},
             "rare": {"act": {2}, "act2": {2}},
             "always_open": {"act": {3}, "act2": {3}},
         },
@@ -140,8 +140,8 @@ def functional() -> Patient:
         model,
         x,
         {
-            "dead": {"relu#0": {0}},
-            "silent": {"relu#0": {1}, "block.relu#1": {0, 1}},
+            "dead": {"relu#0": {0}, "block.relu#1": {0}},
+            "silent": {"relu#0": {1}, "block.relu#1": {1}},
             "rare": {"relu#0": {2}, "block.relu#1": {2}},
             "always_open": {"relu#0": {3}, "block.relu#1": {3}},
         },

@@ -18,14 +18,14 @@ def test_dead_units_go_and_outputs_stay(mlp: Any) -> None:
     record, outputs, whole = rectifier.check(model, [x]), model(x), copy.deepcopy(model)
     objects = list(model.parameters())
     receipt = rectifier.prune(model, record, probe=x)
-    assert (receipt.act, receipt.site, receipt.units) == ("prune", "1", (0,))
-    assert (model[0].out_features, model[3].in_features, model[3].out_features) == (11, 11, 10)
-    assert receipt.parameters_before - receipt.parameters_after == 16 + 1 + 10
+    assert (receipt.act, receipt.site, receipt.units) == ("prune", "1, 4", (0, 0))
+    assert (model[0].out_features, model[3].in_features, model[3].out_features) == (11, 11, 9)
+    assert receipt.parameters_before - receipt.parameters_after == (16 + 1 + 10) + (11 + 1 + 3)
     assert receipt.parameters_after == sum(p.numel() for p in model.parameters())
     assert receipt.output_change == (model(x) - outputs).abs().max().item()
     assert receipt.output_change < 1e-6
     assert torch.equal(model[0].weight, whole[0].weight[1:])
-    assert torch.equal(model[3].weight, whole[3].weight[:, 1:])
+    assert torch.equal(model[3].weight, whole[3].weight[1:, 1:])
     model(x).sum().backward()  # what is left can be trained
     receipt.undo()
     assert all(a is b for a, b in zip(model.parameters(), objects, strict=True))
@@ -128,6 +128,7 @@ def test_only_seen_silent_is_said(mlp: Any) -> None:
     model, x = mlp.model.eval(), mlp.inputs
     with torch.no_grad():
         model[0].bias[0] = 0.0
+        model[3].bias[0] = 0.0
     record = rectifier.check(model, [x])
     silent = sum(len(f.units) for f in record.of("silent"))
     assert silent and not record.of("dead")
@@ -168,8 +169,8 @@ def test_undo_after_training_is_refused(mlp: Any) -> None:
     with pytest.raises(rectifier.RectifierValueError) as caught:
         receipt.undo()
     assert str(caught.value) == (
-        "undo: the model must be as the act at '1' left it; got parameters that changed since. Keep the act, or go on "
-        "from a copy of the model made before it."
+        "undo: the model must be as the act at '1, 4' left it; got parameters that changed since. Keep the act, or go "
+        "on from a copy of the model made before it."
     )
     assert torch.equal(model(x), trained(x))
 

@@ -62,9 +62,12 @@ def test_two_processes_count_what_one_does(way: str, look: str, results: list[di
     place = LOOKS.index(look)
     assert results[0][way][place] == results[1][way][place]  # the same record, to the last bit
     record, alone = Record.from_json(results[0][way][place]), Record.from_json(results[0]["alone"][place])
-    assert (record.model, record.box, record.not_observed) == (alone.model, alone.box, ())
-    found = [(f.kind, f.site, f.units, f.proof, f.cause) for f in record.findings]
-    assert found == [(f.kind, f.site, f.units, f.proof, f.cause) for f in alone.findings]
+    assert (record.model, record.not_observed) == (alone.model, ())
+    if way != "FSDP2":  # there nothing is proved of what lies behind the first layer
+        shares = ("at most 32 examples", "at most 64 examples")  # a batch normalisation has its process's share
+        assert record.box is not None and record.box.replace(*shares) == alone.box
+        found = [(f.kind, f.site, f.units, (f.proof or "").replace(*shares), f.cause) for f in record.findings]
+        assert found == [(f.kind, f.site, f.units, f.proof or "", f.cause) for f in alone.findings]
     never = {(f.site, unit) for f in record.of("dead", "silent") for unit in f.units}
     assert {("relu#0", 4), ("act", 2)} <= never  # as planted
     assert [s.step for s in record.snapshots] == [s.step for s in alone.snapshots]

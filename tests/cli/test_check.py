@@ -31,7 +31,7 @@ def net():
         for parameter in model.parameters():
             parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
         model[0].bias[3] = -100.0
-        model[2].bias[5] = -1000.0
+        model[2].bias[5] = -7.0  # silent; over the range of the inputs it might fire
     return model
 
 def data(batches=4):

@@ -7,22 +7,27 @@ from ._heal import heal
 from ._judge import judge
 from ._prune import prune
 from ._watch import Watching, watch
+from .certificate import Certificate
+from .checker import Rejected, accept
 from .errors import Interrupted, ObservationError
 from .records import FAULTS, Finding, LayerVitals, Receipt, Record, SiteVitals, Snapshot
 from .thresholds import Thresholds
 
 __all__ = [
     "FAULTS",
+    "Certificate",
     "Finding",
     "Interrupted",
     "LayerVitals",
     "ObservationError",
     "Receipt",
     "Record",
+    "Rejected",
     "SiteVitals",
     "Snapshot",
     "Thresholds",
     "Watching",
+    "accept",
     "check",
     "heal",
     "judge",

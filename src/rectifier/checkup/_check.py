@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,9 @@ from ..errors import RectifierError, RectifierTypeError, RectifierValueError
 from ._judge import judge
 from .adapters import adapter_for, versions
 from .errors import Interrupted, ObservationError
-from .proof import FirstLayer, describe, parse_box, prove
+from .network import Network
+from .plan import NOTHING_BELOW
+from .proof import describe, parse_box, prove
 from .records import Record, Snapshot
 from .thresholds import Thresholds
 
@@ -42,15 +45,16 @@ def check(
         a dict (keywords); to pass a tuple of inputs without targets, wrap it: ``((a, b), None)``. Without ``loss`` a
         pair's targets are not used.
     loss: called as ``loss(outputs, targets)``, returns a scalar; with it gradients are seen as well.
-    box: ``(low, high)``, numbers or arrays of the shape of one example: the inputs for which units of the first layer
-        are to be proved dead. By default the range observed for each feature (each channel of a convolution).
+    box: ``(low, high)``, numbers or arrays of the shape of one example: the inputs for which units are to be proved
+        dead. By default the range observed for each feature (each channel of a convolution).
     name: what the record is about, for titles.
     seed: seeds the random state during the check (for a shuffled loader or a random loss).
     limits: the thresholds of the verdicts.
     group: ``torch.distributed`` processes that each look at their own batches: their counts are summed, and each gets
         the same record. By default those of a model under DDP or FSDP.
 
-    Returns a :class:`Record` with one snapshot and its findings.
+    Returns a :class:`Record` with one snapshot and its findings; where a unit is proved dead, ``record.certificate``
+    holds the proofs as a document to be checked apart.
 
     Raises RectifierTypeError or RectifierValueError for arguments that cannot be used, and :class:`ObservationError`,
     with what was seen until then in ``record``, where the model, the loss or the batches raise in the middle or end the
@@ -80,8 +84,9 @@ def check(
             observer.detach()
         run.settle(adapter.gather(group, run.told))
         snapshot = observer.take(0, run.mean_loss)
-        layers: tuple[FirstLayer, ...] = observer.first_layers()
-    _check_shape(layers, ends)
+        deep = ends is not None or may_be_dead(snapshot)
+        networks, untraced = observer.networks(training=False, deep=deep)
+    _check_shape(networks, ends)
     record = Record(
         model=adapter.title(target),
         source="check",
@@ -90,10 +95,10 @@ def check(
         stopped=run.stopped,
         seed=seed,
         versions=versions(),
-        box=describe(layers, ends),
+        box=describe(networks, ends, untraced),
         name=name,
     )
-    record = _judged(record, layers, ends, limits)
+    record = _judged(record, networks, ends, limits)
     if run.error is not None:
         kept = f"What was seen before it ({_batches(run.done)}) is kept in `.record`."
         kind = Interrupted if isinstance(run.error, KeyboardInterrupt) else ObservationError
@@ -102,9 +107,16 @@ def check(
     return record
 
 
-def _judged(record: Record, layers: Any, ends: Any, limits: Thresholds | None) -> Record:
-    proved = prove(layers, ends)
-    return record.with_findings(judge(record.snapshots, limits, proved=proved, box=record.box))
+def _judged(record: Record, networks: tuple[Network, ...], ends: Any, limits: Thresholds | None) -> Record:
+    proofs = prove(networks, ends, seen=record.snapshots)
+    findings = judge(record.snapshots, limits, proved=proofs.bounds, box=proofs.statements)
+    return replace(record, findings=findings, certificate=proofs.certificate)
+
+
+def may_be_dead(snapshot: Snapshot | None) -> bool:
+    """Whether a unit that a proof could be about fired at none of the examples: else none is looked for."""
+    sites = () if snapshot is None else snapshot.sites
+    return any(site.rectifier in NOTHING_BELOW and bool((site.fired == 0).any()) for site in sites)
 
 
 class _Run:
@@ -239,8 +251,8 @@ def check_common(verb: str, seed: Any, limits: Any) -> None:
         )
 
 
-def _check_shape(layers: Iterable[FirstLayer], ends: Any) -> None:
-    if ends is not None and not tuple(layers):
+def _check_shape(networks: tuple[Network, ...], ends: Any) -> None:
+    if ends is not None and not networks:
         raise RectifierValueError(
             "check: `box` must have a layer that acts on the model's input; got a model where none feeds a rectifier "
             "that could be followed. Leave `box` out."

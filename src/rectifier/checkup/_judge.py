@@ -68,12 +68,13 @@ def judge(
     limits: Thresholds | None = None,
     *,
     proved: Mapping[str, Mapping[int, float]] | None = None,
-    box: str | None = None,
+    box: str | Mapping[str, str] | None = None,
     history: bool = False,
 ) -> tuple[Finding, ...]:
     """The findings about the last snapshot, with what the snapshots before it tell about when and why.
 
-    proved: site → unit → the bound (≤ 0) of its pre-activation that proves it dead; box: over which inputs.
+    proved: site → unit → the bound (≤ 0) of its pre-activation that proves it dead; box: over which inputs, or site →
+    how and over which inputs.
     history: True where the snapshots follow a training run; False where one look was taken, which cannot tell when.
     """
     if not snapshots:
@@ -104,7 +105,7 @@ class _Site:
         limits: Thresholds,
         causes: Causes,
         proved: Mapping[str, Mapping[int, float]],
-        box: str | None,
+        box: str | Mapping[str, str] | None,
     ) -> None:
         self.site, self.limits, self.causes, self.box = site, limits, causes, box
         # What is no row of the family is judged by its flat parts alone, as a function for comparison is.
@@ -226,6 +227,8 @@ class _Site:
             return f"{what} exactly 0 and what is added is not positive, so z ≤ 0 for every finite input"
         bound = max(self.bounds.get(unit, -math.inf) for unit in members)
         also = " or by weights that are exactly 0" if any(zero[unit] for unit in members) else ""
+        if isinstance(self.box, Mapping):
+            return f"z ≤ {bound:.4g}{also} {self.box.get(self.site.site, '')}".rstrip()
         return f"z ≤ {bound:.4g} by interval arithmetic with rounding error included{also}, for {self.box}"
 
     def _rare(self, units: Bools) -> list[Finding]:

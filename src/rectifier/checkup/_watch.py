@@ -10,7 +10,7 @@ from typing import Any, Literal
 from weakref import WeakSet
 
 from ..errors import RectifierValueError
-from ._check import check_common
+from ._check import check_common, may_be_dead
 from ._judge import judge
 from .adapters import adapter_for, versions
 from .history import CAPACITY, half_way, halve, lengthen, merge, ungraded
@@ -215,20 +215,21 @@ class Watching:
     @property
     def record(self) -> Record:
         """The record as of now; complete after the block."""
-        layers = self._observer.first_layers()
-        box = describe(layers, None)
         snapshots = tuple(self._snapshots)
-        proved = prove(layers, None)
+        deep = may_be_dead(snapshots[-1] if snapshots else None)
+        networks, untraced = self._observer.networks(training=True, deep=deep)
+        proofs = prove(networks, None)
         return Record(
             model=self._adapter.title(self._model),
             source="watch",
             snapshots=snapshots,
-            findings=judge(snapshots, self._limits, proved=proved, box=box, history=True),
+            findings=judge(snapshots, self._limits, proved=proofs.bounds, box=proofs.statements, history=True),
             not_observed=self._not_observed(),
             stopped=self._stopped,
             seed=self._seed,
             versions=versions(),
-            box=box,
+            box=describe(networks, None, untraced),
+            certificate=proofs.certificate,
             name=self._name,
         )
 

@@ -1,198 +1,172 @@
-"""Proof that a unit can never fire: an interval bound of its pre-activation over a box of inputs, on plain arrays.
-
-A bound is on what the framework *computes*, not only on the exact sum: to Σ max(wᵢ·lowᵢ, wᵢ·highᵢ) + b are added the
-largest error of a rounded sum in any order, γₙ·(Σ|wᵢ||xᵢ| + |b|) with γₙ = n·u/(1 − n·u) and u the unit roundoff
-(Higham 2002, Accuracy and Stability of Numerical Algorithms, §3.1), n times the smallest normal number for underflow,
-and the error of the bound's own float64 arithmetic. It holds for direct summation, which is what PyTorch runs on a
-CPU; Winograd and FFT convolutions of an accelerator are not covered.
-"""
+"""Proof that a unit can never fire: bounds of its pre-activation over a box of inputs, and the box in words."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import RectifierTypeError, RectifierValueError
+from .bounds import Interval, propagate
+from .certificate import Certificate, Claim
+from .network import Network, Site
 from .plan import NOTHING_BELOW
+from .records import Snapshot
 
-__all__ = ["Box", "FirstLayer", "Normalisation", "parse_box", "prove", "upper_bound"]
+__all__ = ["Proofs", "describe", "parse_box", "prove", "upper_bound"]
 
 Floats = npt.NDArray[np.float64]
-Box = tuple[Any, Any]
 
-_U64 = 2.0**-53
-
-
-@dataclass(frozen=True, eq=False)
-class Normalisation:
-    """A batch normalisation in evaluation: γ·(z − mean)/√(variance + epsilon) + β, arrays of shape (units,)."""
-
-    scale: Floats
-    shift: Floats
-    mean: Floats
-    variance: Floats
-    epsilon: float
+_CURE = "Pass numbers such as box=(0.0, 1.0), or two arrays of the shape of one example."
 
 
-@dataclass(frozen=True, eq=False)
-class FirstLayer:
-    """A layer that acts on the model's input, the site it feeds, and the range its input was seen in."""
+@dataclass(frozen=True)
+class Proofs:
+    """What was proved."""
 
-    site: str
-    layer: str
-    rectifier: str
-    weight: Floats
-    """(units, fan-in): for a convolution the channels of the unit's group × the positions of the kernel."""
-    bias: Floats | None
-    low: Floats
-    """Smallest input seen: (features,) for a linear layer, (channels,) for a convolution."""
-    high: Floats
-    groups: int
-    channels: bool
-    """True for a convolution: ranges are per channel."""
-    pads: bool
-    """True where the input is padded with zeros: 0 belongs to the range of every channel."""
-    normalisation: Normalisation | None
-    roundoff: float
-    """Unit roundoff u of the arithmetic the layer runs in."""
-    smallest: float
-    """Smallest normal number of its dtype."""
-    input_shape: tuple[int, ...]
-    """Shape of one example of the model's input."""
+    bounds: dict[str, dict[int, float]] = field(default_factory=dict)
+    """site → unit → the bound (≤ 0) that proves that this unit cannot fire."""
+    statements: dict[str, str] = field(default_factory=dict)
+    """site → how, and for which inputs."""
+    certificate: Certificate | None = None
+    """The same for a checker; None where nothing was proved."""
 
 
-def parse_box(box: Any) -> tuple[Floats, Floats] | None:
+def parse_box(box: Any) -> Interval | None:
     """The two ends of a box as float64 arrays; None where the range observed is to be used.
 
     Raises RectifierTypeError or RectifierValueError where it is no box.
     """
     if box is None:
         return None
-    cure = "Pass numbers such as box=(0.0, 1.0), or two arrays of the shape of one example."
     if not isinstance(box, (tuple, list)) or len(box) != 2:
-        raise RectifierTypeError(f"check: `box` must be a pair (low, high); got {type(box).__name__}. {cure}")
+        raise RectifierTypeError(f"check: `box` must be a pair (low, high); got {type(box).__name__}. {_CURE}")
     try:
         low, high = (np.asarray(end, dtype=np.float64) for end in box)
     except (TypeError, ValueError):
         kinds = ", ".join(type(end).__name__ for end in box)
-        raise RectifierTypeError(f"check: `box` must hold numbers or arrays; got ({kinds}). {cure}") from None
+        raise RectifierTypeError(f"check: `box` must hold numbers or arrays; got ({kinds}). {_CURE}") from None
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        raise RectifierValueError(f"check: `box` must be finite; got an end that is not. {cure}")
+        raise RectifierValueError(f"check: `box` must be finite; got an end that is not. {_CURE}")
     try:
         ordered = bool((low <= high).all())
     except ValueError:
         raise RectifierValueError(
-            f"check: `box` must have ends of one shape; got {low.shape} and {high.shape}. {cure}"
+            f"check: `box` must have ends of one shape; got {low.shape} and {high.shape}. {_CURE}"
         ) from None
     if not ordered:
-        raise RectifierValueError(f"check: `box` must have low ≤ high; got low > high. {cure}")
+        raise RectifierValueError(f"check: `box` must have low ≤ high; got low > high. {_CURE}")
     return low, high
 
 
-def _ranges(layer: FirstLayer, box: tuple[Floats, Floats] | None) -> tuple[Floats, Floats]:
-    """Range of each weight's input, shape (units or 1, fan-in)."""
-    low, high = layer.low, layer.high
-    if box is not None:
-        shape = layer.input_shape
-        try:
-            low, high = (np.broadcast_to(end, shape) for end in box)
-        except ValueError:
-            got = max((end.shape for end in box), key=len)
-            raise RectifierValueError(
-                f"check: `box` must broadcast to one example of shape {shape}; got arrays of shape {got}. "
-                "Pass numbers such as box=(0.0, 1.0), or two arrays of the shape of one example."
-            ) from None
-        size = layer.low.shape[0]
-        if layer.channels:
-            low, high = (end.reshape(size, -1) for end in (low, high))
-            low, high = low.min(axis=1), high.max(axis=1)
-        else:  # positions in front of the features (tokens) share one range
-            low, high = low.reshape(-1, size).min(axis=0), high.reshape(-1, size).max(axis=0)
-    if layer.pads:
-        low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
-    if not layer.channels:
-        return low[None, :], high[None, :]
-    units, fan_in = layer.weight.shape
-    per_group = low.shape[0] // layer.groups
-    kernel = fan_in // per_group
-    group = np.arange(units) // (units // layer.groups)
-    channel = group[:, None] * per_group + np.repeat(np.arange(per_group), kernel)[None, :]
-    return low[channel], high[channel]
-
-
-def upper_bound(layer: FirstLayer, box: tuple[Floats, Floats] | None = None) -> Floats:
-    """Largest z that each unit can be computed to have, over the box (or the range observed), shape (units,)."""
-    low, high = _ranges(layer, box)
-    weight = layer.weight
-    bias = np.zeros(weight.shape[0]) if layer.bias is None else layer.bias
-    with np.errstate(invalid="ignore"):  # 0·∞
-        ends = weight * low, weight * high
-    if not all(np.isfinite(end).all() for end in ends):  # data that is infinite bounds nothing
-        return np.full(weight.shape[0], np.inf)
-    top = np.maximum(*ends).sum(axis=1) + bias
-    bottom = np.minimum(*ends).sum(axis=1) + bias
-    magnitude = (np.abs(weight) * np.maximum(np.abs(low), np.abs(high))).sum(axis=1) + np.abs(bias)
-    n = weight.shape[1] + 2
-    # The bound's own float64 sums, and the framework's, may each be off by their γₙ.
-    error = (_gamma(n, layer.roundoff) + 2 * _gamma(n, _U64)) * magnitude + n * layer.smallest
-    top, bottom = _up(top + error), -_up(-(bottom - error))
-    if layer.normalisation is None:
-        return top
-    return _normalised(layer.normalisation, top, bottom, layer.roundoff, layer.smallest)
-
-
-def _normalised(norm: Normalisation, top: Floats, bottom: Floats, u: float, smallest: float) -> Floats:
-    scale = norm.scale / np.sqrt(norm.variance + norm.epsilon)
-    shift = norm.shift - norm.mean * scale
-    result = np.maximum(scale * top, scale * bottom) + shift
-    reach = np.maximum(np.abs(top), np.abs(bottom))
-    # Square root, division, two products and two sums, whatever their order: fewer than ten roundings.
-    magnitude = np.abs(scale) * (reach + np.abs(norm.mean)) + np.abs(norm.shift)
-    return _up(result + (_gamma(10, u) + 2 * _gamma(10, _U64)) * magnitude + 10 * smallest)
-
-
-def _gamma(n: int, u: float) -> float:
-    return n * u / (1.0 - n * u) if n * u < 0.5 else float("inf")
-
-
-def _up(x: Floats) -> Floats:
-    # Rounding a positive sum of magnitudes can lose one unit in the last place twice; two steps outward cover it.
-    return np.nextafter(np.nextafter(x, np.inf), np.inf)
-
-
-def prove(layers: tuple[FirstLayer, ...], box: tuple[Floats, Floats] | None) -> dict[str, dict[int, float]]:
-    """site → unit → the bound (≤ 0) that proves that this unit cannot fire over the box.
-
-    Only for rectifiers that are 0 for every z ≤ 0.
-    """
-    proved: dict[str, dict[int, float]] = {}
-    for layer in layers:
-        bound = upper_bound(layer, box)
-        if layer.rectifier in NOTHING_BELOW:
-            units = np.flatnonzero(bound <= 0)
-            # A site reached by several layers, or twice, is proved only where every one of them proves it.
-            proved[layer.site] = {int(unit): float(bound[unit]) for unit in units}
-    return proved
-
-
-def describe(layers: tuple[FirstLayer, ...], box: Box | None) -> str | None:
-    """The box in words; None where no layer acts on the input."""
-    if not layers:
-        return None
-    # Batches of training are normalised by their own statistics, which an interval does not bound.
-    normalised = any(layer.normalisation is not None for layer in layers)
-    return f"{_box(layers, box)}{', with batch normalisation in evaluation mode' if normalised else ''}"
-
-
-def _box(layers: tuple[FirstLayer, ...], box: Box | None) -> str:
+def _fitted(network: Network, box: Interval | None) -> Interval | None:
+    """The box in the shape of the network's input: folded where that holds one range a channel or feature."""
     if box is None:
-        low, high = min(float(x.low.min()) for x in layers), max(float(x.high.max()) for x in layers)
-        per = "channel" if layers[0].channels else "feature"
+        return network.observed
+    shape, whole = network.steps[0].shape, network.input_shape
+    try:
+        low, high = (np.broadcast_to(end, whole) for end in box)
+    except ValueError:
+        got = max((end.shape for end in box), key=len)
+        raise RectifierValueError(
+            f"check: `box` must broadcast to one example of shape {whole}; got arrays of shape {got}. {_CURE}"
+        ) from None
+    if shape == whole:
+        return low, high
+    if len(shape) > 1:
+        low, high = low.reshape(shape[0], -1).min(axis=1), high.reshape(shape[0], -1).max(axis=1)
+        return low.reshape(shape), high.reshape(shape)
+    # positions in front of the features (tokens) share one range
+    return low.reshape(-1, shape[0]).min(axis=0), high.reshape(-1, shape[0]).max(axis=0)
+
+
+def upper_bound(network: Network, box: Interval | None = None) -> dict[str, Interval]:
+    """site → least and largest z of each of its units over the box (or the range observed), shapes (units,)."""
+    found = propagate(network, _fitted(network, box))
+    return {site.name: _per_unit(network, site, found[site.step]) for site in network.sites}
+
+
+def _per_unit(network: Network, site: Site, interval: Interval) -> Interval:
+    shape = network.steps[site.step].shape
+    axis = site.axis % len(shape)
+    others = tuple(d for d in range(len(shape)) if d != axis)
+    low, high = interval[0].min(axis=others), interval[1].max(axis=others)
+    return np.broadcast_to(low, shape[axis]), np.broadcast_to(high, shape[axis])
+
+
+def prove(networks: Sequence[Network], box: Interval | None, *, seen: Sequence[Snapshot] = ()) -> Proofs:
+    """The units that cannot fire over the box, or over the range observed.
+
+    Only of rectifiers that are 0 for every z ≤ 0. A site that several networks reach is taken from the first that
+    proves a unit of it. seen: what was seen of the same weights over the range observed; a network whose bounds it
+    breaks is not what ran, and proves nothing.
+    """
+    proofs, claims = Proofs(), []
+    for network in networks:
+        where = _fitted(network, box)
+        found = propagate(network, where)
+        if seen and _broken(network, found if box is None else propagate(network, network.observed), seen[-1]):
+            continue
+        dead: list[tuple[Site, dict[int, float]]] = []
+        for site in network.sites:
+            if site.rectifier not in NOTHING_BELOW or site.name in proofs.bounds:
+                continue
+            high = _per_unit(network, site, found[site.step])[1]
+            units = {int(unit): float(high[unit]) for unit in np.flatnonzero(high <= 0)}
+            if units:
+                proofs.bounds[site.name] = units
+                proofs.statements[site.name] = f"{_how(network, site)}, for {_words(network, box)}"
+                dead.append((site, units))
+        if dead:
+            claims.append(Claim(network, found, tuple(dead), _words(network, box)))
+    return Proofs(proofs.bounds, proofs.statements, Certificate.of(claims) if claims else None)
+
+
+def _broken(network: Network, found: Sequence[Interval], seen: Snapshot) -> bool:
+    """Whether a pre-activation was seen outside its bounds."""
+    vitals = {site.site: site for site in seen.sites}
+    for site in network.sites:
+        low, high = _per_unit(network, site, found[site.step])
+        look = vitals.get(site.name)
+        if look is not None and bool(((look.min_z < low) | (look.max_z > high)).any()):
+            return True
+    return False
+
+
+def _how(network: Network, site: Site) -> str:
+    step = network.steps[site.step]
+    if step.op != "normalise":
+        return "by interval arithmetic with rounding error included"
+    n = step.settings["count"]
+    least = f"√(M − 1), M = {n}" if step.settings["centred"] else f"√M, M = {n}"
+    return f"because a value normalised by M values is at most {least}, with rounding error included"
+
+
+def describe(networks: Sequence[Network], box: Interval | None, untraced: str | None = None) -> str | None:
+    """The inputs that proofs are about, in words; None where there are none. untraced: why only of first layers."""
+    told = [network for network in networks if box is not None or network.observed is not None]
+    if not told:
+        return None
+    rest = "" if untraced is None else f"; layers behind the first are not bounded: {untraced}"
+    return f"{_words(told[0], box)}{rest}"
+
+
+def _words(network: Network, box: Interval | None) -> str:
+    return f"{_box(network, box)}{network.condition}"
+
+
+def _box(network: Network, box: Interval | None) -> str:
+    if box is None:
+        if network.observed is None:
+            return "every finite input"
+        low, high = (float(end) for end in (network.observed[0].min(), network.observed[1].max()))
+        channels = len(network.steps[0].shape) > 1 and math.prod(network.observed[0].shape[1:]) == 1
+        per = "channel" if channels else "feature"
         return f"each input {per} within the range observed for it (over all of them {low:g} to {high:g})"
-    ends = [np.asarray(end, dtype=np.float64) for end in box]
-    if all(end.ndim == 0 for end in ends):
-        return f"every input within [{float(ends[0]):g}, {float(ends[1]):g}], as given"
-    return f"every input within its given range (over all of them {ends[0].min():g} to {ends[1].max():g})"
+    if all(end.ndim == 0 for end in box):
+        return f"every input within [{float(box[0]):g}, {float(box[1]):g}], as given"
+    return f"every input within its given range (over all of them {box[0].min():g} to {box[1].max():g})"

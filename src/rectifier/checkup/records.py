@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import RectifierValueError
+from .certificate import Certificate
 
 __all__ = [
     "FAULTS",
@@ -287,6 +288,9 @@ class Record:
     """The input box over which a unit was proved dead, in words."""
     name: str = ""
     """The target or run it is about, for titles."""
+    certificate: Certificate | None = field(default=None, repr=False, compare=False)
+    """The proofs as a document that ``rectifier certificate`` checks; not part of the record's JSON, and None in a
+    record read back."""
 
     @property
     def last(self) -> Snapshot:
@@ -356,7 +360,7 @@ class Receipt:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, (SiteVitals, LayerVitals, Snapshot, Finding, Record)):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name != "certificate"}
     if isinstance(value, np.ndarray):
         return [_plain(item) for item in value.tolist()]
     if isinstance(value, Mapping):

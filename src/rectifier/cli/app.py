@@ -8,11 +8,12 @@ import typer
 
 from .. import __version__
 from .bench import bench
+from .certificate import certificate
 from .check import check
 from .demo import demo
 from .report import report
 from .show import show
-from .status import HELP, PLAIN_HELP, VERIFY_HELP
+from .status import CERTIFICATE_HELP, HELP, PLAIN_HELP, VERIFY_HELP
 from .verify import verify
 
 __all__ = ["app"]
@@ -48,6 +49,7 @@ def frame(
 
 app.command(epilog=PLAIN_HELP)(demo)
 app.command(epilog=HELP)(check)
+app.command(epilog=CERTIFICATE_HELP)(certificate)
 app.command(epilog=HELP)(report)
 app.command(epilog=PLAIN_HELP)(show)
 app.command(epilog=VERIFY_HELP)(verify)

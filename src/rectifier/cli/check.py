@@ -11,7 +11,7 @@ import typer
 
 from ..checkup import Interrupted, ObservationError
 from ..errors import RectifierError
-from .frame import Debug, Force, Html, Json, Outputs, Seed, guarded, note, set_seed
+from .frame import CertificateFile, Debug, Force, Html, Json, Outputs, Seed, guarded, note, set_seed
 from .limits import FailOn, Limits, MaxDormant, MaxRare, MaxSilent
 from .results import publish
 from .status import INTERRUPTED, USAGE
@@ -27,6 +27,7 @@ def check(
     ],
     html: Html = None,
     json: Json = None,
+    certificate: CertificateFile = None,
     force: Force = False,
     max_silent: MaxSilent = None,
     max_rare: MaxRare = None,
@@ -49,7 +50,7 @@ def check(
     Example: rectifier check train.py:build --html check.html --max-silent 5% --fail-on vanishing,exploding
     """
     limits = Limits.read("check", silent=max_silent, rare=max_rare, dormant=max_dormant, fail_on=fail_on)
-    outputs = Outputs("check", html=html, json=json, force=force)
+    outputs = Outputs("check", html=html, json=json, force=force, certificate=certificate)
     # Imported after the options are read: a slip in one is told at once, before a framework is loaded.
     from ..checkup import check as examine
     from . import target as targets

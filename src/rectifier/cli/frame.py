@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import importlib.util
+import itertools
 import random
 import sys
 import traceback
@@ -18,6 +19,7 @@ from ..errors import RectifierError, RectifierValueError
 from .status import BROKEN_PIPE, FAULT, INTERRUPTED, USAGE
 
 __all__ = [
+    "CertificateFile",
     "Debug",
     "Force",
     "Html",
@@ -51,6 +53,9 @@ _EXTRAS = {
 Html = Annotated[str | None, typer.Option(metavar="FILE", help="Write the page (one file, opens offline).")]
 Json = Annotated[
     str | None, typer.Option(metavar="FILE", help="Write the record as JSON; - writes it to standard output.")
+]
+CertificateFile = Annotated[
+    str | None, typer.Option("--certificate", metavar="FILE", help="Write the proofs, for rectifier certificate.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite output files that exist.")]
 Seed = Annotated[
@@ -139,33 +144,36 @@ def _fault(error: Exception, debug: bool) -> NoReturn:
 class Outputs:
     """The files a verb was asked to write, refused before the run where they could not be written after it."""
 
-    def __init__(self, verb: str, *, html: str | None, json: str | None, force: bool) -> None:
+    def __init__(
+        self, verb: str, *, html: str | None, json: str | None, force: bool, certificate: str | None = None
+    ) -> None:
         self.json_to_stdout = json == "-"
-        if html == "-":
-            raise RectifierValueError(
-                f"{verb}: `--html` must name a file; got '-'. Name one, as in --html {verb}.html."
-            )
-        self.html = html
+        self.html, self.certificate, self.force = html, certificate, force
         self.json = None if self.json_to_stdout else json
-        self.force = force
-        named = [path for path in (self.html, self.json) if path is not None]
+        options = {"--html": html, "--json": self.json, "--certificate": certificate}
+        named = {option: path for option, path in options.items() if path is not None}
+        for option, path in named.items():
+            if path == "-":
+                raise RectifierValueError(
+                    f"{verb}: `{option}` must name a file; got '-'. Name one, as in {option} {verb}.{option[2:]}."
+                )
         if force and not named:
             raise RectifierValueError(
                 f"{verb}: `--force` must come with an output file; got none to overwrite. "
                 "Add --html FILE or --json FILE, or leave --force out."
             )
-        for option, path in (("--html", self.html), ("--json", self.json)):
+        for option, path in named.items():
             if path == "":
                 raise RectifierValueError(
                     f"{verb}: `{option}` must name a file; got ''. Name one, or leave {option} out."
                 )
-        if len(named) == 2 and Path(named[0]).resolve() == Path(named[1]).resolve():
-            raise RectifierValueError(
-                f"{verb}: `--html` and `--json` must name two files; got {named[0]!r} twice. Name another."
-            )
-        for option, path in (("--html", self.html), ("--json", self.json)):
-            if path is not None:
-                refuse_unwritable(verb, option, path, force=force)
+        for (one, path), (other, second) in itertools.combinations(named.items(), 2):
+            if Path(path).resolve() == Path(second).resolve():
+                raise RectifierValueError(
+                    f"{verb}: `{one}` and `{other}` must name two files; got {path!r} twice. Name another."
+                )
+        for option, path in named.items():
+            refuse_unwritable(verb, option, path, force=force)
 
 
 def refuse_unwritable(verb: str, option: str, path: str, *, force: bool) -> None:

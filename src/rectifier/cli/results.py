@@ -25,6 +25,11 @@ def publish(record: Record, outputs: Outputs) -> None:
         write(outputs, outputs.html, html.render(record))
     if outputs.json is not None:
         write(outputs, outputs.json, record.to_json() + "\n")
+    if outputs.certificate is not None:
+        if record.certificate is None:
+            note("No certificate: no unit was proved dead by a bound.")
+        else:
+            write(outputs, outputs.certificate, record.certificate.document + "\n")
 
 
 def write(outputs: Outputs, path: str, text: str) -> None:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["BROKEN_PIPE", "FAULT", "FINDINGS", "HELP", "INTERRUPTED", "NOTHING", "PLAIN_HELP", "USAGE", "VERIFY_HELP"]
+__all__ = [
+    "BROKEN_PIPE",
+    "CERTIFICATE_HELP",
+    "FAULT",
+    "FINDINGS",
+    "HELP",
+    "INTERRUPTED",
+    "NOTHING",
+    "PLAIN_HELP",
+    "USAGE",
+    "VERIFY_HELP",
+]
 
 NOTHING = 0
 FINDINGS = 1
@@ -25,6 +36,14 @@ PLAIN_HELP = """\b
 Exit status:
   0  done
   2  usage, or the output could not be written
+  3  a fault of rectifier's
+"""
+
+CERTIFICATE_HELP = """\b
+Exit status:
+  0  accepted
+  1  refused
+  2  usage
   3  a fault of rectifier's
 """
 

@@ -112,12 +112,14 @@ def total(observer: Observer, group: Any, *, average: bool) -> None:
         "gradients": {name: (len(v), float(sum(v))) for name, v in observer.weight_gradients.items()},
         "forwards": observer.forwards,
         "shape": observer.input_shape,
+        "batch": observer.largest_batch,
     }
     all_of_them = gather(group, mine)
     device = next((weight.device for weight in observer.model.parameters()), torch.device("cpu"))
     for line in (line for one in all_of_them for line in one["unseen"]):
         observer.notes[line] = None
     observer.forwards = max(one["forwards"] for one in all_of_them)
+    observer.largest_batch = max(one["batch"] for one in all_of_them)
     observer.input_shape = next((one["shape"] for one in all_of_them if one["shape"] is not None), None)
     _weight_gradients(observer, [one["gradients"] for one in all_of_them], device)
     tallies: list[SiteTally | LayerTally] = []

@@ -18,7 +18,7 @@ from ...errors import RectifierValueError
 from .kinds import is_norm, is_pool
 from .sites import identify, identify_call
 
-__all__ = ["Consumer", "Graph", "Place"]
+__all__ = ["Consumer", "Graph", "Place", "Tracer"]
 
 _POOLS = frozenset(
     f"{start}{kind}_pool{n}d" for start in ("", "adaptive_") for kind in ("max", "avg") for n in (1, 2, 3)
@@ -66,7 +66,7 @@ class Place:
         return int(weight.shape[0])
 
 
-class _Tracer(fx.Tracer):
+class Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return identify(m) is not None or bool(super().is_leaf_module(m, module_qualified_name))
 
@@ -77,22 +77,24 @@ class Graph:
     verb: for the messages. Raises RectifierValueError where the model cannot be traced.
     """
 
+    tracer: type[fx.Tracer] = Tracer
+
     def __init__(self, model: nn.Module, verb: str) -> None:
         self.model, self.verb = model, verb
         try:
-            self._graph = _Tracer().trace(model)
+            self.graph = self.tracer().trace(model)
         except Exception as error:  # what cannot be traced raises whatever the user's forward raises
             raise RectifierValueError(
                 f"{verb}: `model` must be one whose graph torch.fx can follow; got {type(model).__name__}, where "
                 f"tracing raised {type(error).__name__}: {error}. Act on a part of it that has no data-dependent "
                 "control flow."
             ) from error
-        self._calls = Counter(node.target for node in self._graph.nodes if node.op == "call_module")
-        self._sites = dict(self._name_sites())
+        self._calls = Counter(node.target for node in self.graph.nodes if node.op == "call_module")
+        self.sites = dict(self._name_sites())
 
     def _name_sites(self) -> Iterator[tuple[str, tuple[fx.Node, str, dict[str, Any]]]]:
         counts: Counter[str] = Counter()
-        for node in self._graph.nodes:
+        for node in self.graph.nodes:
             label, found = None, None
             if node.op == "call_module":
                 found = identify(self._module(node))
@@ -113,15 +115,15 @@ class Graph:
 
     def place(self, site: str) -> Place:
         """What stands before and behind a site. Raises RectifierValueError where it cannot be followed."""
-        if site not in self._sites:
+        if site not in self.sites:
             kept = self._kept_whole(site)
             if kept is not None:
                 raise self._refuse(site, f"it is inside {kept}, which torch.fx keeps whole")
             raise RectifierValueError(
                 f"{self.verb}: `findings` must name sites of this model; got {site!r}. Its sites are "
-                f"{', '.join(self._sites) or 'none'}."
+                f"{', '.join(self.sites) or 'none'}."
             )
-        node, row, parameters = self._sites[site]
+        node, row, parameters = self.sites[site]
         layer_node, norm_node = self._before(site, node)
         layer = self._module(layer_node)
         conv = isinstance(layer, _ConvNd)
@@ -145,7 +147,7 @@ class Graph:
 
     def channels(self, site: str) -> int | None:
         """Size of axis 1 where the site is applied, as the layers before it tell; None where they do not."""
-        nodes = [node for label, (node, _, _) in self._sites.items() if label.partition("@")[0] == site]
+        nodes = [node for label, (node, _, _) in self.sites.items() if label.partition("@")[0] == site]
         sizes = {self._channels(node.args[0]) if node.args else None for node in nodes}
         return sizes.pop() if len(sizes) == 1 else None
 
@@ -168,7 +170,7 @@ class Graph:
 
     def _kept_whole(self, site: str) -> str | None:
         """The module of PyTorch's own, such as a TransformerEncoderLayer, whose inside the graph does not show."""
-        for node in self._graph.nodes:
+        for node in self.graph.nodes:
             inside = node.op == "call_module" and site.startswith(f"{node.target}.")
             if inside and identify(self._module(node)) is None:
                 return f"{node.target}, a {type(self._module(node)).__name__}"

@@ -14,7 +14,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from ...checkup.proof import FirstLayer
+from ...checkup.network import Network
 from ...checkup.records import Snapshot
 from .distributed import alone, total
 from .flat import identify_flat, identify_flat_call
@@ -72,6 +72,7 @@ class Observer:
         self.layers: dict[str, LayerTally] = {}
         self.ranges: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         self.input_shape: tuple[int, ...] | None = None
+        self.largest_batch = 0
         self.origins = Origins()
         self._reader = Reader(self)
         self._unseen: dict[str, None] = {}
@@ -84,7 +85,7 @@ class Observer:
         self._eager: Any = None
         self._gathered = False
         self._insides: list[Inside] = []
-        self._proofs: tuple[FirstLayer, ...] = ()
+        self._proofs: tuple[Network, ...] = ()
         self._activations: dict[str, str] = {}
         self._hidden = 0
         self._depth = 0
@@ -216,6 +217,7 @@ class Observer:
             self.origins[value] = Origin(input=len(inputs) == 1, makers=frozenset({f"input {place}"}))
         if len(inputs) == 1:
             self.input_shape = tuple(inputs[0].shape[1:])
+            self.largest_batch = max(self.largest_batch, *inputs[0].shape[:1])
         self._mode_on()
         if resting and self._parts and self._parts[0][0] is module:  # too late for PyTorch to call it
             self._parts[0][1](module, args, kwargs)
@@ -350,8 +352,8 @@ class Observer:
         self.gather()
         self._gathered = False
         snapshot = self._reader.take(step, loss)
-        if self.group is not None:
-            self._proofs = self._reader.first_layers()
+        if self._sharded:
+            self._proofs = self._reader.networks(training=self.training_only, deep=False)[0]
         return snapshot
 
     def gather(self) -> None:
@@ -365,12 +367,19 @@ class Observer:
             # In a training the loss is of a share of the batch, and DDP and FSDP take the mean over the shares.
             total(self, self.group, average=self.training_only)
 
-    def first_layers(self) -> tuple[FirstLayer, ...]:
-        """The layers that act on the model's input, with the range of that input: what a proof needs.
+    def networks(self, *, training: bool, deep: bool) -> tuple[tuple[Network, ...], str | None]:
+        """What proofs need: the model as arrays, and why it could not be traced, or None.
 
-        With several processes, as they were at the last take: sharded weights can only be read by all at once.
+        Where its weights are sharded the first layers alone, as they were at the last take: all processes have to be
+        there to read them.
         """
-        return self._reader.first_layers() if self.group is None else self._proofs
+        if self._sharded:
+            return self._proofs, "it is spread over several processes" if deep else None
+        return self._reader.networks(training=training, deep=deep)
+
+    @property
+    def _sharded(self) -> bool:
+        return self.group is not None and any(hasattr(weight, "full_tensor") for weight in self.model.parameters())
 
     @property
     def notes(self) -> dict[str, None]:

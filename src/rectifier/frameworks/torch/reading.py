@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +13,10 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from ...checkup.proof import FirstLayer, Normalisation
+from ...checkup.network import Network, Site, Step
 from ...checkup.records import LayerVitals, SiteVitals, Snapshot
 from .calm import plain_value, value_of
+from .lowering import step_of
 from .tally import SiteTally, to_host
 
 if TYPE_CHECKING:
@@ -212,67 +214,111 @@ class Reader:
 
     # What a proof needs
 
-    def first_layers(self) -> tuple[FirstLayer, ...]:
+    def networks(self, *, training: bool, deep: bool) -> tuple[tuple[Network, ...], str | None]:
+        """The networks that bound the sites: the model as traced, and each first layer as it was seen to be called.
+
+        training: as in training mode. deep: False for the first layers alone. Also: why the model could not be
+        traced, or None.
+        """
+        chains = self._first_layers()
+        if not deep:
+            return chains, None
+        from .bounds import traced  # loads torch.fx, which a look without proofs does not need
+
+        shape = self._o.input_shape
+        if shape is None:
+            return chains, "it is not called with one tensor"
+        roundoff = max((self._roundoff_of(name) for name in self._o.layers), default=0.0)
+        axes = {name: tally.axis - 1 for name, tally in self._o.sites.items() if tally.axis}
+        whole = traced(self._o.model, shape, axes, training=training, rows=self._o.largest_batch, roundoff=roundoff)
+        if isinstance(whole, str):
+            return chains, whole
+        kept = tuple(site for site in whole.sites if self._agrees(whole, site))
+        whole = replace(whole, sites=kept, observed=self._input_range(whole, shape))
+        return (whole, *chains), None
+
+    def _roundoff_of(self, layer: str) -> float:
+        return _roundoff(self._weight(layer), self._o.layers[layer].coarsest)
+
+    def _agrees(self, network: Network, site: Site) -> bool:
+        """Whether the layer before a site is the one that was seen there: else the trace is not what ran."""
+        tally = self._o.sites[site.name]
+        step = network.steps[site.step]
+        if step.shape[site.axis] != tally.units:
+            return False
+        while step.op in ("scale", "normalise", "reshape", "permute", "dropout", "pool") and (
+            step.op != "normalise" or isinstance(self._o.names.get(step.layer), nn.modules.batchnorm._BatchNorm)
+        ):
+            step = network.steps[step.inputs[0]]
+        made = step.layer if step.op in ("linear", "conv") and step.layer in self._o.names else None
+        return made == tally.layer
+
+    def _input_range(self, network: Network, shape: tuple[int, ...]) -> tuple[Floats, Floats] | None:
+        """The range that the model's input was seen in, from those of the layers that read it."""
+        found: tuple[Floats, Floats] | None = None
+        for step in network.steps:
+            if step.op not in ("linear", "conv") or step.layer not in self._o.ranges:
+                continue
+            source = network.steps[step.inputs[0]]
+            seen = source.shape
+            while source.op == "reshape":
+                source = network.steps[source.inputs[0]]
+            if source.op != "input":
+                continue
+            ends = [end.double().cpu().numpy() for end in self._o.ranges[step.layer]]
+            if step.op == "conv":
+                ends = [end.reshape(-1, *(1,) * (len(seen) - 1)) for end in ends]
+            if seen != shape:
+                ends = [np.broadcast_to(end, seen).reshape(shape) for end in ends]
+            else:
+                ends = [end.reshape((1,) * (len(seen) - end.ndim) + end.shape) for end in ends]
+            low, high = ends
+            found = (low, high) if found is None else (np.maximum(found[0], low), np.minimum(found[1], high))
+        return found
+
+    def _first_layers(self) -> tuple[Network, ...]:
         found = []
         for site, tally in self._o.sites.items():
             if tally.layer is None or not tally.on_input or tally.layer not in self._o.ranges:
                 continue
-            module = self._o.names[tally.layer]
+            low, high = (end.double().cpu().numpy() for end in self._o.ranges[tally.layer])
+            steps = self._chain(tally)
+            if steps is None:
+                continue
             stored = self._weight(tally.layer)
-            weight, bias = rows(module, stored), value_of(module, "bias")
-            if weight is None or weight.shape[0] != tally.units:
-                continue
-            norm = self._o.names[tally.norm] if tally.norm else None
-            normalisation = _normalisation(norm) if norm is not None else None
-            if norm is not None and normalisation is None:
-                continue
-            low, high = self._o.ranges[tally.layer]
+            info = torch.finfo(stored.dtype)
+            shape = steps[0].shape
             found.append(
-                FirstLayer(
-                    site=site,
-                    layer=tally.layer,
-                    rectifier=tally.rectifier,
-                    weight=weight.cpu().numpy(),
-                    bias=None if bias is None else bias.double().cpu().numpy(),
-                    low=low.double().cpu().numpy(),
-                    high=high.double().cpu().numpy(),
-                    groups=module.groups if isinstance(module, _ConvNd) else 1,
-                    channels=isinstance(module, _ConvNd),
-                    pads=isinstance(module, _ConvNd) and module.padding_mode == "zeros" and _pads(module.padding),
-                    normalisation=normalisation,
-                    roundoff=_roundoff(stored, self._o.layers[tally.layer].coarsest),
-                    smallest=float(torch.finfo(stored.dtype).tiny),
+                Network(
+                    steps=steps,
+                    sites=(Site(site, tally.rectifier, len(steps) - 1, 0),),
+                    roundoff=self._roundoff_of(tally.layer),
+                    smallest=float(info.tiny),
+                    largest=float(info.max),
+                    condition=", with batch normalisation in evaluation mode" if tally.norm else "",
                     input_shape=self._o.input_shape or (),
+                    observed=(low.reshape(shape), high.reshape(shape)),
                 )
             )
         return tuple(found)
 
+    def _chain(self, tally: SiteTally) -> tuple[Step, ...] | None:
+        """Input, layer and normalisation in evaluation mode, all positions of a convolution taken together."""
+        assert tally.layer is not None
+        size, one = len(self._o.ranges[tally.layer][0]), (1,) * (self._weight(tally.layer).ndim - 2)
+        steps = [Step("input", (), (size, *one), layer="the input")]
+        for name in (tally.layer, tally.norm):
+            if name is None:
+                continue
+            step = step_of(self._o.names[name], name, steps[-1].shape, (tally.units, *one), len(steps) - 1)
+            if step is None:
+                return None
+            steps.append(step)
+        return tuple(steps)
+
 
 def _counts(values: Floats | None) -> npt.NDArray[np.int64] | None:
     return None if values is None else values.astype(np.int64)
-
-
-def _pads(padding: Any) -> bool:
-    return padding == "same" or (not isinstance(padding, str) and any(padding))
-
-
-def _normalisation(norm: nn.Module) -> Normalisation | None:
-    if norm.running_mean is None or norm.running_var is None:
-        return None
-
-    def array(value: Any) -> Floats:
-        result: Floats = value.detach().double().cpu().numpy()
-        return result
-
-    size = int(norm.running_mean.numel())  # type: ignore[operator]
-    scale, shift = value_of(norm, "weight"), value_of(norm, "bias")
-    return Normalisation(
-        scale=np.ones(size) if scale is None else array(scale),
-        shift=np.zeros(size) if shift is None else array(shift),
-        mean=array(norm.running_mean),
-        variance=array(norm.running_var),
-        epsilon=float(norm.eps),  # type: ignore[arg-type]
-    )
 
 
 def _roundoff(weight: torch.Tensor, coarsest: float) -> float:

@@ -1,0 +1,94 @@
+"""``rectifier certificate``: the proofs of a check, checked apart from what made them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from ..errors import RectifierValueError
+from .frame import Debug, guarded, note
+from .status import FINDINGS
+
+__all__ = ["certificate"]
+
+
+@guarded
+def certificate(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A file written with check --certificate.")],
+    weights: Annotated[
+        str,
+        typer.Option(metavar="FILE", help="The weights: a state dict written with torch.save, or an .npz of arrays."),
+    ],
+    debug: Debug = False,
+) -> None:
+    """Accept or refuse a certificate for these weights.
+
+    Each bound is derived anew, in exact arithmetic, by code that shares nothing with what made the certificate. It is
+    refused with the reason where a tensor is another than the one it was made for, or a bound does not follow.
+
+    Example: rectifier certificate proof.json --weights model.pt
+    """
+    document = _text(file)
+    arrays = _arrays(weights)
+    from ..checkup.checker import Rejected, accept
+
+    try:
+        units = accept(document, arrays)
+    except Rejected as error:
+        print(f"refused: {error.reason}")
+        raise typer.Exit(FINDINGS) from error
+    for site, members in units.items():
+        print(f"{site}: {', '.join(map(str, members))}")
+    total = sum(len(members) for members in units.values())
+    note(f"Accepted: {total} {'unit' if total == 1 else 'units'} cannot fire for any input of the certificate's box.")
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        reason = "there is no such file"
+    except IsADirectoryError:
+        reason = "it is a folder"
+    except PermissionError:
+        reason = "it may not be read"
+    except UnicodeDecodeError:
+        reason = "it is not text"
+    raise RectifierValueError(
+        f"certificate: `FILE` must be a file written with check --certificate; got {path!r}: {reason}. "
+        "Make one with: rectifier check TARGET --certificate FILE"
+    )
+
+
+def _arrays(path: str) -> dict[str, Any]:
+    """Name → array of a weights file."""
+    reason = "it holds no mapping of names to tensors"
+    try:
+        if path.endswith(".npz"):
+            with np.load(path) as stored:
+                return dict(stored)
+        import torch
+
+        read = torch.load(path, map_location="cpu", weights_only=True)
+        read = read.get("state_dict", read) if isinstance(read, Mapping) else read
+        if isinstance(read, Mapping):
+            tensors = {str(name): value for name, value in read.items() if isinstance(value, torch.Tensor)}
+            # NumPy has no bfloat16; as float32 they are the same numbers.
+            return {
+                name: (value.float() if value.dtype == torch.bfloat16 else value).detach().numpy()
+                for name, value in tensors.items()
+            }
+    except FileNotFoundError:
+        reason = "there is no such file"
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:  # a file of another kind can go wrong in any way
+        reason = f"reading it failed with {type(error).__name__}"
+    raise RectifierValueError(
+        f"certificate: `--weights` must be a state dict written with torch.save, or an .npz file; got {path!r}: "
+        f"{reason}. Write one with: torch.save(model.state_dict(), FILE)"
+    )

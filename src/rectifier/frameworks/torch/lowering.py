@@ -1,0 +1,281 @@
+"""What one module or call of PyTorch computes, as a step of the check-up's own: the one such table for bounds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd
+
+from ...checkup.curves import KNOWN
+from ...checkup.network import Array, Step
+from .calm import value_of
+from .kinds import computes_plainly
+from .sites import identify
+
+__all__ = ["VIEWS", "Lowered", "array_of", "as_step", "of_call", "of_module", "of_rectifier", "step_of"]
+
+Shape = tuple[int, ...]
+
+#: More products than this in one convolution, and all its positions share one bound.
+FINE = 2_000_000
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A step without its inputs; ``op`` "same" is the input itself."""
+
+    op: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, torch.Tensor | None] = field(default_factory=dict)
+
+
+_SAME = Lowered("same")
+#: Modules that are the identity but for randomness in training.
+_PASS = (nn.Identity,)
+_SHAPES = (nn.Flatten, nn.Unflatten)
+#: Activations that are no rectifier of the family, by class and by call.
+_FOREIGN = {nn.SiLU: "silu", nn.GELU: "gelu", nn.Hardswish: "hardswish", nn.Hardsigmoid: "hardsigmoid"}
+#: Calls by their bare names.
+SAME = frozenset({"contiguous", "clone", "detach"})
+VIEWS = frozenset({"view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "view_as", "reshape_as"})
+
+
+def of_module(module: nn.Module, x: Shape, out: Shape, rows: int, *, training: bool) -> Lowered | None:
+    """x, out: shapes of one example. rows: most examples in a batch. None where it is not known."""
+    rectifier = identify(module)
+    if rectifier is not None:
+        home = getattr(type(module).forward, "__module__", "")
+        plain = "forward" not in module.__dict__ and home.startswith(("torch.nn.modules.", "rectifier."))
+        return of_rectifier(*rectifier) if plain and not (isinstance(module, nn.RReLU) and training) else None
+    if not computes_plainly(module):
+        return None
+    if type(module) in _FOREIGN:
+        return Lowered("rectifier", {"function": _FOREIGN[type(module)], "parameters": {}})
+    if isinstance(module, nn.Hardtanh):
+        return of_rectifier("hardtanh", {"low": float(module.min_val), "high": float(module.max_val)})
+    if isinstance(module, nn.Linear):
+        return _linear(value_of(module, "weight"), value_of(module, "bias"), x)
+    if isinstance(module, _ConvNd) and not isinstance(module, _ConvTransposeNd):
+        weight, bias = value_of(module, "weight"), value_of(module, "bias")
+        return _conv(
+            weight, bias, module.stride, module.padding, module.dilation, module.groups, module.padding_mode, out
+        )
+    if isinstance(module, (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)):
+        return _norm(module, x, rows, training)
+    if isinstance(module, (_MaxPoolNd, _AvgPoolNd)):
+        return _pool_module(module)
+    if isinstance(module, (_AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd)):
+        return _adaptive("mean" if isinstance(module, _AdaptiveAvgPoolNd) else "max", x, out)
+    if isinstance(module, _DropoutNd):
+        return _dropout(module, module.p, training)
+    if isinstance(module, nn.Upsample) and module.mode == "nearest":
+        return Lowered("pool", {"kind": "max"})
+    if isinstance(module, _SHAPES):
+        return Lowered("reshape")
+    return _SAME if isinstance(module, _PASS) else None
+
+
+def of_rectifier(row: str, parameters: Mapping[str, Any]) -> Lowered | None:
+    """A rectifier of the family; None where its parameters are not numbers, or not the usual ones."""
+    slope = parameters.get("negative_slope")
+    if row not in KNOWN:
+        return None
+    if isinstance(slope, torch.Tensor):
+        numbers = {key: value for key, value in parameters.items() if key != "negative_slope"}
+        return Lowered("rectifier", {"function": row, "parameters": numbers}, {"slope": slope})
+    if not all(isinstance(v, (int, float)) and math.isfinite(v) for v in parameters.values()):
+        return None
+    # The table of curves knows rising ones.
+    if any(parameters.get(name, 1.0) <= 0 for name in ("alpha", "beta", "ceiling")):
+        return None
+    given = {"beta": 1.0, **parameters} if row == "softplus" else dict(parameters)
+    return Lowered("rectifier", {"function": row, "parameters": {key: float(value) for key, value in given.items()}})
+
+
+def of_call(
+    name: str, args: Sequence[Any], kwargs: Mapping[str, Any], x: Shape, out: Shape, rows: int
+) -> Lowered | None:
+    """A functional call by its bare name; arguments after the input, tensors for weights."""
+
+    def argument(position: int, key: str, default: Any = None) -> Any:
+        return args[position] if len(args) > position else kwargs.get(key, default)
+
+    if name == "linear":
+        return _linear(argument(0, "weight"), argument(1, "bias"), x)
+    if name in ("conv1d", "conv2d", "conv3d"):
+        weight, bias = argument(0, "weight"), argument(1, "bias")
+        stride, padding, dilation, groups = (argument(i + 2, *each) for i, each in enumerate(_GEOMETRY))
+        return _conv(weight, bias, stride, padding, dilation, groups, "zeros", out)
+    if name.startswith("adaptive_"):
+        return _adaptive("mean" if "avg" in name else "max", x, out)
+    if name.startswith("max_pool"):
+        kernel, stride, padding = argument(0, "kernel_size"), argument(1, "stride"), argument(2, "padding", 0)
+        odd = argument(3, "dilation", 1) not in (1, (1, 1)) or argument(4, "ceil_mode", False)
+        return _pool("max", kernel, stride, padding, len(x) - 1, zeros=False, odd=bool(odd))
+    if name.startswith("avg_pool"):
+        kernel, stride, padding = argument(0, "kernel_size"), argument(1, "stride"), argument(2, "padding", 0)
+        if argument(5, "divisor_override") is not None:
+            return None
+        zeros = argument(4, "count_include_pad", True)
+        return _pool("mean", kernel, stride, padding, len(x) - 1, zeros=zeros, odd=argument(3, "ceil_mode", False))
+    if name in ("dropout", "dropout1d", "dropout2d", "dropout3d"):
+        return _dropout(None, argument(0, "p", 0.5), argument(1, "training", True))
+    if name in VIEWS:
+        return Lowered("reshape")
+    if name in ("sigmoid", "tanh", "silu", "gelu", "hardswish", "hardsigmoid"):
+        return Lowered("rectifier", {"function": name, "parameters": {}})
+    return _SAME if name in SAME else None
+
+
+_GEOMETRY: tuple[tuple[str, Any], ...] = (("stride", 1), ("padding", 0), ("dilation", 1), ("groups", 1))
+
+
+def _linear(weight: Any, bias: Any, x: Shape) -> Lowered | None:
+    if not isinstance(weight, torch.Tensor) or not (bias is None or isinstance(bias, torch.Tensor)) or weight.ndim != 2:
+        return None
+    uniform = math.prod(x[:-1]) > 1 and math.prod(x[:-1]) * weight.numel() > FINE
+    return Lowered("linear", {"uniform": uniform}, {"weight": weight, "bias": bias})
+
+
+def _each(value: Any, n: int) -> list[int]:
+    return [int(v) for v in value] if isinstance(value, (tuple, list)) else [int(value)] * n
+
+
+def _conv(
+    weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int, mode: str, out: Shape
+) -> Lowered | None:
+    if not isinstance(weight, torch.Tensor) or not (bias is None or isinstance(bias, torch.Tensor)):
+        return None
+    n = weight.ndim - 2
+    dilations = _each(dilation, n)
+    if padding == "valid":
+        padding = 0
+    if padding == "same":
+        totals = [d * (k - 1) for d, k in zip(dilations, weight.shape[2:], strict=True)]
+        pairs = [[total // 2, total - total // 2] for total in totals]
+    else:
+        pairs = [[p, p] for p in _each(padding, n)]
+    settings = {
+        "stride": _each(stride, n),
+        "padding": pairs,
+        "mode": mode,
+        "dilation": dilations,
+        "groups": int(groups),
+        "uniform": math.prod(out[1:]) > 1 and math.prod(out[1:]) * weight.numel() > FINE,
+    }
+    return Lowered("conv", settings, {"weight": weight, "bias": bias})
+
+
+def _norm(module: Any, x: Shape, rows: int, training: bool) -> Lowered | None:
+    weight, bias = value_of(module, "weight"), value_of(module, "bias")
+    arrays = {"weight": weight, "bias": bias}
+    epsilon = module.eps
+    settings = {"centred": True, "channels": True, "passes": 1}
+    if isinstance(module, nn.RMSNorm):
+        if epsilon is None:
+            return None
+        settings |= {"centred": False, "channels": False, "count": math.prod(module.normalized_shape)}
+    elif isinstance(module, nn.LayerNorm):
+        settings |= {"channels": False, "count": math.prod(module.normalized_shape)}
+    elif isinstance(module, nn.GroupNorm):
+        settings["count"] = x[0] // module.num_groups * math.prod(x[1:])
+    else:
+        instance = isinstance(module, _InstanceNorm)
+        own = training or module.running_mean is None or module.running_var is None
+        if not own:
+            stored = {"mean": value_of(module, "running_mean"), "variance": value_of(module, "running_var")}
+            return Lowered("scale", {"epsilon": float(epsilon)}, {**arrays, **stored})
+        # PyTorch sums the squares around the mean on a CPU; elsewhere it may update both as it goes.
+        device = weight.device if weight is not None else torch.device("cpu")
+        ranks = _ranks() if isinstance(module, nn.SyncBatchNorm) else 1
+        settings["passes"] = 2 if device.type == "cpu" else 1
+        settings["count"] = math.prod(x[1:]) * (1 if instance else rows * ranks)
+    if settings["count"] < 1:
+        return None
+    return Lowered("normalise", {**settings, "epsilon": float(epsilon)}, arrays)
+
+
+def _ranks() -> int:
+    distributed = torch.distributed
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def _pool_module(module: Any) -> Lowered | None:
+    n = int(type(module).__name__[-2])
+    if isinstance(module, _MaxPoolNd):
+        if module.return_indices:
+            return None
+        odd = any(d != 1 for d in _each(module.dilation, n)) or module.ceil_mode
+        return _pool("max", module.kernel_size, module.stride, module.padding, n, zeros=False, odd=odd)
+    if getattr(module, "divisor_override", None) is not None:
+        return None
+    zeros, odd = module.count_include_pad, module.ceil_mode
+    return _pool("mean", module.kernel_size, module.stride, module.padding, n, zeros=zeros, odd=odd)
+
+
+def _pool(kind: str, kernel: Any, stride: Any, padding: Any, n: int, *, zeros: bool, odd: bool) -> Lowered:
+    pads = _each(padding, n)
+    settings: dict[str, Any] = {"kind": kind, "zeros": zeros and any(pads)}
+    # Windows of unequal sizes: the range of the whole channel stands for each of them.
+    if odd or (kind == "mean" and any(pads) and not zeros):
+        return Lowered("pool", {**settings, "zeros": kind == "mean" and any(pads)})
+    kernels = _each(kernel, n)
+    # An empty stride (F.max_pool2d(x, 2)) is the kernel's.
+    strides = kernels if stride is None or (isinstance(stride, (tuple, list)) and not stride) else _each(stride, n)
+    return Lowered("pool", {**settings, "kernel": kernels, "stride": strides, "padding": [[p, p] for p in pads]})
+
+
+def _adaptive(kind: str, x: Shape, out: Shape) -> Lowered | None:
+    if len(x) != len(out) or len(x) < 2:
+        return None
+    settings: dict[str, Any] = {"kind": kind, "zeros": False}
+    if any(a % b for a, b in zip(x[1:], out[1:], strict=True)):
+        return Lowered("pool", settings)
+    kernel = [a // b for a, b in zip(x[1:], out[1:], strict=True)]
+    return Lowered("pool", {**settings, "kernel": kernel, "stride": kernel, "padding": [[0, 0]] * len(kernel)})
+
+
+def _dropout(module: nn.Module | None, p: Any, training: Any) -> Lowered | None:
+    if training is False or p == 0:
+        return _SAME
+    if isinstance(module, (nn.AlphaDropout, nn.FeatureAlphaDropout)) or not isinstance(p, float) or p >= 1:
+        return None
+    return Lowered("dropout", {"p": p})
+
+
+def array_of(name: str, tensor: torch.Tensor) -> Array:
+    """The tensor as it is now; bfloat16, which NumPy lacks, as float32."""
+    plain = tensor.detach().cpu()
+    return Array(name, (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy())
+
+
+def step_of(module: nn.Module, name: str, x: Shape, out: Shape, before: int) -> Step | None:
+    """A module in evaluation mode as a step that reads the step ``before``; None where it is not known."""
+    lowered = of_module(module, x, out, 0, training=False)
+    if lowered is None or lowered.op == "same":
+        return None
+    settings = lowered.settings
+    if lowered.op == "conv":  # its positions are not known here
+        settings = {**settings, "uniform": True}
+    return as_step(Lowered(lowered.op, settings, lowered.arrays), before, out, name, {})
+
+
+def as_step(lowered: Lowered, before: int, shape: Shape, layer: str, names: Mapping[int, str]) -> Step:
+    """names: id of a tensor → its name, where it is not an attribute of the layer."""
+    attributes = {"mean": "running_mean", "variance": "running_var", "slope": "weight"}
+    prefix = f"{layer}." if layer else ""
+    arrays = {
+        role: array_of(names.get(id(tensor), f"{prefix}{attributes.get(role, role)}"), tensor)
+        for role, tensor in lowered.arrays.items()
+        if tensor is not None
+    }
+    return Step(lowered.op, (before,), shape, lowered.settings, arrays, layer)
