@@ -271,7 +271,7 @@ def train(cause: str, seed: int, *, planted: bool, steps: int = STEPS) -> Traine
 
 
 def firing(model: nn.Module, x: torch.Tensor) -> Fired:
-    """Site → units that fire on at least one of these inputs: counted by hooks of its own, in evaluation mode."""
+    """Site → units that fire (or are NaN, which is no silence) on one of these inputs or more, in evaluation mode."""
     training = model.training
     model.eval()  # the watch does not look
     fired: Fired = {}
@@ -280,7 +280,7 @@ def firing(model: nn.Module, x: torch.Tensor) -> Fired:
         if isinstance(module, nn.ReLU):
 
             def look(module: nn.Module, args: Any, output: torch.Tensor, name: str = name) -> None:
-                fired[name] = (output > 0).transpose(0, 1).flatten(1).any(dim=1)
+                fired[name] = (~(output <= 0)).transpose(0, 1).flatten(1).any(dim=1)
 
             handles.append(module.register_forward_hook(look))
     with torch.no_grad():
