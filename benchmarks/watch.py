@@ -1,11 +1,12 @@
 """Times a training step that is watched beside the same step that is not, as ratios.
 
 Run with ``python benchmarks/watch.py [--only mlp|cnn] [--layers pytorch|ours] [--rounds N] [--json FILE] [--write]``.
-Each way of training has its own copy of the network and optimizer, and all take turns in blocks of steps, so that a
-change of the machine's speed meets all; a ratio is one block's time over that of the plain block of its round, and what
-is shown is the median over the rounds with the quartiles. "plain again" beside "plain" says how much of a ratio is
-chance. Before the first block every way runs for a while, in which the early looks of ``every="auto"`` fall; what that
-takes is shown apart. ``--write`` puts the table of those JSON files into docs/watching.md.
+Each way of training has three networks and optimizers of its own, as where their tensors happen to lie in memory makes
+two per cent of difference, and all take turns in blocks of steps, so that a change of the machine's speed meets all; a
+ratio is one block's time over that of the plain block of its round, and what is shown is the median over the rounds
+with the quartiles. "plain again" beside "plain" says how much of a ratio is chance. Before the first block every way
+runs for a while, in which the early looks of ``every="auto"`` fall; what that takes is shown apart. ``--write`` puts
+the table of those JSON files into docs/watching.md.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "watching.md"
 BEGIN, END = "<!-- written by benchmarks/watch.py -->", "<!-- end -->"
 Layer = Callable[[], nn.Module]
 LAYERS = ("pytorch", "ours")
+#: Networks of each way.
+COPIES = 3
 
 
 def mlp(relu: Layer) -> nn.Module:
@@ -54,8 +57,8 @@ def cnn(relu: Layer) -> nn.Module:
 
 #: name: (network, shape of a batch, steps a block, steps before the first block, what it is called)
 NETWORKS: dict[str, tuple[Callable[[Layer], nn.Module], tuple[int, ...], int, int, str]] = {
-    "mlp": (mlp, (128, 64), 400, 1200, "MLP 64-256-256-10, batch 128"),
-    "cnn": (cnn, (128, 1, 8, 8), 130, 650, "Conv-BN-ReLU CNN 16-32 on 8 × 8, batch 128"),
+    "mlp": (mlp, (128, 64), 130, 800, "MLP 64-256-256-10, batch 128"),
+    "cnn": (cnn, (128, 1, 8, 8), 45, 300, "Conv-BN-ReLU CNN 16-32 on 8 × 8, batch 128"),
 }
 #: what is shown: (layer, arguments of watch; None: not watched, what it is compared with)
 WAYS: dict[str, tuple[Layer, dict[str, Any] | None, str]] = {
@@ -94,36 +97,37 @@ class Training:
 def measured(network: str, ours: bool, rounds: int) -> list[dict[str, Any]]:
     """The ways with PyTorch's layers, or with ours, in turns."""
     *_, block, before, _ = NETWORKS[network]
-    trainings = {way: Training(network, way) for way in WAYS if (WAYS[way][0] is rt.ReLU) is ours}
-    early: dict[str, list[float]] = {way: [] for way in trainings}
-    for _ in range(before // block):  # in turns too, and with the early looks in it
-        for way, training in trainings.items():
-            early[way].append(training.run(block))
-    times: dict[str, list[float]] = {way: [] for way in trainings}
-    for turn in range(rounds):
-        ways = list(trainings)
-        for way in ways[turn % len(ways) :] + ways[: turn % len(ways)]:
-            times[way].append(trainings[way].run(block))
+    ways = [way for way in WAYS if (WAYS[way][0] is rt.ReLU) is ours]
+    copies = [{way: Training(network, way) for way in ways} for _ in range(COPIES)]
+
+    def run(turn: int, steps: int) -> dict[str, float]:
+        """One block of each, in another order each time."""
+        turned = ways[turn % len(ways) :] + ways[: turn % len(ways)]
+        taken = [{way: copy[way].run(steps) for way in turned} for copy in copies]
+        return {way: sum(part[way] for part in taken) for way in ways}
+
+    early = [run(turn, before // 5) for turn in range(5)]
+    blocks = [run(turn, block) for turn in range(rounds)]
     rows = []
-    for way in trainings:
+    for way in ways:
         base = WAYS[way][2]
         if way == base:
             continue
-        ratios = sorted(a / b for a, b in zip(times[way], times[base], strict=True))
-        watching = trainings[way].watching
-        if watching is not None:
+        ratios = sorted(taken[way] / taken[base] for taken in blocks)
+        looks = 0
+        for watching in [copy[way].watching for copy in copies if copy[way].watching is not None]:
             watching.stop()
-        looks = [step for snapshot in watching.record.snapshots for step in snapshot.looked] if watching else []
+            looks += sum(len(snapshot.looked) for snapshot in watching.record.snapshots)
         rows.append(
             {
                 "network": network,
                 "way": way,
-                "step": statistics.median(times[base]) / block,
+                "step": statistics.median(taken[base] for taken in blocks) / block / COPIES,
                 "ratio": statistics.median(ratios),
                 "quartiles": (ratios[len(ratios) // 4], ratios[len(ratios) * 3 // 4]),
-                "from_start": sum(early[way]) / sum(early[base]),
-                "looks": looks,
-                "steps": watching.step if watching is not None else 0,
+                "from_start": sum(taken[way] for taken in early) / sum(taken[base] for taken in early),
+                "looks": looks / COPIES,
+                "steps": before // 5 * 5 + rounds * block,
             }
         )
     return rows
@@ -140,7 +144,7 @@ def table(rows: list[dict[str, Any]], rounds: int) -> str:
     for row in rows:
         *_, before, title = NETWORKS[row["network"]]
         low, high = row["quartiles"]
-        looks = f"{len(row['looks'])} in {row['steps']} steps" if row["looks"] else "–"
+        looks = f"{row['looks']:.0f} in {row['steps']} steps" if row["looks"] else "–"
         lines.append(
             f"| {title} | {row['step'] * 1e3:.2f} ms | {row['way']} | {row['ratio']:.3f} ({low:.3f} to {high:.3f}) | "
             f"{row['from_start']:.3f} over {before} | {looks} |"

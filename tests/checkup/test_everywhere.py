@@ -369,6 +369,17 @@ def test_a_short_loop_and_other_weights_keep_one_site_a_call() -> None:
     assert len([s for s in short if s.site.startswith("act")]) == LOOP
 
 
+def test_values_that_are_followed_in_part_are_not_taken_for_the_same_units() -> None:
+    class Partly(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            y = x
+            for _ in range(LOOP + 4):
+                y = F.relu(x + torch.fft.fft(y).real)
+            return y
+
+    assert len(rectifier.check(Partly(), [torch.randn(4, 6)]).last.sites) == LOOP + 4
+
+
 def test_a_loop_that_cannot_be_followed_is_told() -> None:
     class Untold(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -60,17 +60,17 @@ def count_into(layer: nn.Module, fired: torch.Tensor) -> None:
 def test_looks_are_as_far_apart_as_the_budget_asks() -> None:
     pace = Pace(None, 0.02)
     step, looks, spent = 0, [], 0.0
-    while step < 200_000:
+    while step < 20_000:
         for _ in range(3):
-            pace.plain(1.01e-3, 1e-5)
+            pace.plain(1.002e-3, 2e-6)
         step = pace.next
         looks.append(step)
         cost = 8e-3 if step == 1 else 3e-3  # the first is slow
         spent += cost
         pace.looked(step, 1e-3 + cost)
     assert looks[:3] == [1, 11, 55]
-    assert spent + 1e-5 * step == pytest.approx(0.75 * 0.02 * 1e-3 * step, rel=0.02)
-    assert pace.interval == pytest.approx(600, rel=0.02)  # 3 ms, of which a step may take 15 µs − 10 µs
+    assert spent + 2e-6 * step == pytest.approx(0.5 * 0.02 * 1e-3 * step, rel=0.02)
+    assert pace.interval == pytest.approx(375, rel=0.02)  # 3 ms, of which a step may take 10 µs − 2 µs
 
 
 def test_a_pause_in_a_looked_at_step_is_no_cost() -> None:
@@ -149,12 +149,8 @@ def test_gradients_tell_the_last_step_of_each_unit(norm: bool, bias: bool, none:
             last[mask > 0] = step
     site = watching.record.last.sites[0]
     assert site.lived is not None and site.graded is not None
-    # What lay in the same memory is read as one step, once.
-    assert site.graded == 300 if none or not bias and not norm else 150 < site.graded < 300
-    if none:
-        assert site.lived.tolist() == last.tolist()
-    else:
-        assert np.all((site.lived == last.numpy()) | (last.numpy() < 129))
+    assert site.graded == 300
+    assert site.lived.tolist() == last.tolist()
     assert watching.record.not_observed == ()
 
 
@@ -193,7 +189,7 @@ def test_a_suspicion_brings_the_look_that_confirms_it() -> None:
     with rectifier.watch(model, optimizer) as watching:
         steps(model, optimizer, 700, act)
     looked = [step for snapshot in watching.record.snapshots for step in snapshot.looked if step > 30]
-    assert len(looked) == 1 and 300 + 128 <= looked[0] <= 300 + 2 * 128 + 1
+    assert 300 + 128 <= looked[0] <= 300 + 2 * 128 + 1
     (finding,) = watching.record.of("dead", "silent")
     assert (finding.units, finding.since) == ((3,), {3: 301})
 
@@ -243,6 +239,49 @@ def test_gradients_that_prove_nothing_are_refuted_by_a_look(how: str) -> None:
     assert record.not_observed[0].startswith("1: a unit had a gradient though its gates were all shut")
     assert "its gradients were not taken as evidence" in record.not_observed[0]
     assert any(3 in finding.units for finding in record.of("silent", "dead"))  # the look alone tells
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_gradient_that_is_no_number_proves_nothing(value: float) -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    kill(model, 3)
+
+    def spoil(step: int) -> None:
+        assert model[0].bias.grad is not None
+        model[0].bias.grad[3] = value
+
+    def mend(*_: Any) -> None:
+        kill(model, 3)
+
+    optimizer.register_step_post_hook(mend)  # before the forward pass to come
+    with rectifier.watch(model, optimizer, every=5, gates="sampled") as watching:
+        steps(model, optimizer, 11, spoil)
+    site = watching.record.last.sites[0]
+    assert site.lived is not None and (site.lived[3], site.lived.max()) == (0, 11)
+
+
+def test_a_branch_without_gradients() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.relu_a, self.relu_b = nn.Linear(6, 4), nn.Linear(6, 3), nn.ReLU(), nn.ReLU()
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return self.relu_a(self.a(x)), self.relu_b(self.b(x))
+
+    model = Two()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    with rectifier.watch(model, optimizer, every=10, gates="sampled") as watching:
+        for step in range(1, 21):
+            optimizer.zero_grad()
+            first, second = model(torch.randn(32, 6))
+            (first.sum() + second.sum() if step == 15 else first.sum()).backward()
+            optimizer.step()
+    a, b = watching.record.last.sites
+    assert (a.graded, b.graded) == (10, 1)
+    assert a.lived is not None and b.lived is not None
+    assert (a.lived.tolist(), b.lived.tolist()) == ([20] * 4, [15] * 3)
 
 
 def test_several_backward_passes_a_step() -> None:
@@ -377,6 +416,13 @@ def test_packed_counts(dtype: torch.dtype) -> None:
             wanted += (z > 0).movedim(axis, 0).reshape(shape[axis], -1).sum(dim=1)
         popcount.count(fired)
         assert fired.tolist() == wanted.tolist(), (shape, axis)
+    fired, wanted = np.zeros(8, np.int64), torch.zeros(8, dtype=torch.int64)
+    for rows in (4, 4, 6, 4, 6, 6):  # what is held is counted before it is laid out anew
+        z = torch.randn(rows, 8).to(dtype)
+        assert popcount.hold(z, 1, fired)
+        wanted += (z > 0).sum(dim=0)
+    popcount.count(fired)
+    assert fired.tolist() == wanted.tolist()
     assert not popcount.hold(torch.randn(4, 4).T, 1, np.zeros(4, np.int64))
 
 

@@ -14,9 +14,9 @@ REFERENCES = 3
 _STRIDE = 4
 #: Fewest steps between looks.
 _LEAST = 10
-#: Share of the budget that is planned with. The rest is for what cannot be timed: calling hooks, and the steps after a
-#: look, which find the caches cold.
-_PLANNED = 0.75
+#: Share of the budget that is planned with. The rest is for what cannot be timed, which was measured to be as much:
+#: calling hooks, and what a step finds no longer in the caches.
+_PLANNED = 0.5
 
 
 class Pace:

@@ -8,9 +8,9 @@ it is asked for, counts gates by a popcount.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from .tally import SiteTally
 __all__ = ["Counting", "Gradients", "before_step", "on_pass", "on_step", "unowned"]
 
 Tensor = torch.Tensor
+_set_grad_enabled = torch._C._set_grad_enabled
 
 #: Gradients are kept for at most so many steps before they are read, and at most so many of them.
 _STEPS, _VALUES = 128, 1 << 20
@@ -68,6 +69,10 @@ class _Source:
     units: int
     parameter: nn.Parameter
     by_row: bool
+    rows: Tensor = field(default_factory=lambda: torch.empty(0))
+    """Its gradients at the steps that are to be read, shape (steps, units); zeros where there was none."""
+    missing: int = 0
+    """Of these, those without one."""
     steps: int = 0
     """At which its gradient was read since the last look."""
     lived: Tensor | None = None
@@ -84,9 +89,9 @@ class Gradients:
     normalisation, and for each row of the weights where there is no bias. A gradient of 0 proves nothing and is only a
     suspicion: the unit's outputs may be ignored.
 
-    A step holds on to its gradients and does not look at them: many steps are read together. That costs the step next
-    to nothing, and nothing waits for a device. Where the same memory is used again for the next step's (a bucket, or
-    ``zero_grad(set_to_none=False)``), they are copied.
+    At a step they are copied, in one call, and not looked at: many steps are read together, and nothing waits for a
+    device. (To hold on to the tensors instead takes longer: it makes the allocator find new memory for all that the
+    next step needs.)
 
     It holds where the bias acts through this site alone. A penalty on it, a second path or gradients that nobody sets
     to zero show in a look: then a unit has a gradient though its gates were all shut, and its site is left out from
@@ -101,11 +106,9 @@ class Gradients:
         """Whether a unit that moved has not for many steps; told on a CPU alone, elsewhere it would mean to wait."""
         self._sources: list[_Source] = []
         self._parameters: list[nn.Parameter] = []
-        self._weights: list[Tensor | None] = []
-        self._held: list[list[Tensor | None]] = []
-        self._most = 1
-        self._copies = self._by_row = False
-        self._step = self._calls = 0
+        self._targets: list[list[Tensor]] = []
+        self._weighted: list[tuple[_Source, Tensor]] = []
+        self._held = self._step = self._calls = 0
         self._spent = 0.0
 
     def follow(self) -> None:
@@ -115,17 +118,19 @@ class Gradients:
         if [(s.site, id(s.parameter)) for s in self._sources] == [(s.site, id(s.parameter)) for s in found]:
             return
         self._sources = found
-        self._parameters = [source.parameter for source in self._sources]
+        most = max(1, min(_STEPS, _VALUES // max(1, sum(source.units for source in found))))
+        for source in found:
+            source.rows = torch.zeros(most, source.units, device=source.parameter.device)
+        whole = [source for source in found if not source.by_row]
+        self._parameters = [source.parameter for source in whole]
+        self._targets = [[source.rows[n] for source in whole] for n in range(most)]
         # No two weights alike, so that the gradients of a row are not likely to add up to 0.
-        self._weights = [
-            torch.linspace(1.0, 2.0, source.parameter[0].numel(), device=source.parameter.device)
+        self._weighted = [
+            (source, torch.linspace(1.0, 2.0, source.parameter[0].numel(), device=source.parameter.device))
+            for source in found
             if source.by_row
-            else None
-            for source in self._sources
         ]
-        self._by_row = any(source.by_row for source in found)
-        self._most = max(1, min(_STEPS, _VALUES // max(1, sum(source.units for source in found))))
-        self._held.clear()
+        self._held = 0
         self._begin()
 
     def _of(self, site: str, tally: SiteTally) -> _Source | None:
@@ -146,17 +151,49 @@ class Gradients:
         return None
 
     def see(self, step: int) -> None:
-        """Hold on to the gradients of this step. Steps follow each other without a gap."""
+        """Copy the gradients of this step. Steps follow each other without a gap."""
+        if not self._sources:
+            return
         begun = perf_counter()
         self._step = step
-        gradients = [parameter.grad for parameter in self._parameters]
-        if self._copies or self._by_row:
-            gradients = self._made(gradients)
-        self._held.append(gradients)
-        if len(self._held) >= self._most:
-            self._read()
+        # As torch.no_grad() does, which takes half as long as all the rest.
+        before = torch.is_grad_enabled()
+        _set_grad_enabled(False)
+        try:
+            self._copy()
+        finally:
+            _set_grad_enabled(before)
         self._spent += perf_counter() - begun
         self._calls += 1
+
+    def _copy(self) -> None:
+        if self._parameters:
+            gradients: Any = [parameter.grad for parameter in self._parameters]
+            try:
+                torch._foreach_copy_(self._targets[self._held], gradients)
+            except (TypeError, RuntimeError):  # there is none of one of them, or one of another kind
+                self._one_by_one()
+        for source, weights in self._weighted:
+            gradient, row = source.parameter.grad, source.rows[self._held]
+            if _dense(gradient):
+                torch.mv(gradient.reshape(source.units, -1).to(weights.dtype), weights, out=row)
+            else:
+                source.missing += 1
+                row.zero_()
+        self._held += 1
+        if self._held == len(self._targets):
+            self._read()
+
+    def _one_by_one(self) -> None:
+        for source in self._sources:
+            gradient, row = source.parameter.grad, source.rows[self._held]
+            if source.by_row:
+                continue
+            if _dense(gradient) and gradient.shape == row.shape:
+                row.copy_(gradient)
+            else:
+                source.missing += 1
+                row.zero_()
 
     @property
     def seconds(self) -> float:
@@ -164,40 +201,22 @@ class Gradients:
         return self._spent / max(self._calls, 1)
 
     @torch.no_grad()
-    def _made(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
-        """A number a unit where there is a row of them, and copies of what may change."""
-        made: list[Tensor | None] = []
-        for gradient, weights in zip(gradients, self._weights, strict=True):
-            if gradient is None or weights is None:
-                made.append(gradient.clone() if self._copies and gradient is not None else gradient)
-            elif type(gradient) is Tensor and gradient.layout is torch.strided:
-                made.append(torch.mv(gradient.reshape(gradient.shape[0], -1).to(weights.dtype), weights))
-            else:
-                made.append(None)
-        return made
-
-    @torch.no_grad()
     def _read(self) -> None:
-        """Date the last sign of life of each unit in the steps that are held."""
-        for i, source in enumerate(self._sources):
-            column = [gradients[i] for gradients in self._held]
-            seen = [gradient for gradient in column if gradient is not None]
-            ends = seen and _usable(seen[0], source.units) and _usable(seen[-1], source.units)
-            if not ends or source.site in self.refuted:
+        """Date the last sign of life of each unit in the steps that were copied."""
+        for source in self._sources:
+            rows, seen = source.rows[: self._held], self._held - source.missing
+            source.missing = 0
+            if not seen or source.site in self.refuted:
                 continue
-            if len(seen) > 1 and seen[0].data_ptr() == seen[1].data_ptr():
-                # The same memory at each step: what it holds is what the last has left.
-                self._copies = True
-                seen, column = seen[-1:], column[-1:]
-            source.steps += len(seen)
-            source.latest = column[-1]
-            lived = _dated(column, self._step, seen[-1])
-            if len(column) == self._most and lived.device.type == "cpu":
+            source.steps += seen
+            source.latest = rows[-1]
+            lived = _dated(rows, self._step)
+            if self._held == len(self._targets) and lived.device.type == "cpu":
                 quiet = lived == 0
                 self.suspects |= source.quiet is not None and bool((quiet & ~source.quiet).any())
                 source.quiet = quiet
             source.lived = lived if source.lived is None else torch.maximum(source.lived, lived)
-        self._held.clear()
+        self._held = 0
 
     @torch.no_grad()
     def give(self) -> None:
@@ -210,8 +229,8 @@ class Gradients:
             shut = (tally.sums["fired"] == 0) & (tally.sums["nan"] == 0)
             tally.graded = source.steps
             tally.sums["lived"] = source.lived
-            against = torch.zeros_like(shut) if source.latest is None else shut & _proves(source.latest)
-            tally.sums["refuted"] = against.sum().reshape(1)
+            assert source.latest is not None
+            tally.sums["refuted"] = (shut & _proves(source.latest)).sum().reshape(1)
         self._begin()
 
     def rest(self) -> dict[str, tuple[int, Any]]:
@@ -231,8 +250,8 @@ class Gradients:
             source.steps, source.lived, source.latest = 0, None, None
 
 
-def _usable(gradient: Tensor | None, units: int) -> bool:
-    return type(gradient) is Tensor and gradient.layout is torch.strided and gradient.shape == (units,)
+def _dense(gradient: Tensor | None) -> TypeGuard[Tensor]:
+    return type(gradient) is Tensor and gradient.layout is torch.strided
 
 
 def _proves(gradient: Tensor) -> Tensor:
@@ -240,27 +259,21 @@ def _proves(gradient: Tensor) -> Tensor:
     return (gradient != 0) & torch.isfinite(gradient)
 
 
-def _dated(column: list[Tensor | None], step: int, like: Tensor) -> Tensor:
-    """The last step of each unit at which its gradient proves life, 0 where none does; ``step``: that of column[-1]."""
-    steps = range(step - len(column) + 1, step + 1)
-    if like.device.type != "cpu":  # to ask whether there is more to look at would be to wait for the device
-        known = torch.arange(steps.start, steps.stop, device=like.device).unsqueeze(1)
-        return (_proves(_stacked(column, like)) * known).amax(dim=0)
+def _dated(rows: Tensor, step: int) -> Tensor:
+    """The last step of each unit at which its gradient proves life, 0 where none does; ``step``: that of rows[-1]."""
+    first = step - len(rows) + 1
+    if rows.device.type != "cpu":  # to ask whether there is more to look at would be to wait for the device
+        return (_proves(rows) * torch.arange(first, step + 1, device=rows.device).unsqueeze(1)).amax(dim=0)
     # NumPy's calls are the cheaper ones for a few hundred numbers. Most units moved at the last step.
-    last = _stacked(column[-1:], like).numpy()[0]
-    moved = (last != 0) & np.isfinite(last)
+    seen = rows.numpy()
+    moved = (seen[-1] != 0) & np.isfinite(seen[-1])
     dated = moved * np.int64(step)
     if not moved.all():
-        before = _stacked(column, like).numpy()[:, ~moved]
+        before = seen[:, ~moved]
         if before.any():
             proves = (before != 0) & np.isfinite(before)
-            dated[~moved] = (proves * np.array(steps)[:, np.newaxis]).max(axis=0)
+            dated[~moved] = (proves * np.arange(first, step + 1)[:, np.newaxis]).max(axis=0)
     return torch.from_numpy(dated)
-
-
-def _stacked(column: list[Tensor | None], like: Tensor) -> Tensor:
-    whole = torch.stack([torch.zeros_like(like) if gradient is None else gradient for gradient in column])
-    return whole.float() if whole.dtype is torch.bfloat16 else whole  # which NumPy may not know
 
 
 class Counting:
@@ -283,7 +296,7 @@ class Counting:
     @property
     def suffices(self) -> bool:
         """Whether all sites seen so far are modules, each with all values that it is given."""
-        if not self._observer.by_modules:
+        if not self._observer.gates.by_modules:
             return False
         labels = {name or type(module).__name__ for name, module in self._observer.names.items()}
         return all(site.partition("@")[0] in labels for site in self._observer.sites)
