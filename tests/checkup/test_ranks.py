@@ -62,9 +62,15 @@ def test_two_processes_count_what_one_does(way: str, look: str, results: list[di
     place = LOOKS.index(look)
     assert results[0][way][place] == results[1][way][place]  # the same record, to the last bit
     record, alone = Record.from_json(results[0][way][place]), Record.from_json(results[0]["alone"][place])
-    assert (record.model, record.box, record.not_observed) == (alone.model, alone.box, ())
-    found = [(f.kind, f.site, f.units, f.proof, f.cause) for f in record.findings]
-    assert found == [(f.kind, f.site, f.units, f.proof, f.cause) for f in alone.findings]
+    assert (record.model, record.not_observed) == (alone.model, ())
+    # with several processes, only first layers are proved dead: what lies behind them is silent there
+    assert str(alone.box).startswith(str(record.box))
+    shut = ("dead", "silent")
+    found = [(f.kind, f.site, f.units, f.cause) for f in record.findings if f.kind not in shut]
+    assert found == [(f.kind, f.site, f.units, f.cause) for f in alone.findings if f.kind not in shut]
+    units = [{(f.site, unit) for f in one.of(*shut) for unit in f.units} for one in (record, alone)]
+    assert units[0] == units[1]
+    assert {(f.site, f.units) for f in record.of("dead")} <= {(f.site, f.units) for f in alone.of("dead")}
     never = {(f.site, unit) for f in record.of("dead", "silent") for unit in f.units}
     assert {("relu#0", 4), ("act", 2)} <= never  # as planted
     assert [s.step for s in record.snapshots] == [s.step for s in alone.snapshots]

@@ -582,7 +582,7 @@ class Observer:
         by all at once.
         """
         if self.group is not None:
-            return self._proofs, "it is spread over several processes" if deep else None
+            return self._proofs, None
         return self._reader.networks(training=training, deep=deep)
 
     @property
