@@ -111,6 +111,11 @@ def _copy(model: nn.Module) -> nn.Module:
         for hooks in (module._forward_hooks, module._forward_pre_hooks):  # an observer, which sees the real model only
             memo[id(hooks)] = type(hooks)()
     copied = copy.deepcopy(model, memo)
+    for module in list(copied.modules()):  # a compiled part is traced as what it was compiled from
+        for name, child in module._modules.items():
+            inner = getattr(child, "_orig_mod", None)
+            if isinstance(inner, nn.Module):
+                module._modules[name] = inner
     copied.requires_grad_(False)
     return copied
 
