@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import nn
 
 import rectifier.torch as rt
-from rectifier.checkup.bounds import propagate
-from rectifier.checkup.certificate import Certificate, Claim
-from rectifier.checkup.checker import accept
-from rectifier.checkup.network import Network, Site
-from rectifier.frameworks.torch import lowering
-from rectifier.frameworks.torch.bounds import traced
+from rectifier.checkup.proofs.bounds import propagate
+from rectifier.checkup.proofs.certificate import Certificate, Claim
+from rectifier.checkup.proofs.checker import accept
+from rectifier.checkup.proofs.network import Network, Site
+from rectifier.frameworks.torch.tracing import lowering
+from rectifier.frameworks.torch.tracing.bounds import traced
 
 
 class Mlp(nn.Module):

@@ -17,7 +17,7 @@ from torch import nn
 
 import rectifier
 from rectifier.checkup import Certificate, Rejected, accept
-from rectifier.checkup import checker as checker_module
+from rectifier.checkup.proofs import checker as checker_module
 
 
 class Deep(nn.Module):

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import rectifier
 from rectifier.checkup import SiteVitals
-from rectifier.frameworks.torch.naming import LOOP, UNTOLD
+from rectifier.frameworks.torch.observer.naming import LOOP, UNTOLD
 
 Tensor = torch.Tensor
 

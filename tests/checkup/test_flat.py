@@ -16,7 +16,7 @@ import rectifier
 import rectifier.torch as rt
 from rectifier.checkup import FAULTS, Record
 from rectifier.checkup.flat import FLAT, SHARE, levels
-from rectifier.frameworks.torch.flat import identify_flat_call
+from rectifier.frameworks.torch.observer.flat import identify_flat_call
 from rectifier.reporters.words import ORDER, TITLES
 
 FUNCTIONS: dict[str, tuple[Any, nn.Module]] = {

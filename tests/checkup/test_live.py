@@ -17,7 +17,7 @@ import rectifier.torch as rt
 from rectifier.checkup import Record
 from rectifier.checkup._watch import Watching
 from rectifier.checkup.pace import Pace
-from rectifier.frameworks.torch.popcount import Popcount
+from rectifier.frameworks.torch.observer.popcount import Popcount
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import rectifier
-from rectifier.checkup.bounds import normalised
+from rectifier.checkup.proofs.bounds import normalised
 
 U = 2.0**-24
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 import rectifier
-from rectifier.checkup.network import Array, Network, Site, Step
-from rectifier.checkup.proof import prove, upper_bound
+from rectifier.checkup.proofs.network import Array, Network, Site, Step
+from rectifier.checkup.proofs.proof import prove, upper_bound
 
 
 def linear(weight: Any, bias: Any, low: Any, high: Any, rectifier: str = "relu") -> Network:

@@ -15,8 +15,8 @@ from torch import nn
 
 import rectifier
 from rectifier.checkup import Record
-from rectifier.frameworks.torch.distributed import _FIXED, _settle
-from rectifier.frameworks.torch.tally import LayerTally, SiteTally
+from rectifier.frameworks.torch.observer.distributed import _FIXED, _settle
+from rectifier.frameworks.torch.observer.tally import LayerTally, SiteTally
 
 WORKER = Path(__file__).with_name("ranks_worker.py")
 needs_distributed = pytest.mark.skipif(not dist.is_available(), reason="this PyTorch is built without it")

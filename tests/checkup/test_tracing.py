@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import rectifier
-from rectifier.checkup.network import Network
-from rectifier.checkup.proof import upper_bound
-from rectifier.frameworks.torch.bounds import traced
+from rectifier.checkup.proofs.network import Network
+from rectifier.checkup.proofs.proof import upper_bound
+from rectifier.frameworks.torch.tracing.bounds import traced
 
 
 class Net(nn.Module):

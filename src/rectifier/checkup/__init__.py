@@ -7,9 +7,9 @@ from ._heal import heal
 from ._judge import judge
 from ._prune import prune
 from ._watch import Watching, watch
-from .certificate import Certificate
-from .checker import Rejected, accept
 from .errors import Interrupted, ObservationError
+from .proofs.certificate import Certificate
+from .proofs.checker import Rejected, accept
 from .records import FAULTS, Finding, LayerVitals, Receipt, Record, SiteVitals, Snapshot
 from .thresholds import Thresholds
 

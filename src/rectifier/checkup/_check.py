@@ -15,9 +15,9 @@ from ..errors import RectifierError, RectifierTypeError, RectifierValueError
 from ._judge import judge
 from .adapters import adapter_for, versions
 from .errors import Interrupted, ObservationError
-from .network import Network
 from .plan import NOTHING_BELOW
-from .proof import describe, parse_box, prove
+from .proofs.network import Network
+from .proofs.proof import describe, parse_box, prove
 from .records import Record, Snapshot
 from .thresholds import Thresholds
 

@@ -15,7 +15,7 @@ from ._judge import judge
 from .adapters import adapter_for, versions
 from .history import CAPACITY, half_way, halve, lengthen, merge, ungraded
 from .pace import REFERENCES, Pace
-from .proof import describe, prove
+from .proofs.proof import describe, prove
 from .records import Record, Snapshot
 from .thresholds import Thresholds
 

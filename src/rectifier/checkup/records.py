@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import RectifierValueError
-from .certificate import Certificate
+from .proofs.certificate import Certificate
 
 __all__ = [
     "FAULTS",

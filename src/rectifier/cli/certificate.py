@@ -34,7 +34,7 @@ def certificate(
     """
     document = _text(file)
     arrays = _arrays(weights)
-    from ..checkup.checker import Rejected, accept
+    from ..checkup.proofs.checker import Rejected, accept
 
     try:
         units = accept(document, arrays)

@@ -11,8 +11,8 @@ from torch import nn
 
 from .._gain import gain
 from ..errors import RectifierTypeError, RectifierValueError
-from ..frameworks.torch.follow import LAYERS, Followers, followers
 from ..frameworks.torch.sites import Site
+from ..frameworks.torch.tracing.follow import LAYERS, Followers, followers
 
 __all__ = ["Initialised", "init_"]
 

@@ -223,7 +223,7 @@ def _made(new: Replacement, spot: Spot, model: nn.Module) -> nn.Module:
 def _channels(spot: Spot, model: nn.Module) -> int:
     if isinstance(spot.module, nn.PReLU):
         return spot.module.num_parameters
-    from ..frameworks.torch.graph import Graph  # loads what only this needs
+    from ..frameworks.torch.tracing.graph import Graph  # loads what only this needs
 
     channels, why = None, "the layers before it do not tell (a Linear has its units on the last axis)"
     try:

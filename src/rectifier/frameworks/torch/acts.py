@@ -17,7 +17,6 @@ from ..._family import family
 from ..._gain import gain
 from ...checkup.plan import NOTHING_BELOW, Wanted
 from ...errors import RectifierTypeError, RectifierValueError
-from .graph import Consumer, Place
 from .sites import identify
 from .surgery import (
     Edit,
@@ -32,6 +31,7 @@ from .surgery import (
 )
 from .swap import MODEL, Found, Spot, exchange, find, ready
 from .targets import Target, targets_of
+from .tracing.graph import Consumer, Place
 
 __all__ = ["Act", "prune", "recycle", "swap"]
 

@@ -15,8 +15,8 @@ from ...checkup.records import SiteVitals, Snapshot
 from ...errors import RectifierValueError
 from .calm import undisturbed
 from .checkup import arguments
-from .graph import Place
-from .observe import Observer
+from .observer.observe import Observer
+from .tracing.graph import Place
 
 __all__ = [
     "Edit",

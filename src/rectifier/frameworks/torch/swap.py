@@ -14,9 +14,9 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from ...errors import RectifierValueError
 from .calls import as_attribute, calls_in, catch, catching, fence, mentions, plain_class, release
-from .follow import twin
-from .kinds import is_activation_like, is_opaque
+from .observer.kinds import is_activation_like, is_opaque
 from .sites import identify
+from .tracing.follow import twin
 
 #: What the model itself is called where a name is wanted.
 MODEL = "the model"

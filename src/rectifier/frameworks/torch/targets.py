@@ -16,10 +16,10 @@ from ...checkup.plan import Wanted
 from ...checkup.records import SiteVitals
 from ...errors import RectifierValueError
 from .calm import value_of
-from .graph import Graph, Place
-from .kinds import has_weights
-from .reading import rows
+from .observer.kinds import has_weights
+from .observer.reading import rows
 from .surgery import Look, look
+from .tracing.graph import Graph, Place
 
 __all__ = ["Target", "targets_of"]
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import RectifierTypeError, RectifierValueError
+from ...errors import RectifierTypeError, RectifierValueError
+from ..plan import NOTHING_BELOW
+from ..records import Snapshot
 from .bounds import Interval, propagate
 from .certificate import Certificate, Claim
 from .network import Network, Site
-from .plan import NOTHING_BELOW
-from .records import Snapshot
 
 __all__ = ["Proofs", "describe", "parse_box", "prove", "upper_bound"]
 

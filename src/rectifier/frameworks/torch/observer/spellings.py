@@ -13,8 +13,8 @@ import torch
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.nn import functional as F
 
+from ..sites import identify_call
 from .provenance import Gate, Held, Origins
-from .sites import identify_call
 
 __all__ = ["JUMP", "SPELLED", "spelled"]
 

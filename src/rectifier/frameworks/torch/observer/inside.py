@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx, nn
 
-from ...checkup.flat import levels
+from ....checkup.flat import levels
+from ..sites import identify, identify_call
 from .flat import identify_flat, identify_flat_call
 from .kinds import has_weights, is_norm, unit_axis
 from .provenance import Origin, Origins, name_of
-from .sites import identify, identify_call
 from .spellings import spelled
 from .tally import SiteTally
 

@@ -14,9 +14,9 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils.parametrize import is_parametrized
 
-from ...errors import RectifierValueError
-from .kinds import is_norm, is_pool
-from .sites import identify, identify_call
+from ....errors import RectifierValueError
+from ..observer.kinds import is_norm, is_pool
+from ..sites import identify, identify_call
 
 __all__ = ["Consumer", "Graph", "Place", "Tracer"]
 

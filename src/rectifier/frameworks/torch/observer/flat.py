@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ...checkup.flat import levels
-from .sites import Site
+from ....checkup.flat import levels
+from ..sites import Site
 from .tally import SiteTally, per_unit
 
 __all__ = ["identify_flat", "identify_flat_call", "see_flat"]

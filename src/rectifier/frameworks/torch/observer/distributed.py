@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from ...errors import RectifierTypeError, RectifierValueError
+from ....errors import RectifierTypeError, RectifierValueError
 from .tally import LayerTally, SiteTally
 
 if TYPE_CHECKING:

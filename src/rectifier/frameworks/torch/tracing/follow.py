@@ -11,7 +11,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from .sites import Site, identify, identify_call
+from ..sites import Site, identify, identify_call
 
 __all__ = ["LAYERS", "Followers", "followers", "twin"]
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ... import _native
-from . import kernels
+from .... import _native
+from .. import kernels
 
 __all__ = ["Popcount", "countable"]
 

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..._family import family
-from .calm import plain_value
+from ...._family import family
+from ..calm import plain_value
+from ..sites import identify
 from .observe import Observer
 from .popcount import countable
 from .reading import rows
-from .sites import identify
 from .tally import SiteTally
 
 __all__ = ["Counting", "Gradients", "before_step", "on_pass", "on_step", "unowned"]

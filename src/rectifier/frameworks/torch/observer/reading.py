@@ -13,10 +13,10 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from ...checkup.network import Network, Site, Step
-from ...checkup.records import LayerVitals, SiteVitals, Snapshot
-from .calm import plain_value, value_of
-from .lowering import step_of
+from ....checkup.proofs.network import Network, Site, Step
+from ....checkup.records import LayerVitals, SiteVitals, Snapshot
+from ..calm import plain_value, value_of
+from ..tracing.lowering import step_of
 from .tally import SiteTally, to_host
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ class Reader:
         chains = self._first_layers()
         if not deep:
             return chains, None
-        from .bounds import traced  # loads torch.fx, which a look without proofs does not need
+        from ..tracing.bounds import traced  # loads torch.fx, which a look without proofs does not need
 
         shape = self._o.input_shape
         if shape is None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import RectifierValueError
+from ...errors import RectifierValueError
 from .checker_rules import INF, Refused, Rules, exact
 
 __all__ = ["Rejected", "accept"]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from ...checkup.network import Network, Site, Step
+from ....checkup.proofs.network import Network, Site, Step
 from .graph import Graph
 from .lowering import VIEWS, Lowered, array_of, as_step, of_call, of_module, of_rectifier
 

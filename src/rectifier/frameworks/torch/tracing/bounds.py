@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from ...checkup.network import Network
-from ...errors import RectifierValueError
+from ....checkup.proofs.network import Network
+from ....errors import RectifierValueError
+from ..observer.kinds import is_norm
 from .graph import Graph, Tracer
-from .kinds import is_norm
 from .steps import BATCH, IN_PLACE, Builder
 
 __all__ = ["traced"]

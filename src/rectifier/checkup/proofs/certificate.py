@@ -60,7 +60,7 @@ class Certificate:
 
         Raises RectifierValueError where the file exists or could not be written.
         """
-        from ..reporters import files
+        from ...reporters import files
 
         return files.write(path, self.document + "\n", force=force)
 

@@ -14,8 +14,9 @@ from torch.nn.utils.parametrize import ParametrizationList
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from ...checkup.network import Network
-from ...checkup.records import Snapshot
+from ....checkup.proofs.network import Network
+from ....checkup.records import Snapshot
+from ..sites import identify, identify_call
 from .distributed import alone, total
 from .flat import identify_flat, identify_flat_call
 from .gates import Gates, Open
@@ -26,7 +27,6 @@ from .masks import Positions, padding
 from .provenance import DROPOUTS, FOREIGN_CALLS, Origin, Origins, name_of
 from .reading import Reader
 from .recurrent import is_recurrent
-from .sites import identify, identify_call
 from .spellings import spelled
 from .tally import LayerTally, SiteTally
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from ..._family import family
+from ...._family import family
 from .flat import see_flat
 from .kinds import unit_axis
 from .masks import Positions

@@ -15,11 +15,11 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd
 
-from ...checkup.curves import KNOWN
-from ...checkup.network import Array, Step
-from .calm import value_of
-from .kinds import computes_plainly
-from .sites import identify
+from ....checkup.proofs.curves import KNOWN
+from ....checkup.proofs.network import Array, Step
+from ..calm import value_of
+from ..observer.kinds import computes_plainly
+from ..sites import identify
 
 __all__ = ["VIEWS", "Lowered", "array_of", "as_step", "of_call", "of_module", "of_rectifier", "step_of"]
 

@@ -1,0 +1,1 @@
+"""A PyTorch model as a graph: what follows what, and the steps that bounds are computed from."""
