@@ -54,6 +54,20 @@ def count_into(layer: nn.Module, fired: torch.Tensor) -> None:
     layer.register_forward_hook(hook)
 
 
+def test_a_suspicion_that_no_look_came_after_is_told() -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with rectifier.watch(model, optimizer, every=20, gates="sampled") as watching:
+        steps(model, optimizer, 35, lambda step: kill(model, 3) if step == 22 else None)
+    assert watching.record.not_observed == (
+        "1: no gradient in the last 13 steps or more for 1 of its units that had fired; no look came after that to "
+        "tell whether they still do",
+    )
+    with rectifier.watch(model, optimizer, every=20, gates="sampled") as watching:
+        steps(model, optimizer, 40)
+    assert not any("no gradient in the last" in line for line in watching.record.not_observed)  # a look has told
+
+
 # The budget
 
 
@@ -151,7 +165,7 @@ def test_gradients_tell_the_last_step_of_each_unit(norm: bool, bias: bool, none:
     assert site.lived is not None and site.graded is not None
     assert site.graded == 300
     assert site.lived.tolist() == last.tolist()
-    assert watching.record.not_observed == ()
+    assert all("no look came after" in line for line in watching.record.not_observed)
 
 
 def test_a_death_between_looks_is_dated_by_gradients() -> None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from .._family import family
 from .causes import Causes, group, percent
+from .deaths import Moment, moments, too_soon
 from .flat import flat_findings, with_resampling
 from .initialisation import judge_initialisation, judge_selu
 from .records import Finding, SiteVitals, Snapshot
@@ -83,7 +84,8 @@ def judge(
     findings: list[Finding] = []
     causes = Causes(snapshots, limits, history=history)
     for site in snapshots[-1].sites:
-        findings += _Site(site, limits, causes, proved or {}, box).findings()
+        past = moments(snapshots, site) if history else []
+        findings += _Site(site, limits, causes, proved or {}, box, past).findings()
         findings += flat_findings(site)
     findings = with_resampling(findings, snapshots[-1])
     findings += judge_scales(snapshots, limits, history=history)
@@ -106,8 +108,9 @@ class _Site:
         causes: Causes,
         proved: Mapping[str, Mapping[int, float]],
         box: str | Mapping[str, str] | None,
+        past: Sequence[Moment],
     ) -> None:
-        self.site, self.limits, self.causes, self.box = site, limits, causes, box
+        self.site, self.limits, self.causes, self.box, self.past = site, limits, causes, box, past
         # What is no row of the family is judged by its flat parts alone, as a function for comparison is.
         self.row = family[site.rectifier if site.rectifier in family else "tanh"]
         #: Examples at which z was a number.
@@ -123,11 +126,14 @@ class _Site:
         if self.row.negative_part != "none":
             return [*found, *self._observation("always_closed", never), *self._always_open()]
         dead = self._dead(never)
+        soon = {unit: too_soon(self.past, unit) for unit in map(int, np.flatnonzero(never & ~dead)) if self.past}
+        waiting = {unit: found for unit, found in soon.items() if found is not None}
         silent = never & ~dead
+        silent[list(waiting)] = False
         rare = (site.fired > 0) & (site.fired <= self.limits.rare * self.seen)
         found += self._shut("dead", dead)
         found += self._shut("silent", silent)
-        found += self._rare(rare)
+        found += self._rare(rare) + self._waiting(waiting)
         found += self._dormant((site.fired > 0) & ~rare)
         return [*found, *self._always_open()]
 
@@ -256,6 +262,26 @@ class _Site:
                 remedy="leave it where the feature is rare in the data; else watch it in training, and lower the step "
                 "or use a rectifier with a living negative part",
                 measures={"examples": n, **inputs, "most_fired": most, "rate_bound": bound},
+            )
+        ]
+
+    def _waiting(self, units: Mapping[int, tuple[int, int, int]]) -> list[Finding]:
+        """Silent, for fewer examples than it takes to tell that from what they did before."""
+        if not units:
+            return []
+        fired, seen, silent = (max(values) for values in zip(*units.values(), strict=True))
+        return [
+            Finding(
+                kind="rare",
+                site=self.site.site,
+                units=tuple(units),
+                total=self.site.units,
+                evidence=f"fired at up to {fired} of {seen} examples until they were last seen to fire, and at 0 of "
+                f"{silent} since: at such a rate that is no sign of silence yet",
+                cause="not known: few examples reach these units; a rare feature and a unit about to fall silent look "
+                "the same in one look",
+                remedy="look at more of the training: gates='every', or a shorter interval between looks",
+                measures={"most_fired": fired, "examples": seen, "silent_examples": silent},
             )
         ]
 

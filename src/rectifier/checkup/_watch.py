@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Literal
 from weakref import WeakSet
+
+import numpy as np
 
 from ..errors import RectifierValueError
 from ._check import check_common, may_be_dead
@@ -24,6 +27,9 @@ __all__ = ["Watching", "watch"]
 _watched: WeakSet[Any] = WeakSet()
 #: Share of the time of a step that looks take unless another is asked for: where gates are counted between them, less.
 _BUDGET = {False: 0.02, True: 0.01}
+
+#: A gradient that stays away for so many steps up to the end is worth a word.
+_SUSPICIOUS = 10
 
 
 def watch(
@@ -114,6 +120,17 @@ def _check_budget(budget: float, every: Any) -> None:
         )
 
 
+def _unconfirmed(snapshot: Snapshot, told: Mapping[str, tuple[int, Any]], step: int) -> dict[str, tuple[int, int]]:
+    """site → how many units gradients put under suspicion when no look came after it, and the steps it has lasted."""
+    found = {}
+    for site in snapshot.sites:
+        if site.site in told:
+            since = step - np.maximum(told[site.site][1], snapshot.step)[site.alive]
+            if (since >= _SUSPICIOUS).any():
+                found[site.site] = int((since >= _SUSPICIOUS).sum()), int(since[since >= _SUSPICIOUS].min())
+    return found
+
+
 class Watching:
     """What :func:`watch` returns: enter it round the training, or call :meth:`start` and :meth:`stop`."""
 
@@ -138,6 +155,7 @@ class Watching:
         self._gradients = None if optimizer is None else adapter.Gradients(self._observer, optimizer)
         self._counting = adapter.Counting(self._observer) if counts else None
         self._snapshots: list[Snapshot] = []
+        self._unconfirmed: dict[str, tuple[int, int]] = {}
         self._stopped: str | None = None
         self._handles: list[Any] = []
         self._finish: Any = None
@@ -244,6 +262,11 @@ class Watching:
             if names:
                 more = f" and {len(names) - 3} more" if len(names) > 3 else ""
                 lines.append(f"the optimizer does not step {', '.join(names[:3])}{more}: their gradients were not read")
+        lines += [
+            f"{site}: no gradient in the last {steps} steps or more for {units} of its units that had fired; no look "
+            "came after that to tell whether they still do"
+            for site, (units, steps) in self._unconfirmed.items()
+        ]
         if self._gradients is not None:
             lines += [
                 f"{site}: a unit had a gradient though its gates were all shut (a penalty on its bias, a second path, "
@@ -398,7 +421,9 @@ class Watching:
     def _last_look(self, looked: tuple[int, ...]) -> None:
         """What is left since the last snapshot; less than half an interval is too few examples to stand alone."""
         if self._gradients is not None and self._snapshots:
-            self._snapshots[-1] = lengthen(self._snapshots[-1], self._gradients.rest(), self.step)
+            told = self._gradients.rest()
+            self._unconfirmed = {} if looked else _unconfirmed(self._snapshots[-1], told, self.step)
+            self._snapshots[-1] = lengthen(self._snapshots[-1], told, self.step)
         previous = self._snapshots[-1].step if self._snapshots else 0
         snapshot = self._observer.take(self.step)
         if snapshot is None:
