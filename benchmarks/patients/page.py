@@ -270,7 +270,7 @@ class Optimist:
         return "1.0"
 
     def diagnose(self, visit: Visit) -> Answer:
-        visit.model.eval()(visit.batches[0][0])      # look at visit.model, over visit.batches
+        visit.model.eval()(visit.batches[0][0])  # look at visit.model, over visit.batches
         return Answer(dead={place.name: set() for place in visit.places})
 
 
