@@ -226,8 +226,8 @@ class Reader:
         from ..tracing.bounds import traced  # loads torch.fx, which a look without proofs does not need
 
         shape = self._o.input_shape
-        if shape is None:
-            return chains, "it is not called with one tensor"
+        if shape is None or self._o.calls_differ is not None:
+            return chains, self._o.calls_differ or "it is not called with one tensor"
         roundoff = max((self._roundoff_of(name) for name in self._o.layers), default=0.0)
         axes = {name: tally.axis - 1 for name, tally in self._o.sites.items() if tally.axis}
         whole = traced(self._o.model, shape, axes, training=training, rows=self._o.largest_batch, roundoff=roundoff)
