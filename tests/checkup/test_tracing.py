@@ -231,7 +231,7 @@ def test_tracing_leaves_the_model_alone() -> None:
     model = silent(writes).train()
     before, state, turns = model.a.weight.clone(), torch.get_rng_state(), model.turn
     found = traced(model, (4,), {}, training=True, rows=4, roundoff=0.0)
-    assert found == "its forward pass is not the same each time" or isinstance(found, Network)
+    assert found == "its forward pass draws random numbers of its own"
     assert torch.equal(before, model.a.weight) and torch.equal(state, torch.get_rng_state())
     assert model.turn == turns and model.training
 

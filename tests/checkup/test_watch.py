@@ -208,7 +208,7 @@ def watch_compiled_in_place() -> None:
         ),
         (
             lambda: rectifier.watch(nn.ReLU(), every=0),
-            "watch: `every` must be a whole number of steps, 1 or more; got 0. Pass a number such as 10.",
+            "watch: `every` must be 'auto' or a whole number of steps, 1 or more; got 0. Pass a number such as 10.",
         ),
         (
             lambda: rectifier.watch(nn.ReLU(), 0.1),

@@ -119,3 +119,10 @@ def test_what_cannot_be_read(proof: Path, rectifier: Run, arguments: tuple[str, 
     torch.save([1, 2], "list.pt")
     result = rectifier("certificate", *arguments)
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"Error: {text}\n")
+
+
+def test_a_certificate_of_nothing_is_refused(rectifier: Run, proof: Path, folder: Path) -> None:
+    read = json.loads(proof.read_text())
+    proof.write_text(json.dumps({**read, "networks": []}))
+    result = rectifier("certificate", "proof.json", "--weights", "model.pt")
+    assert result.exit_code == 1 and "it names no unit" in result.stdout

@@ -295,6 +295,7 @@ class _Site:
         if not (mean > 0 and math.isfinite(mean)):
             return []
         score = size / mean
+        candidates = candidates & ~np.isposinf(site.max_z)  # sums leave infinities out, and such a unit passes them on
         members = [int(unit) for unit in np.flatnonzero(candidates & (score <= self.limits.dormant))]
         if not members:
             return []

@@ -84,7 +84,8 @@ def watch(
     adapter = adapter_for(model, "watch")
     if every != "auto" and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
         raise RectifierValueError(
-            f"watch: `every` must be a whole number of steps, 1 or more; got {every!r}. Pass a number such as 10."
+            f"watch: `every` must be 'auto' or a whole number of steps, 1 or more; got {every!r}. "
+            "Pass a number such as 10."
         )
     if gates not in (None, "sampled", "every"):
         raise RectifierValueError(

@@ -41,6 +41,9 @@ def certificate(
     except Rejected as error:
         print(f"refused: {error.reason}")
         raise typer.Exit(FINDINGS) from error
+    if not any(units.values()):
+        print("refused: it names no unit")
+        raise typer.Exit(FINDINGS)
     for site, members in units.items():
         print(f"{site}: {', '.join(map(str, members))}")
     total = sum(len(members) for members in units.values())

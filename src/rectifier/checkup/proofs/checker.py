@@ -67,6 +67,7 @@ class _Network:
         if not (0 < u < 1 and tiny > 0 and self.largest > 0):
             raise Refused("its arithmetic is none")
         self.rules = Rules(u, tiny)
+        self.roundoff, self.smallest = u, tiny
         self.claims: list[tuple[Any, Any]] = []
         for number, step in enumerate(network["steps"]):
             self._step(number, step)
@@ -89,6 +90,8 @@ class _Network:
         if not np.all(low <= high):
             raise Refused(f"{name} has a low end above its high end")
         arrays = {role: self._weight(array) for role, array in step["arrays"].items()}
+        if step["op"] == "input" and (number or step["inputs"] or step["arrays"]):
+            raise Refused(f"{name} is taken for the model's input, which is the first step alone")
         if any(not 0 <= i < number for i in step["inputs"]):
             raise Refused(f"{name} reads a step that does not come before it")
         x = [self.claims[i] for i in step["inputs"]]
@@ -105,6 +108,13 @@ class _Network:
         if not (np.all((low == -INF) | (low <= least)) and np.all((high == INF) | (high >= most))):
             raise Refused(f"the bound of {name} does not follow from the steps before it")
         self.claims.append((low, high))
+
+    def _runs_in(self, kind: Any, name: str) -> None:
+        """Refuse an arithmetic finer, or of a wider range, than that of a tensor that it computes with."""
+        info = np.finfo(kind)
+        finer = self.roundoff < Fraction(float(info.eps)) / 2 or self.smallest < Fraction(float(info.tiny))
+        if finer or self.largest > Fraction(float(info.max)):
+            raise Refused(f"its arithmetic is finer than that of {name!r}")
 
     @staticmethod
     def _claimed(end: dict[str, Any], shape: tuple[int, ...]) -> Any:
@@ -123,4 +133,6 @@ class _Network:
             raise Refused(f"{array['name']!r} is another tensor than the one it was made for")
         if not np.isfinite(values).all():
             raise Refused(f"{array['name']!r} has values that are not finite")
+        if np.issubdtype(values.dtype, np.floating):
+            self._runs_in(values.dtype, array["name"])
         return values.astype(np.float64)

@@ -112,6 +112,7 @@ def total(observer: Observer, group: Any, *, average: bool) -> None:
         "gradients": {name: (len(v), float(sum(v))) for name, v in observer.weight_gradients.items()},
         "forwards": observer.forwards,
         "shape": observer.input_shape,
+        "differ": observer.calls_differ,
         "batch": observer.largest_batch,
     }
     all_of_them = gather(group, mine)
@@ -121,6 +122,10 @@ def total(observer: Observer, group: Any, *, average: bool) -> None:
     observer.forwards = max(one["forwards"] for one in all_of_them)
     observer.largest_batch = max(one["batch"] for one in all_of_them)
     observer.input_shape = next((one["shape"] for one in all_of_them if one["shape"] is not None), None)
+    differ = [one["differ"] for one in all_of_them if one["differ"] is not None]
+    if len({one["shape"] for one in all_of_them if one["shape"] is not None}) > 1:
+        differ.append("it is called with examples of several shapes")
+    observer.calls_differ = next(iter(differ), None)
     _weight_gradients(observer, [one["gradients"] for one in all_of_them], device)
     tallies: list[SiteTally | LayerTally] = []
     for kind, make in (("sites", SiteTally), ("layers", LayerTally)):

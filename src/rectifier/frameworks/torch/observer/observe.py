@@ -5,6 +5,7 @@ Nothing here changes a value: hooks return None, sums are made on the side, and 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -51,6 +52,11 @@ class _Calls(TorchFunctionMode):
         return self._seen(func, args, kwargs or {})
 
 
+_NOT_ONE = "it is not called with one tensor"
+#: Arguments of these kinds are the default where they equal it.
+_PLAIN = (bool, int, float, str)
+
+
 class Observer:
     """Sees every site and layer of ``model`` while it runs; :meth:`take` gives what was seen since the last take.
 
@@ -72,6 +78,8 @@ class Observer:
         self.layers: dict[str, LayerTally] = {}
         self.ranges: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         self.input_shape: tuple[int, ...] | None = None
+        self.calls_differ: str | None = None
+        """Why one trace of the model does not tell what all of its calls computed, or None."""
         self.largest_batch = 0
         self.origins = Origins()
         self._reader = Reader(self)
@@ -216,11 +224,33 @@ class Observer:
         for place, value in enumerate(inputs):
             self.origins[value] = Origin(input=len(inputs) == 1, makers=frozenset({f"input {place}"}))
         if len(inputs) == 1:
+            self.calls_differ = self.calls_differ or self._differs(inputs[0], args, kwargs)
             self.input_shape = tuple(inputs[0].shape[1:])
             self.largest_batch = max(self.largest_batch, *inputs[0].shape[:1])
+        else:
+            self.calls_differ = self.calls_differ or _NOT_ONE
         self._mode_on()
         if resting and self._parts and self._parts[0][0] is module:  # too late for PyTorch to call it
             self._parts[0][1](module, args, kwargs)
+
+    def _differs(self, tensor: torch.Tensor, args: Any, kwargs: Any) -> str | None:
+        """Why a trace, which gives the model one tensor and all else its default, may compute something else."""
+        if self.input_shape is not None and self.input_shape != tuple(tensor.shape[1:]):
+            return "it is called with examples of several shapes"
+        if not tensor.is_floating_point():  # sums of whole numbers may wrap around
+            return "it is called with whole numbers"
+        if len(args) == 1 and not kwargs:
+            return None
+        parameters = inspect.signature(self.model.forward).parameters
+        for place, name in enumerate(parameters):
+            value = args[place] if place < len(args) else kwargs.get(name, parameters[name].default)
+            default = parameters[name].default
+            if value is tensor:
+                if place:
+                    return "its tensor is not its first argument"
+            elif value is not default and not (type(value) is type(default) in _PLAIN and value == default):
+                return f"it is called with {name} other than its default"
+        return None if len(args) <= len(parameters) and kwargs.keys() <= parameters.keys() else _NOT_ONE
 
     def _leave_model(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         if self._depth == 0:

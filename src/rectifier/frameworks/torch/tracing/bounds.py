@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import fx, nn
+from torch.nn.modules import module as every_module
 
 from ....checkup.proofs.network import Network
 from ....errors import RectifierValueError
@@ -75,9 +76,11 @@ def traced(
     foreign = next((name for name, module in model.named_modules() if _hooked(module)), None)
     if foreign is not None:
         return f"a hook on {foreign or 'the model'} may change what it computes"
+    if _foreign(every_module._global_forward_hooks) or _foreign(every_module._global_forward_pre_hooks):
+        return "a hook on all modules may change what it computes"
     if sum(p.numel() for p in model.parameters()) > _MOST_WEIGHTS:
         return "it has too many weights for a copy"
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    states = _random_states()
     try:
         copied = _copy(model)
         if training and not model.training:
@@ -85,6 +88,8 @@ def traced(
         graphs = [_Traced(copied, "check") for _ in range(2)]
         if str(graphs[0].graph) != str(graphs[1].graph):
             return "its forward pass is not the same each time"
+        if not _same_states(states, _random_states()):  # two traces that agree may both have missed a rare path
+            return "its forward pass draws random numbers of its own"
         shapes = _shapes(copied, graphs[1], input_shape)
         return Builder(copied, graphs[1], shapes, rows, roundoff).network(input_shape, axes, training=training)
     except Exception as error:  # the user's forward meets proxies: anything may come
@@ -96,9 +101,21 @@ def traced(
         torch.set_rng_state(states[2])
 
 
+def _random_states() -> tuple[Any, Any, torch.Tensor]:
+    return random.getstate(), np.random.get_state(), torch.get_rng_state()
+
+
+def _same_states(a: tuple[Any, Any, torch.Tensor], b: tuple[Any, Any, torch.Tensor]) -> bool:
+    same = all(np.array_equal(one, other) for one, other in zip(a[1], b[1], strict=True))
+    return a[0] == b[0] and same and torch.equal(a[2], b[2])
+
+
 def _hooked(module: nn.Module) -> bool:
-    hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
-    return any(not getattr(hook, "__module__", "").startswith("rectifier.") for hook in hooks)
+    return _foreign(module._forward_hooks) or _foreign(module._forward_pre_hooks)
+
+
+def _foreign(hooks: Mapping[int, Any]) -> bool:
+    return any(not (getattr(hook, "__module__", None) or "").startswith("rectifier.") for hook in hooks.values())
 
 
 def _copy(model: nn.Module) -> nn.Module:

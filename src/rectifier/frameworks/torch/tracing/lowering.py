@@ -18,7 +18,7 @@ from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _Av
 from ....checkup.proofs.curves import KNOWN
 from ....checkup.proofs.network import Array, Step
 from ..calm import value_of
-from ..observer.kinds import computes_plainly
+from ..observer.kinds import computes_plainly, is_pool
 from ..sites import identify
 
 __all__ = ["VIEWS", "Lowered", "array_of", "as_step", "of_call", "of_module", "of_rectifier", "step_of"]
@@ -71,6 +71,8 @@ def of_module(module: nn.Module, x: Shape, out: Shape, rows: int, *, training: b
         )
     if isinstance(module, (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)):
         return _norm(module, x, rows, training)
+    if is_pool(module) and len(x) - 1 != _axes_of(type(module).__name__):
+        return None
     if isinstance(module, (_MaxPoolNd, _AvgPoolNd)):
         return _pool_module(module)
     if isinstance(module, (_AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd)):
@@ -115,6 +117,8 @@ def of_call(
         weight, bias = argument(0, "weight"), argument(1, "bias")
         stride, padding, dilation, groups = (argument(i + 2, *each) for i, each in enumerate(_GEOMETRY))
         return _conv(weight, bias, stride, padding, dilation, groups, "zeros", out)
+    if "_pool" in name and len(x) - 1 != _axes_of(name):
+        return None
     if name.startswith("adaptive_"):
         return _adaptive("mean" if "avg" in name else "max", x, out)
     if name.startswith("max_pool"):
@@ -134,6 +138,11 @@ def of_call(
     if name in ("sigmoid", "tanh", "silu", "gelu", "hardswish", "hardsigmoid"):
         return Lowered("rectifier", {"function": name, "parameters": {}})
     return _SAME if name in SAME else None
+
+
+def _axes_of(name: str) -> int | None:
+    """Axes that a pooling of this name is over; values of fewer have no batch in front, or no channels."""
+    return int(name[-2]) if name[-1:] == "d" and name[-2:-1].isdigit() else None
 
 
 _GEOMETRY: tuple[tuple[str, Any], ...] = (("stride", 1), ("padding", 0), ("dilation", 1), ("groups", 1))

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ....checkup.proofs.network import Network, Site, Step
 from .graph import Graph
@@ -64,9 +65,16 @@ class Builder:
                 self._node(node)
         sites = tuple(Site(label, row, step, axes[label]) for label, (row, step) in self.reads.items() if label in axes)
         condition = ", with batch normalisation in evaluation mode" if any(s.op == "scale" for s in self.steps) else ""
+        if not training and any(self._of_batch(step) for step in self.steps):
+            condition += f", in batches of at most {self.rows} examples"
         if training:
             condition = f", in training mode, in batches of at most {self.rows} examples"
         return Network(tuple(self.steps), sites, self.roundoff, self.smallest, self.largest, condition, input_shape)
+
+    def _of_batch(self, step: Step) -> bool:
+        """Whether it is normalised by moments of the batch, without running ones."""
+        module = dict(self.model.named_modules()).get(step.layer) if step.op == "normalise" else None
+        return isinstance(module, _BatchNorm)
 
     def _add(self, step: Step) -> int:
         self.steps.append(step)
