@@ -50,8 +50,10 @@ def fan_in(module: nn.Module) -> int:
     return module.in_features
 
 
-#: What a proof of a first layer rests on where the model's forward pass could not be read as a graph.
-_AS_SEEN = ", where the layer is called on the input as it was seen to be"
+def _as_seen(chains: tuple[Network, ...]) -> tuple[Network, ...]:
+    """Proofs of first layers, with what they rest on where the model's forward pass could not be read as a graph."""
+    words = ", where the layer is called on the input as it was seen to be"
+    return tuple(replace(chain, condition=chain.condition + words) for chain in chains)
 
 
 class Reader:
@@ -231,12 +233,12 @@ class Reader:
 
         shape = self._o.input_shape
         if shape is None or self._o.calls_differ is not None:
-            return chains, self._o.calls_differ or "it is not called with one tensor"
+            return _as_seen(chains), self._o.calls_differ or "it is not called with one tensor"
         roundoff = max((self._roundoff_of(name) for name in self._o.layers), default=0.0)
         axes = {name: tally.axis - 1 for name, tally in self._o.sites.items() if tally.axis}
         whole = traced(self._o.model, shape, axes, training=training, rows=self._o.largest_batch, roundoff=roundoff)
         if isinstance(whole, str):
-            return tuple(replace(chain, condition=chain.condition + _AS_SEEN) for chain in chains), whole
+            return _as_seen(chains), whole
         kept = tuple(site for site in whole.sites if self._agrees(whole, site))
         whole = replace(whole, sites=kept, observed=self._input_range(whole, shape))
         return (whole, *chains), None
