@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +38,9 @@ EXACT = (
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def results(two_processes: Callable[[Path], list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """What each process found, and in both what one process finds alone."""
-    folder = tmp_path_factory.mktemp("ranks")
-
-    def start(rank: int, world: int, file: str) -> subprocess.Popen[str]:
-        command = [sys.executable, str(WORKER), str(rank), str(world), str(folder / file)]
-        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-
-    running = [start(0, 2, "two"), start(1, 2, "two"), start(0, 1, "one")]
-    for process in running:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors[-2000:]
-    single = torch.load(folder / "one.0")
-    return [{**torch.load(folder / f"two.{rank}"), **single} for rank in (0, 1)]
+    return two_processes(WORKER)
 
 
 @needs_distributed

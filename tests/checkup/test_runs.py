@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import rectifier
-from rectifier.checkup import SiteVitals
+
+from .looking import Plain, fired, only
 
 Tensor = torch.Tensor
 
@@ -19,25 +17,6 @@ Tensor = torch.Tensor
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
-
-
-def fired(z: Tensor) -> list[int]:
-    """Of each unit on the last axis."""
-    return (z.detach().reshape(-1, z.shape[-1]) > 0).sum(dim=0).tolist()
-
-
-def only(model: nn.Module, *batches: Any, **given: Any) -> SiteVitals:
-    (site,) = rectifier.check(model, list(batches), **given).last.sites
-    return site
-
-
-class Plain(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.b(F.relu(self.a(x)))
 
 
 class Checkpointed(nn.Module):

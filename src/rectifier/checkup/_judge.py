@@ -30,6 +30,11 @@ Bools = npt.NDArray[np.bool_]
 #: Functions that are the identity (or a straight line) where they fire: open at every example means linear.
 _STRAIGHT = frozenset({"relu", "leaky_relu", "prelu", "abs", "relu6", "elu", "celu", "selu"})
 
+_RARE = (
+    "not known: few examples reach these units; a rare feature and a unit about to fall silent look the same in one "
+    "look"
+)
+
 
 def upper_rate(fired: int, examples: int, *, confidence: float = 0.95, inputs: int | None = None) -> float:
     """Upper bound of a firing rate after ``fired`` firings in ``examples`` examples, at this confidence.
@@ -257,8 +262,7 @@ class _Site:
                 evidence=f"fired at {int(site.fired[members].min())} to {most} of {self._examples(members)}; with "
                 f"{percent(confidence)} confidence the true rate of each is below {bound:.3g}"
                 f"{'' if self._rows is None else ' (N inputs)'}",
-                cause="not known: few examples reach these units; a rare feature and a unit about to fall silent look "
-                "the same in one look",
+                cause=_RARE,
                 remedy="leave it where the feature is rare in the data; else watch it in training, and lower the step "
                 "or use a rectifier with a living negative part",
                 measures={"examples": n, **inputs, "most_fired": most, "rate_bound": bound},
@@ -278,8 +282,7 @@ class _Site:
                 total=self.site.units,
                 evidence=f"fired at up to {fired} of {seen} examples until they were last seen to fire, and at 0 of "
                 f"{silent} since: at such a rate that is no sign of silence yet",
-                cause="not known: few examples reach these units; a rare feature and a unit about to fall silent look "
-                "the same in one look",
+                cause=_RARE,
                 remedy="look at more of the training: gates='every', or a shorter interval between looks",
                 measures={"most_fired": fired, "examples": seen, "silent_examples": silent},
             )

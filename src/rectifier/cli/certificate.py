@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from ..errors import RectifierValueError
-from .frame import Debug, guarded, note
+from .frame import UNREADABLE, Debug, guarded, note, why_unreadable
 from .status import FINDINGS
 
 __all__ = ["certificate"]
@@ -53,14 +53,8 @@ def certificate(
 def _text(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        reason = "there is no such file"
-    except IsADirectoryError:
-        reason = "it is a folder"
-    except PermissionError:
-        reason = "it may not be read"
-    except UnicodeDecodeError:
-        reason = "it is not text"
+    except UNREADABLE as error:
+        reason = why_unreadable(error)
     raise RectifierValueError(
         f"certificate: `FILE` must be a file written with check --certificate; got {path!r}: {reason}. "
         "Make one with: rectifier check TARGET --certificate FILE"

@@ -26,6 +26,7 @@ __all__ = [
     "Json",
     "Outputs",
     "Seed",
+    "UNREADABLE",
     "UNWRITTEN",
     "fail",
     "guarded",
@@ -34,6 +35,7 @@ __all__ = [
     "refuse_unwritable",
     "set_seed",
     "unwritten",
+    "why_unreadable",
 ]
 
 P = ParamSpec("P")
@@ -63,6 +65,16 @@ Seed = Annotated[
     typer.Option(metavar="N", min=0, max=2**32 - 1, help="Seed of Python's, NumPy's and PyTorch's random numbers."),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Print whole tracebacks.")]
+
+
+#: What reading a text file of the user's may raise.
+UNREADABLE = (FileNotFoundError, IsADirectoryError, PermissionError, UnicodeDecodeError)
+_WHY_UNREADABLE = ("there is no such file", "it is a folder", "it may not be read", "it is not text")
+
+
+def why_unreadable(error: BaseException) -> str:
+    """One of :data:`UNREADABLE` in words."""
+    return next(why for kind, why in zip(UNREADABLE, _WHY_UNREADABLE, strict=True) if isinstance(error, kind))
 
 
 def note(text: str) -> None:

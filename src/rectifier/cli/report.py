@@ -10,7 +10,7 @@ import typer
 
 from ..checkup.records import Record
 from ..errors import RectifierValueError
-from .frame import Debug, Force, Html, Outputs, guarded, note
+from .frame import UNREADABLE, Debug, Force, Html, Outputs, guarded, note, why_unreadable
 from .limits import FailOn, Limits, MaxDormant, MaxRare, MaxSilent
 from .results import publish
 from .status import USAGE
@@ -49,14 +49,8 @@ def report(
 def _read(path: str) -> Record:
     try:
         return Record.read(Path(path))
-    except FileNotFoundError:
-        reason = "there is no such file"
-    except IsADirectoryError:
-        reason = "it is a folder"
-    except PermissionError:
-        reason = "it may not be read"
-    except UnicodeDecodeError:
-        reason = "it is not text"
+    except UNREADABLE as error:
+        reason = why_unreadable(error)
     except RectifierValueError as error:
         cause = error.__cause__
         reason = f"it is not JSON ({cause})" if isinstance(cause, JSONDecodeError) else "it is no record of a check-up"
