@@ -115,6 +115,31 @@ using gradient_loop = void (*)(const char* kept, const char* dh, char* out, ptrd
 using counter = void (*)(const uint8_t* bits, ptrdiff_t bytes, ptrdiff_t first, ptrdiff_t outer,
                          ptrdiff_t units, ptrdiff_t inner, int64_t* counts);
 
+// Series over time: value (o, t, i) of `outer` x `time` x `inner` is value t of series o * inner +
+// i.
+constexpr ptrdiff_t average_panel = 64;
+struct averaged {
+  const char* v;
+  const char* dmu;  // backward only
+  char* out;        // mu, or dv
+  ptrdiff_t time, inner;
+  const double* alpha;  // of each series, or of all with a step of 0; `initial` likewise
+  ptrdiff_t alpha_step;
+  const double* initial;
+  ptrdiff_t initial_step;
+  double* d_alpha;  // of each series; null where nobody asks, `d_initial` likewise
+  double* d_initial;
+
+  ptrdiff_t place(ptrdiff_t series, ptrdiff_t t) const {
+    return (series / inner * time + t) * inner + series % inner;
+  }
+  // Whether they lie side by side at every step.
+  bool together(ptrdiff_t first, ptrdiff_t n) const { return first % inner + n <= inner; }
+};
+
+// Series [first, first + n), n at most average_panel.
+using averager = void (*)(const averaged& a, ptrdiff_t first, ptrdiff_t n);
+
 // Copies whole cache lines past the cache; `out` lies on a line's start.
 using streamer = void (*)(char* out, const char* from, ptrdiff_t bytes);
 
@@ -129,6 +154,8 @@ struct kernel_table {
   gated_loop gated[gated_count][dtype_count];
   backward_loop backward[backward_count][dtype_count];
   gradient_loop gradient[gradient_count][dtype_count];
+  averager average[dtype_count];
+  averager average_backward[dtype_count];
 };
 
 struct instruction_set {

@@ -2,6 +2,7 @@
 //
 // Everything it draws in sits in an unnamed namespace, and it uses no standard library template: a
 // shared inline function compiled here with wider instructions could be the copy the linker keeps.
+#include "average.hpp"
 #include "count.hpp"
 #include "dispatch.hpp"
 #include "gate.hpp"
@@ -76,6 +77,9 @@ const kernel_table RECTIFIER_TABLE = {
     {RECTIFIER_GATED(RECTIFIER_GATED_ROW)},
     {RECTIFIER_BACKWARD(RECTIFIER_BACKWARD_ROW)},
     {RECTIFIER_GRADIENTS(RECTIFIER_GRADIENT_ROW)},
+    {average<half>, average<float>, average<double>, average<bfloat16>},
+    {average_backward<half>, average_backward<float>, average_backward<double>,
+     average_backward<bfloat16>},
 };
 
 }  // namespace rectifier

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "addresses.hpp"
+#include "averages.hpp"
 #include "caller.hpp"
 #include "dispatch.hpp"
 #include "fused.hpp"
@@ -153,6 +154,22 @@ void add_addressed(nb::module_& m) {
         known("gradient_at", name, found);
       },
       "f' times dh into `out`; f' from `kept`, the input or (NAME_from_output) the output.");
+  m.def(
+      "average_at",
+      [](int type, uintptr_t v, uintptr_t dmu, uintptr_t out, Py_ssize_t outer, Py_ssize_t time,
+         Py_ssize_t inner, uintptr_t alpha, Py_ssize_t alpha_step, uintptr_t initial,
+         Py_ssize_t initial_step, uintptr_t d_alpha, uintptr_t d_initial) {
+        nb::gil_scoped_release released;
+        rectifier::average_at(
+            static_cast<dtype>(type), outer,
+            {reinterpret_cast<const char*>(v), reinterpret_cast<const char*>(dmu),
+             reinterpret_cast<char*>(out), time, inner, reinterpret_cast<const double*>(alpha),
+             alpha_step, reinterpret_cast<const double*>(initial), initial_step,
+             reinterpret_cast<double*>(d_alpha), reinterpret_cast<double*>(d_initial)});
+      },
+      "mu <- alpha mu + (1 - alpha) v over the middle axis of (outer, time, inner), into `out`; "
+      "with "
+      "`dmu` the backward pass, dv into `out`.");
 }
 
 }  // namespace

@@ -29,6 +29,7 @@ from ._family import Row, family
 from ._functions import FUNCTIONS, PRelu, Rectifier
 from ._gain import gain
 from ._gate import Gate
+from ._leaky import leaky_average
 from .errors import RectifierError, RectifierTypeError, RectifierValueError
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ __all__ = [
     "family",
     "gain",
     "heal",
+    "leaky_average",
     "leaky_relu",
     "prelu",
     "prune",

@@ -104,6 +104,22 @@ def backward_at(
 def gradient_at(
     name: str, type: int, kept: int, dh: int, out: int, n: int, parameter: float | tuple[int, int, int], /
 ) -> None: ...
+def average_at(
+    type: int,
+    v: int,
+    dmu: int,
+    out: int,
+    outer: int,
+    time: int,
+    inner: int,
+    alpha: int,
+    alpha_step: int,
+    initial: int,
+    initial_step: int,
+    d_alpha: int,
+    d_initial: int,
+    /,
+) -> None: ...
 def count_gates(
     bits: npt.NDArray[np.uint8], sizes: tuple[int, ...], kept: tuple[bool, ...], counts: npt.NDArray[np.int64]
 ) -> None: ...

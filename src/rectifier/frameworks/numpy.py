@@ -16,7 +16,7 @@ import numpy as np
 from .._family import Parameter, Row
 from ..errors import RectifierTypeError, RectifierValueError
 
-__all__ = ["FLOATS", "INTEGERS", "call", "input_array", "parameter_value", "unknown_parameter"]
+__all__ = ["FLOATS", "INTEGERS", "call", "computed_in", "input_array", "parameter_value", "unknown_parameter"]
 
 #: The floating dtypes that the ufuncs take.
 FLOATS: set[np.dtype[Any]] = {np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)}
@@ -46,13 +46,15 @@ def call(
         operands = _integer_operands(row, function, x, parameters)
         if operands is not None:
             return _apply(function, ufunc, operands, parameters, out, where, x.dtype.newbyteorder("="))
-    dtype = _computed_in(x.dtype)
+    dtype = computed_in(x.dtype)
     values = [parameter_value(function, row.parameter(name), value, dtype) for name, value in parameters.items()]
     return _apply(function, ufunc, [x, *values], parameters, out, where, dtype)
 
 
-def input_array(function: str, x: Any) -> Any:
-    """x as an array of a dtype that the ufuncs take: float16, bfloat16, float32, float64, an integer or bool.
+def input_array(function: str, x: Any, name: str = "x") -> Any:
+    """x, the argument ``name``, as an array of a dtype that the ufuncs take.
+
+    These are float16, bfloat16, float32, float64, the integers and bool.
 
     Arrays that speak ``__array_ufunc__`` (Dask, xarray, …) are returned as they are.
     """
@@ -61,29 +63,29 @@ def input_array(function: str, x: Any) -> Any:
             x = np.asarray(x)
         except ValueError as error:
             raise RectifierTypeError(
-                f"{function}: `x` must be an array of real numbers; got {type(x).__name__} that NumPy cannot make "
+                f"{function}: `{name}` must be an array of real numbers; got {type(x).__name__} that NumPy cannot make "
                 "one of. Give every row the same length."
             ) from error
     dtype = x.dtype
     if not (isinstance(dtype, np.dtype) and (dtype.kind in "iub" or dtype.newbyteorder("=") in FLOATS)):
         raise RectifierTypeError(
-            f"{function}: `x` must hold float16, bfloat16, float32, float64, integers or bool; got {dtype}. "
-            f"{_dtype_cure(dtype)}"
+            f"{function}: `{name}` must hold float16, bfloat16, float32, float64, integers or bool; got {dtype}. "
+            f"{_dtype_cure(dtype, name)}"
         )
     return x
 
 
-def _dtype_cure(dtype: Any) -> str:
+def _dtype_cure(dtype: Any, x: str) -> str:
     if dtype == np.dtype(np.longdouble):
-        return "Convert it with x.astype(numpy.float64)."
+        return f"Convert it with {x}.astype(numpy.float64)."
     if getattr(dtype, "kind", "") == "c":
-        return "Apply it to x.real and x.imag, or to numpy.abs(x)."
+        return f"Apply it to {x}.real and {x}.imag, or to numpy.abs({x})."
     if getattr(dtype, "kind", "") in "OSUV":
         return "Make an array of numbers first, such as numpy.array([1.0, 2.0])."
-    return "Convert it with x.astype(numpy.float32)."
+    return f"Convert it with {x}.astype(numpy.float32)."
 
 
-def _computed_in(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def computed_in(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The floating dtype that ``np.exp`` would give."""
     if dtype.kind not in "iub":
         return dtype.newbyteorder("=")

@@ -28,6 +28,7 @@ from ..frameworks.torch.ops import (
     abs,
     celu,
     elu,
+    leaky_average,
     leaky_relu,
     prelu,
     relu,
@@ -38,6 +39,7 @@ from ..frameworks.torch.ops import (
 )
 from ._init import Initialised, init_
 from ._layers import CELU, ELU, SELU, Abs, LeakyReLU, PReLU, ReLU, ReLU6, Softplus, SquaredReLU
+from ._leaky import LeakyAverage, LeakyCell
 from ._lean import Leaned, lean
 from ._swap import Change, Missed, Swapped, swap
 
@@ -48,6 +50,8 @@ __all__ = [
     "Abs",
     "Change",
     "Initialised",
+    "LeakyAverage",
+    "LeakyCell",
     "Leaned",
     "LeakyReLU",
     "Missed",
@@ -62,6 +66,7 @@ __all__ = [
     "elu",
     "init_",
     "lean",
+    "leaky_average",
     "leaky_relu",
     "prelu",
     "relu",

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from .dispatch import PUBLIC, apply, call
+from .leaky import leaky_average
 
 __all__ = [
     "PUBLIC",
@@ -18,6 +19,7 @@ __all__ = [
     "apply",
     "celu",
     "elu",
+    "leaky_average",
     "leaky_relu",
     "prelu",
     "relu",
