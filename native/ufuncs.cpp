@@ -235,6 +235,12 @@ bool add_ufuncs(PyObject* module) {
     ufuncs[row] = make_ufunc(row);
     if (!ufuncs[row]) return false;
     if (PyModule_AddObjectRef(module, floating_rows[row].name, ufuncs[row]) < 0) return false;
+    // Pickled by name: one that does not know its module is looked for in every module there is.
+    // NumPy before 2.2 lets none be told.
+    PyObject* name = PyObject_GetAttrString(module, "__name__");
+    if (!name) return false;
+    if (PyObject_SetAttrString(ufuncs[row], "__module__", name) < 0) PyErr_Clear();
+    Py_DECREF(name);
   }
   return true;
 }

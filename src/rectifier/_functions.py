@@ -16,6 +16,7 @@ from ._gate import Gate
 from .errors import RectifierTypeError
 from .frameworks import numpy as numpy_ops
 from .frameworks import ops_of
+from .frameworks.dask import ChunkedGate, is_dask
 
 __all__ = ["FUNCTIONS", "Rectifier"]
 
@@ -177,10 +178,16 @@ class Rectifier:
         self._inverse._remember(h, parameters)
         return numpy_ops.call(self._inverse_row, function, self._inverse_ufunc, h, given, out=out, where=where)
 
-    def gate(self, x: Any, /) -> Gate:
-        """Which values are open (z > 0, or NaN), one bit each. x: a NumPy array of any shape."""
+    def gate(self, x: Any, /) -> Any:
+        """Which values are open (z > 0, or NaN), one bit each: a :class:`Gate`.
+
+        x: a NumPy array of any shape. A Dask array gives a :class:`rectifier.frameworks.dask.ChunkedGate`, as lazy as x
+        is: a Gate for each chunk.
+        """
         function = f"{self.name}.gate"
         self._refuse_other_frameworks(function, x)
+        if is_dask(x):
+            return ChunkedGate(numpy_ops.input_array(function, x))
         return Gate(np.asarray(numpy_ops.input_array(function, x)))
 
     def with_gate(self, x: Any, /, *, out: Any = None, **parameters: Any) -> tuple[Any, Gate]:
