@@ -32,7 +32,7 @@ from ._gate import Gate
 from .errors import RectifierError, RectifierTypeError, RectifierValueError
 
 if TYPE_CHECKING:
-    from .checkup import check, heal, prune, watch
+    from .checkup import check, check_weights, heal, prune, watch
     from .reporters import report
 
 try:  # the loops for bfloat16 must be there before the first call: a ufunc that has run once keeps what it resolved
@@ -68,6 +68,7 @@ __all__ = [
     "abs",
     "celu",
     "check",
+    "check_weights",
     "elu",
     "family",
     "gain",
@@ -88,7 +89,14 @@ __all__ = [
 ]
 
 #: Names loaded when first used → the room they come from.
-_LAZY = {"check": "checkup", "watch": "checkup", "heal": "checkup", "prune": "checkup", "report": "reporters"}
+_LAZY = {
+    "check": "checkup",
+    "check_weights": "checkup",
+    "watch": "checkup",
+    "heal": "checkup",
+    "prune": "checkup",
+    "report": "reporters",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._check import check
+from ._check_weights import check_weights
 from ._heal import heal
 from ._judge import judge
 from ._prune import prune
@@ -29,6 +30,7 @@ __all__ = [
     "Watching",
     "accept",
     "check",
+    "check_weights",
     "heal",
     "judge",
     "prune",

@@ -56,6 +56,13 @@ Kind = Literal[
     "nan",
     "saturated",
     "nearly_silent",
+    "closed",
+    "constant",
+    "infinite",
+    "scale",
+    "duplicate",
+    "unmoved",
+    "drift",
 ]
 
 #: How much a finding matters: nothing to do; look at it; act. ``docs/verdicts.md`` has the thresholds and reasons.
@@ -93,6 +100,7 @@ FAULTS: frozenset[str] = frozenset(
         "initialisation",
         "selu",
         "nan",
+        "infinite",
     }
 )
 
@@ -275,7 +283,7 @@ class Record:
 
     model: str
     """Class name of the model."""
-    source: Literal["check", "watch"]
+    source: Literal["check", "watch", "weights"]
     snapshots: tuple[Snapshot, ...]
     findings: tuple[Finding, ...] = ()
     not_observed: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from ..errors import RectifierError
 from .frame import CertificateFile, Debug, Force, Html, Json, Outputs, Seed, guarded, note, set_seed
 from .limits import FailOn, Limits, MaxDormant, MaxRare, MaxSilent
 from .results import publish
+from .saved import refuse_unused, saved_weights
 from .status import INTERRUPTED, USAGE
 
 __all__ = ["check"]
@@ -23,8 +24,15 @@ __all__ = ["check"]
 def check(
     target: Annotated[
         str,
-        typer.Argument(metavar="TARGET", help="package.module:function or path/to/file.py:function."),
+        typer.Argument(metavar="TARGET", help="package.module:function or path/to/file.py:function; or saved weights."),
     ],
+    against: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Of saved weights: an earlier file of the same model.")
+    ] = None,
+    values: Annotated[
+        int | None,
+        typer.Option(metavar="M", min=2, help="Of saved weights: most values of a channel in a training batch."),
+    ] = None,
     html: Html = None,
     json: Json = None,
     certificate: CertificateFile = None,
@@ -44,13 +52,24 @@ def check(
     TARGET is your own function. It needs no arguments and returns (model, batches) or (model, batches, loss): batches
     is an iterable of inputs, or of (inputs, targets) where loss(outputs, targets) is given. The model stays as it was.
 
+    Or TARGET is a file of weights (.safetensors, .pt, .npz) or a folder of Hugging Face's: then what they prove is told
+    without running anything, and what became of each unit since the file --against.
+
     Without limits, a fault that is ill makes the exit status 1 (half of a site silent, say); to be told of every silent
     unit, add --fail-on dead,silent. With limits, only what is beyond them does.
 
     Example: rectifier check train.py:build --html check.html --max-silent 5% --fail-on vanishing,exploding
     """
+    saved = saved_weights(target)
+    refuse_unused(saved, against=against, values=values, certificate=certificate, seed=seed)
     limits = Limits.read("check", silent=max_silent, rare=max_rare, dormant=max_dormant, fail_on=fail_on)
     outputs = Outputs("check", html=html, json=json, force=force, certificate=certificate)
+    if saved:
+        from ..checkup import check_weights
+
+        record = check_weights(target, against=against, values=values)
+        publish(record, outputs)
+        raise typer.Exit(limits.status(record))
     # Imported after the options are read: a slip in one is told at once, before a framework is loaded.
     from ..checkup import check as examine
     from . import target as targets

@@ -44,10 +44,12 @@ P = ParamSpec("P")
 _EXTRAS = {
     "jinja2": "checkup",
     "matplotlib": "checkup",
+    "ml_dtypes": "checkup",
     "mpmath": "verify",
     "plotext": "checkup",
     "plotly": "checkup",
     "rich": "checkup",
+    "safetensors": "checkup",
     "sklearn": "demo",
     "torch": "torch",
 }

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..checkup.records import Finding, Record, SiteVitals
-from . import charts
+from . import charts, saved
 from .page import Card, Fact, Folded, Section, Table, Tone
 from .page import render as render_page
 from .words import (
@@ -43,6 +43,14 @@ SITE_COLUMNS = (
 _OBSERVATIONS = ("rare", "always_open", "always_closed")
 
 
+_VERBS = {"check": "Check-up", "watch": "Training", "weights": "Saved weights"}
+_HOW = {
+    "check": "examined once (check)",
+    "watch": "watched during training (watch)",
+    "weights": "from its saved weights; nothing was run (check_weights)",
+}
+
+
 def render(record: Record) -> str:
     """The page of a check-up, as the text of one HTML file.
 
@@ -52,9 +60,8 @@ def render(record: Record) -> str:
     True
     """
     of = f"{record.name} ({record.model})" if record.name and record.name != record.model else record.model
-    verb = "Check-up" if record.source == "check" else "Training"
     return render_page(
-        f"{verb} of {of}",
+        f"{_VERBS[record.source]} of {of}",
         "\n".join(sentences(record)),
         sections(record),
         facts=facts(record),
@@ -66,6 +73,8 @@ def facts(record: Record) -> tuple[Fact, ...]:
     """The numbers under the summary."""
     if not record.snapshots:
         return ()
+    if record.source == "weights":
+        return saved.facts(record)
     sites = record.last.sites
     dead = {(f.site, unit) for f in record.of("dead") for unit in f.units}
     silent = {(f.site, unit) for f in record.of("silent") for unit in f.units} - dead
@@ -87,7 +96,9 @@ def facts(record: Record) -> tuple[Fact, ...]:
 def sections(record: Record) -> tuple[Section, ...]:
     """The record as parts of a page; of a record without a snapshot only what is known of it."""
     told: list[Section | None] = [_findings(record)]
-    if record.snapshots:
+    if record.source == "weights":
+        told += saved.sections(record)
+    elif record.snapshots:
         told += [_firing(record), _over_time(record), _depth(record)]
     told += [_not_observed(record), _measured(record)]
     return tuple(section for section in told if section is not None)
@@ -247,10 +258,12 @@ def _not_observed(record: Record) -> Section:
 def _measured(record: Record) -> Section:
     rows: list[tuple[str, str]] = [
         ("Model", record.model),
-        ("How", "examined once (check)" if record.source == "check" else "watched during training (watch)"),
+        ("How", _HOW[record.source]),
     ]
     if record.name:
         rows.insert(0, ("Target", record.name))
+    if record.source == "weights":
+        return Section("How it was measured", tables=(Table(("What", "Value"), (*rows, *_version_rows(record))),))
     if record.snapshots:
         steps = [shot.step for shot in record.snapshots]
         looks = f"{count(len(steps))}, at step {count(steps[0])}"
@@ -270,8 +283,12 @@ def _measured(record: Record) -> Section:
         rows.append(("Stopped by", record.stopped))
     rows.append(("Seed", "not given" if record.seed is None else str(record.seed)))
     rows.append(("Box of the proofs", record.box or "none: no proof was tried"))
-    rows += [(f"Version of {name}", version) for name, version in record.versions.items()]
+    rows += _version_rows(record)
     return Section("How it was measured", tables=(Table(("What", "Value"), tuple(rows)),))
+
+
+def _version_rows(record: Record) -> list[tuple[str, str]]:
+    return [(f"Version of {name}", version) for name, version in record.versions.items()]
 
 
 def _by_examples(sites: Sequence[SiteVitals]) -> list[SiteVitals]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
 
 from ..checkup.records import Finding, Record
+from . import saved
 from .html import SITE_COLUMNS, site_rows
 from .words import TITLES, first_silence, ordered, spot, summary, told_severity, units
 
@@ -43,7 +45,9 @@ def print_record(record: Record, console: Console) -> None:
     from rich.text import Text
 
     console.print(Text(summary(record), style="bold"))
-    if record.snapshots and record.last.sites:
+    if record.source == "weights":
+        _print_saved(record, console)
+    elif record.snapshots and record.last.sites:
         console.print()
         console.print(_sites(record))
         console.print(Text(_LEGEND, style="dim"))
@@ -59,22 +63,39 @@ def print_record(record: Record, console: Console) -> None:
             console.print(Text(f"  {line}"))
 
 
+def _print_saved(record: Record, console: Console) -> None:
+    """The sites that a finding names; without any, none."""
+    from rich.text import Text
+
+    rows = saved.site_rows(record, found=True)
+    if rows:
+        console.print()
+        console.print(_table(saved.SITE_COLUMNS, rows[:MAX_FINDINGS], bold=saved.SITE_COLUMNS.index("Closed")))
+        left = len(record.last.sites) - len(rows[:MAX_FINDINGS])
+        if left:
+            console.print(Text(f"and {left} site{'' if left == 1 else 's'} more", style="dim"))
+
+
 def _sites(record: Record) -> Table:
+    return _table(_COLUMNS, site_rows(record), bold=SITE_COLUMNS.index("Never fired"))
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, bold: int) -> Table:
+    """A table of plain text; numbers other than 0 in the column ``bold`` stand out."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for place, column in enumerate(_COLUMNS):
+    for place, column in enumerate(columns):
         if place < 2:
             table.add_column(column, overflow="fold", min_width=9)
         else:
             table.add_column(column, justify="right", no_wrap=True)
-    silent = SITE_COLUMNS.index("Never fired")
-    for row in site_rows(record):
+    for row in rows:
         cells = [Text(cell) for cell in row]
-        if row[silent] not in ("0", "–"):
-            cells[silent].stylize("bold red")
+        if row[bold] not in ("0", "–"):
+            cells[bold].stylize("bold red")
         table.add_row(*cells)
     return table
 
@@ -99,7 +120,7 @@ def _finding(finding: Finding) -> Table:
         ("proof", finding.proof),
         ("since", first_silence(finding.since)),
     ]
-    if finding.fault:
+    if finding.fault or finding.severity == "warning":
         parts.append(("severity", told_severity(finding)))
     parts += [("cause", finding.cause), ("what helps", finding.remedy)]
     for name, text in parts:

@@ -1,0 +1,50 @@
+"""Names from a file of a stranger's: shown so that they can neither break a page or a terminal nor fill it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = ["listed", "shown", "unique"]
+
+#: Characters of a name that are shown: its beginning and its end, which says "weight" or "bias".
+_HEAD, _TAIL = 72, 40
+
+
+def shown(name: str) -> str:
+    """``name`` cut to length, every character that is not printed (control, direction, half of a pair) as its escape.
+
+    >>> shown("conv1.weight"), shown("a\\x1b[31m\\n"), shown("\\ud800")
+    ('conv1.weight', 'a\\\\x1b[31m\\\\n', '\\\\ud800')
+    >>> shown("x" * 10_000_000 + ".weight")[-50:]
+    '…xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.weight (10000007)'
+    """
+    cut = len(name) > _HEAD + _TAIL + 16
+    parts = (name[:_HEAD], name[-_TAIL:]) if cut else (name,)
+    plain = [part if part.isprintable() else "".join(map(_escaped, part)) for part in parts]
+    return f"{plain[0]}…{plain[1]} ({len(name)})" if cut else plain[0]
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+
+
+def unique(names: Iterable[str]) -> dict[str, str]:
+    """name → how it is shown, no two alike."""
+    taken: dict[str, int] = {}
+    found = {}
+    for name in names:
+        text = shown(name)
+        taken[text] = taken.get(text, 0) + 1
+        found[name] = text if taken[text] == 1 else f"{text} #{taken[text]}"
+    return found
+
+
+def listed(names: Iterable[str], limit: int = 6) -> str:
+    """The first of many names, and how many more there are.
+
+    >>> listed(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    names = list(names)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
