@@ -123,7 +123,7 @@ class _Look:
         unread = [f"{tensor.name} ({tensor.dtype})" for tensor in tensors if tensor.read is None]
         if unread:
             lines.append(f"not read, of a dtype or layout that is none of plain numbers: {names.listed(unread, 3)}")
-        integers = [part.layer.name for part in self.parts if part.site and part.rows is None and part.scale is None]
+        integers = [part.layer.name for part in self.parts if part.whole_numbers]
         if integers:
             lines.append(f"not judged, as their weights are no floating-point numbers: {names.listed(integers, 3)}")
         return tuple(lines)

@@ -365,6 +365,10 @@ class Receipt:
     skipped: tuple[str, ...] = ()
     """What the same call left as it was, and why, one line a place (on each of its receipts)."""
 
+    def to_plain(self) -> dict[str, Any]:
+        """All of it but ``undo``, as what JSON has."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name != "undo"}
+
 
 def _plain(value: Any) -> Any:
     if isinstance(value, (SiteVitals, LayerVitals, Snapshot, Finding, Record)):

@@ -14,7 +14,7 @@ from ..errors import RectifierError
 from .frame import CertificateFile, Debug, Force, Html, Json, Outputs, Seed, guarded, note, set_seed
 from .limits import FailOn, Limits, MaxDormant, MaxRare, MaxSilent
 from .results import publish
-from .saved import refuse_unused, saved_weights
+from .saved import examined, refuse_unused, saved_weights
 from .status import INTERRUPTED, USAGE
 
 __all__ = ["check"]
@@ -65,9 +65,7 @@ def check(
     limits = Limits.read("check", silent=max_silent, rare=max_rare, dormant=max_dormant, fail_on=fail_on)
     outputs = Outputs("check", html=html, json=json, force=force, certificate=certificate)
     if saved:
-        from ..checkup import check_weights
-
-        record = check_weights(target, against=against, values=values)
+        record = examined(target, against, values)
         publish(record, outputs)
         raise typer.Exit(limits.status(record))
     # Imported after the options are read: a slip in one is told at once, before a framework is loaded.

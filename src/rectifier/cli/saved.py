@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..checkup.records import Record
 from ..errors import RectifierValueError
 
-__all__ = ["refuse_unused", "saved_weights"]
+__all__ = ["examined", "refuse_unused", "saved_weights"]
 
 
 def saved_weights(target: str) -> bool:
@@ -19,6 +20,21 @@ def saved_weights(target: str) -> bool:
         return Path(target).is_dir() or (Path(target).is_file() and not target.endswith(".py"))
     except (OSError, ValueError):  # no name of a file: the search for a function says what is wrong
         return False
+
+
+def examined(target: str, against: str | None, values: int | None) -> Record:
+    """The record of these weights; errors are told in words of the command line."""
+    from ..checkup import check_weights
+
+    try:
+        return check_weights(target, against=against, values=values)
+    except RectifierValueError as error:
+        text = str(error)
+        # Both files are opened alike: which of them is wrong, its name tells.
+        option = "--against" if "`against`" in text else "TARGET"
+        for argument in ("`path`", "`against`"):
+            text = text.replace(f"check_weights: {argument}", f"check: `{option}`")
+        raise RectifierValueError(text) from error
 
 
 def refuse_unused(

@@ -31,6 +31,11 @@ TITLES: Mapping[str, str] = {
     "infinite": "Infinite",
     "dead": "Proved dead",
     "silent": "Silent",
+    "closed": "Closed",
+    "constant": "Constant",
+    "unmoved": "Not moved by a gradient",
+    "drift": "Drifting shut",
+    "scale": "Scale far off",
     "dormant": "Dormant",
     "exploding_gradient": "Exploding gradient",
     "vanishing_gradient": "Vanishing gradient",
@@ -45,11 +50,6 @@ TITLES: Mapping[str, str] = {
     "always_closed": "Always closed",
     "saturated": "Saturated",
     "nearly_silent": "Nearly silent",
-    "closed": "Closed",
-    "constant": "Constant",
-    "scale": "Scale far off",
-    "unmoved": "Not moved by a gradient",
-    "drift": "Drifting shut",
     "duplicate": "Alike",
 }
 ORDER: Mapping[str, int] = {kind: place for place, kind in enumerate(TITLES)}

@@ -40,6 +40,7 @@ from ._init import Initialised, init_
 from ._layers import CELU, ELU, SELU, Abs, LeakyReLU, PReLU, ReLU, ReLU6, Softplus, SquaredReLU
 from ._lean import Leaned, lean
 from ._swap import Change, Missed, Swapped, swap
+from ._weights import load_weights, save_weights
 
 __all__ = [
     "CELU",
@@ -63,9 +64,11 @@ __all__ = [
     "init_",
     "lean",
     "leaky_relu",
+    "load_weights",
     "prelu",
     "relu",
     "relu6",
+    "save_weights",
     "selu",
     "softplus",
     "squared_relu",

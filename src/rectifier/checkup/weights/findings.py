@@ -108,9 +108,8 @@ def _normalised(part: Part, values: int, limits: Thresholds) -> list[Finding]:
     fed = _fed_constant(part) & ~shut
     low, high = _in_both_modes(part)
     why = f"layer {part.layer.follows}, before it as the names tell, has weights that are exactly 0: z is {{}} (β in "
-    found += _fixed(
-        part, fed, low, high, f"{why}training, or what the running statistics make of it)", "weights", limits
-    )
+    why += "training, or what the running statistics make of it)"
+    found += _fixed(part, fed, low, high, why, "weights", limits, paired=True)
     with np.errstate(all="ignore"):
         reach = np.where(shift < 0, 1 + np.square(-shift / (np.abs(scale) * _MARGIN)), 0.0)
     reach[shut | fed | ~np.isfinite(scale) | ~np.isfinite(shift)] = 0.0
@@ -141,7 +140,15 @@ def _in_both_modes(part: Part) -> tuple[Floats, Floats]:
 
 
 def _fixed(
-    part: Part, which: Bools, low: Floats, high: Floats, why: str, cause: CauseKind, limits: Thresholds
+    part: Part,
+    which: Bools,
+    low: Floats,
+    high: Floats,
+    why: str,
+    cause: CauseKind,
+    limits: Thresholds,
+    *,
+    paired: bool = False,
 ) -> list[Finding]:
     """Units whose z does not depend on the input: it lies between ``low`` and ``high``."""
     sure = part.layer.role != "norm" and part.layer.rectifier != "other"
@@ -149,6 +156,7 @@ def _fixed(
     found = []
     for members, closed in ((np.flatnonzero(shut), True), (np.flatnonzero(which & ~shut & ~np.isnan(high)), False)):
         if members.size:
+            after = f" if layer {part.layer.follows} comes before it" if paired else ""
             span = _span(float(low[members].min()), float(high[members].max()))
             known = part.layer.rectifier if closed else None
             kind: Kind = "dead" if known else "closed" if closed else "constant"
@@ -161,7 +169,7 @@ def _fixed(
                     "weights that are exactly 0: pruned, started so, or decayed" if cause == "weights" else _SHRUNK,
                     cause,
                     limits,
-                    proof=f"z ≤ 0 for every finite input{_read_as(part)}" if closed else None,
+                    proof=f"z ≤ 0 for every finite input{after}{_read_as(part)}" if closed else None,
                 )
             )
     return found

@@ -14,11 +14,13 @@ from ..adapters import stored_by_torch
 from . import archive, names, tensorfile
 from .stored import CURE, Tensor, Weights, unreadable
 
-__all__ = ["ENDINGS", "open_weights"]
+__all__ = ["ENDINGS", "WRITTEN", "open_weights", "regular"]
 
 #: Endings of files written by torch.save.
 TORCH = (".pt", ".pth", ".bin", ".ckpt")
 SUFFIXES = (".safetensors", ".npz", *TORCH)
+#: What is written by heal and prune.
+WRITTEN = (".safetensors", ".pt", ".pth")
 #: Ending → what is said of it.
 _OTHERS = {
     ".keras": "Keras's files are not read yet",
@@ -43,6 +45,21 @@ def open_weights(path: str | Path) -> Weights:
 
     Raises RectifierTypeError or RectifierValueError, with the reason, where they cannot be read.
     """
+    place, mode = _stat(path)
+    weights = _folder(place) if stat.S_ISDIR(mode) else _single(place, mode)
+    if not weights.tensors:
+        raise unreadable(path, "it holds no tensor")
+    return weights
+
+
+def regular(path: str | Path) -> Path:
+    """The path, where it is that of a file that is not empty. Raises as :func:`open_weights`."""
+    place, mode = _stat(path)
+    _check_regular(place, mode)
+    return place
+
+
+def _stat(path: str | Path) -> tuple[Path, int]:
     if not isinstance(path, (str, Path)):
         raise RectifierTypeError(
             f"check_weights: `path` must be the path of a file or a folder; got {type(path).__name__}. {CURE}"
@@ -55,17 +72,18 @@ def open_weights(path: str | Path) -> Weights:
         raise unreadable(path, dangling, "Check the path.") from None
     except (OSError, ValueError) as error:  # a loop of links, a name too long or with a null character
         raise unreadable(path, f"it cannot be opened ({type(error).__name__})", "Check the path.") from None
-    weights = _folder(place) if stat.S_ISDIR(mode) else _single(place, mode)
-    if not weights.tensors:
-        raise unreadable(path, "it holds no tensor")
-    return weights
+    return place, mode
+
+
+def _check_regular(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise unreadable(path, "it is neither a file nor a folder" if not stat.S_ISDIR(mode) else "it is a folder")
+    if path.stat().st_size == 0:
+        raise unreadable(path, "it is empty")
 
 
 def _single(path: Path, mode: int) -> Weights:
-    if not stat.S_ISREG(mode):
-        raise unreadable(path, "it is neither a file nor a folder")
-    if path.stat().st_size == 0:
-        raise unreadable(path, "it is empty")
+    _check_regular(path, mode)
     config, told = _config(path.parent)
     return replace(_file(path), path=str(path), config=config, told=told)
 

@@ -15,13 +15,13 @@ def shown(name: str) -> str:
 
     >>> shown("conv1.weight"), shown("a\\x1b[31m\\n"), shown("\\ud800")
     ('conv1.weight', 'a\\\\x1b[31m\\\\n', '\\\\ud800')
-    >>> shown("x" * 10_000_000 + ".weight")[-50:]
-    '…xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.weight (10000007)'
+    >>> shown("x" * 10_000_000 + ".weight")[70:]
+    'xx…(10000007 characters)…xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.weight'
     """
-    cut = len(name) > _HEAD + _TAIL + 16
+    cut = len(name) > _HEAD + _TAIL + 24
     parts = (name[:_HEAD], name[-_TAIL:]) if cut else (name,)
     plain = [part if part.isprintable() else "".join(map(_escaped, part)) for part in parts]
-    return f"{plain[0]}…{plain[1]} ({len(name)})" if cut else plain[0]
+    return f"{plain[0]}…({len(name)} characters)…{plain[1]}" if cut else plain[0]
 
 
 def _escaped(character: str) -> str:

@@ -41,6 +41,13 @@ class Part:
     def site(self) -> bool:
         return self.layer.unitwise and not self.merged and self.layer.rectifier != "other"
 
+    @property
+    def whole_numbers(self) -> bool:
+        """Is its kernel one that was read and holds no floating-point numbers?"""
+        weight = self.layer.weight
+        kernel = self.layer.role in ("linear", "conv", "attention")
+        return kernel and self.rows is None and weight is not None and weight.read is not None
+
 
 def parts_of(structure: Structure) -> tuple[Part, ...]:
     """Every layer, its tensors read once."""

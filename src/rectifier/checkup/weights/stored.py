@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import RectifierValueError
+from .names import shown
 
 __all__ = ["CURE", "Tensor", "Weights", "numpy_dtype", "unreadable"]
 
@@ -43,7 +44,9 @@ _DTYPES = {
 
 
 def unreadable(path: object, reason: str, cure: str = CURE) -> RectifierValueError:
-    return RectifierValueError(f"check_weights: `path` must be a file of weights; got {str(path)!r}: {reason}. {cure}")
+    return RectifierValueError(
+        f"check_weights: `path` must be a file of weights; got {shown(str(path))!r}: {reason}. {cure}"
+    )
 
 
 def numpy_dtype(name: str) -> np.dtype[Any] | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,10 +17,12 @@ import torch
 from ...checkup.weights import names
 from ...checkup.weights.stored import Tensor, unreadable
 
-__all__ = ["read"]
+__all__ = ["read", "state_dict", "unpickled"]
 
 #: Where trainers put the state dict inside of what they save.
 _INSIDE = ("state_dict", "model_state_dict", "model", "module", "net", "weights")
+#: How PyTorch says which function or class a pickle asks for.
+_GLOBAL = re.compile(r"GLOBAL (\S+)")
 _CURE = "Write one with: torch.save(model.state_dict(), FILE)"
 #: Dtypes that NumPy lacks → one of the same size that it has, and the name that ml_dtypes gives them.
 _LACKED = {
@@ -36,25 +40,26 @@ def read(path: Path) -> Mapping[str, Tensor]:
     ``weights_only=True``: of a pickle only tensors, numbers, texts and containers are built; what names another
     function or class is refused before anything is called. Raises RectifierValueError with the reason.
     """
-    tensors = _state_dict(path, _load(path))
+    tensors = state_dict(path, unpickled(path))
     shown = names.unique(tensors)
     return {name: _tensor(shown[name], value) for name, value in tensors.items()}
 
 
-def _load(path: Path) -> Any:
+def unpickled(path: Path) -> Any:
+    """What the file holds: tensors, numbers, texts and containers of them."""
     zipped = zipfile.is_zipfile(path)
     if zipped:
         _check_archive(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles of a protocol that torch.save does not write
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
-        wanted = "GLOBAL" in str(error) or "nsupported" in str(error)
-        reason = (
-            "it asks for code to be run, or is no state dict: it was not unpickled"
-            if wanted
-            else "its pickle is damaged"
+        wanted = _GLOBAL.search(str(error))
+        what = (
+            f"it asks for {names.shown(wanted[1])!r}" if wanted else "it is damaged, or asks for what is none of those"
         )
-        raise unreadable(path, reason, _CURE) from error
+        raise unreadable(path, f"only tensors, numbers and texts are unpickled, and {what}", _CURE) from error
     except PermissionError:
         raise
     except Exception as error:  # a file of another kind can go wrong in any way
@@ -76,7 +81,8 @@ def _check_archive(path: Path) -> None:
         raise unreadable(path, "its archive claims more bytes than the file has", _CURE)
 
 
-def _state_dict(path: Path, found: Any) -> dict[str, torch.Tensor]:
+def state_dict(path: Path, found: Any) -> dict[str, torch.Tensor]:
+    """The names and tensors in what a file holds."""
     for key in ("", *_INSIDE):
         inside = found if not key else found.get(key) if isinstance(found, Mapping) else None
         if isinstance(inside, Mapping):
