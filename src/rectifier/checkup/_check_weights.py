@@ -59,7 +59,7 @@ def check_weights(
     snapshots: tuple[Snapshot, ...] = (now.snapshot(0),)
     findings, told = now.findings, now.not_seen
     if against is not None:
-        then = _Look(open_weights(against), most, limits)
+        then = _Look(_opened(against), most, limits)
         check_same(now.weights, then.weights)
         pairs = list(zip(now.parts, then.parts, strict=True))
         found = {new.layer.name: moves(new, old) for new, old in pairs if new.layer.unitwise}
@@ -76,6 +76,13 @@ def check_weights(
         versions=versions(),
         name=name or names.shown(now.weights.path),
     )
+
+
+def _opened(against: str | Path) -> Weights:
+    try:
+        return open_weights(against)
+    except (RectifierTypeError, RectifierValueError) as error:
+        raise type(error)(str(error).replace("`path`", "`against`", 1)) from error
 
 
 class _Look:

@@ -29,12 +29,8 @@ def examined(target: str, against: str | None, values: int | None) -> Record:
     try:
         return check_weights(target, against=against, values=values)
     except RectifierValueError as error:
-        text = str(error)
-        # Both files are opened alike: which of them is wrong, its name tells.
-        option = "--against" if "`against`" in text else "TARGET"
-        for argument in ("`path`", "`against`"):
-            text = text.replace(f"check_weights: {argument}", f"check: `{option}`")
-        raise RectifierValueError(text) from error
+        text = str(error).replace("check_weights: `path`", "check: `TARGET`")
+        raise RectifierValueError(text.replace("check_weights: `against`", "check: `--against`")) from error
 
 
 def refuse_unused(

@@ -23,6 +23,8 @@ from .stored import Tensor
 
 __all__ = ["MOST_VALUES", "judged", "unit_finding"]
 
+Counts = npt.NDArray[np.int64]
+
 #: Values of a channel in a training batch (batch × positions) that none has more of: 256 images of 256 × 256.
 MOST_VALUES = 1 << 24
 #: Kept off the bound for the rounding of a normalisation.
@@ -45,10 +47,10 @@ def judged(parts: Sequence[Part], loose: Sequence[Tensor], values: int, limits: 
             found += _plain(part, limits)
         found += _scales(part)
     for tensor in loose:
-        found += _broken(tensor.name, (), 0, *without_numbers(tensor))
+        found += _whole_tensor(tensor, tensor.name)
     for part in parts:  # those whose numbers no unit needs
         if part.layer.role == "embedding" and part.layer.weight is not None:
-            found += _broken(part.layer.name, (), 0, *without_numbers(part.layer.weight))
+            found += _whole_tensor(part.layer.weight, part.layer.name)
     return found
 
 
@@ -61,19 +63,21 @@ def _numbers(part: Part) -> list[Finding]:
     for values in (part.bias,) if own else (part.scale, part.shift, part.mean, part.variance):
         if values is not None and values.shape == nan.shape:
             nan, infinite = nan + np.isnan(values), infinite + np.isinf(values)
-    units = tuple(map(int, np.flatnonzero(nan + infinite)))
-    return _broken(layer.name, units, layer.units, int(nan.sum()), int(infinite.sum()))
+    return _broken(layer.name, nan, infinite, layer.units)
 
 
-def _broken(site: str, units: tuple[int, ...], total: int, nan: int, infinite: int) -> list[Finding]:
+def _broken(site: str, nan: Counts, infinite: Counts, total: int) -> list[Finding]:
+    """Findings about how many NaN and infinities each unit has; about the whole tensor where ``total`` is 0."""
     found = []
-    for kind, many, called in (("nan", nan, "NaN"), ("infinite", infinite, "infinite")):
+    kinds: tuple[tuple[Kind, Counts, str], ...] = (("nan", nan, "NaN"), ("infinite", infinite, "infinite"))
+    for kind, counts, called in kinds:
+        many = int(counts.sum())
         if many:
             found.append(
                 Finding(
-                    kind="nan" if kind == "nan" else "infinite",
+                    kind=kind,
                     site=site,
-                    units=units,
+                    units=tuple(map(int, np.flatnonzero(counts))) if total else (),
                     total=total,
                     evidence=f"{many} of its numbers {'is' if many == 1 else 'are'} {called}",
                     cause="not known from a file alone: a step that overflowed, or a file that is damaged",
@@ -85,6 +89,11 @@ def _broken(site: str, units: tuple[int, ...], total: int, nan: int, infinite: i
                 )
             )
     return found
+
+
+def _whole_tensor(tensor: Tensor, name: str) -> list[Finding]:
+    nan, infinite = without_numbers(tensor)
+    return _broken(name, np.array([nan]), np.array([infinite]), 0)
 
 
 def _plain(part: Part, limits: Thresholds) -> list[Finding]:

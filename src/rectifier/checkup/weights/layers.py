@@ -54,7 +54,6 @@ _MLP: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("opt", "bart", "mbart", "pegasus", "marian", "blenderbot", "m2m_100", "whisper", "xglm"),
         ("activation_function", ("fc1",)),
     ),
-    **dict.fromkeys(("clip", "clip_text_model", "clip_vision_model", "siglip"), ("hidden_act", ("mlp.fc1",))),
     **dict.fromkeys(("gpt2", "imagegpt"), ("activation_function", ("mlp.c_fc",))),
     "openai-gpt": ("afn", ("mlp.c_fc",)),
     "distilbert": ("activation", ("ffn.lin1",)),
@@ -183,7 +182,7 @@ def _function_behind(layer: Layer, kind: str | None, config: Mapping[str, Any]) 
     key, places = _MLP[kind]
     if not any(layer.name == place or layer.name.endswith(f".{place}") for place in places):
         return "other"
-    function = config.get(key, "relu" if kind in ("t5", "mt5") else None)
+    function = config.get(key, "relu" if kind == "t5" else None)
     return _FUNCTIONS.get(function, "other") if isinstance(function, str) else None
 
 

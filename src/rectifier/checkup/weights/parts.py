@@ -61,7 +61,7 @@ def parts_of(structure: Structure) -> tuple[Part, ...]:
     parts = []
     for layer in structure.layers:
         if layer.role in ("batchnorm", "norm"):
-            before = by_name.get(layer.follows or "")
+            before = None if layer.follows is None else by_name[layer.follows]
             ones, zeros = np.ones(layer.units), np.zeros(layer.units)
             scale = ones if layer.weight is None else values_of(layer.weight)
             shift = zeros if layer.bias is None else values_of(layer.bias)
