@@ -44,13 +44,13 @@ def test_an_existing_file_is_kept(tmp_path: Path) -> None:
 
 def test_a_file_that_appears_under_way_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "page.html"
-    fdopen = os.fdopen
+    close = os.close
 
-    def late(*args: object, **kwargs: object) -> object:
+    def late(*args: object, **kwargs: object) -> None:
         path.write_text("other")
-        return fdopen(*args, **kwargs)  # type: ignore[call-overload]
+        close(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(os, "fdopen", late)
+    monkeypatch.setattr(os, "close", late)
     with pytest.raises(RectifierValueError, match="must not exist yet"):
         files.write(path, "mine")
     assert path.read_text() == "other"

@@ -82,7 +82,7 @@ def act(target: str, to: Destination, do: Act, *, seed: int | None, examine: boo
         if examine:
             note(f"Examining the model of {target} ...")
             record = check(subject.model, batches, subject.loss, name=target, seed=seed)
-        receipts = do(subject.model, record, probe)
+        receipts = _asked(do, subject.model, record, probe)
     receipts = tuple(receipt for receipt in receipts if receipt.units or receipt.site)
     after = _shapes(subject.model)
     shapes = {name: {"before": before[name], "after": after[name]} for name in after if after[name] != before[name]}
@@ -91,9 +91,18 @@ def act(target: str, to: Destination, do: Act, *, seed: int | None, examine: boo
     if receipts:
         written.save(subject.model, to.out, document, force=to.force)
         note(f"Wrote {to.out}")
+        if any(receipt.act == "swap" for receipt in receipts):
+            note("Weights do not hold their rectifiers: swap the model likewise before loading it.")
     else:
         note(f"Nothing to {to.verb}: {to.out} was not written.")
     _write_json({**document, "out": to.out if receipts else None}, to)
+
+
+def _asked(do: Act, model: Any, record: Record | None, probe: Any) -> tuple[Receipt, ...]:
+    try:
+        return do(model, record, probe)
+    except RectifierValueError as error:
+        raise RectifierValueError(str(error).replace("silent=True", "--silent")) from error
 
 
 def _first(batches: Iterable[Any], verb: str, *, paired: bool) -> tuple[Any, Iterable[Any]]:

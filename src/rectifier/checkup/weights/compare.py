@@ -124,7 +124,7 @@ def _drifted(new: Part, old: Part) -> list[Finding]:
         with np.errstate(all="ignore"):
             fell = np.nan_to_num(old.shift / np.abs(old.scale) - new.shift / np.abs(new.scale), nan=0.0)
             shrank = (np.abs(new.scale) <= _SHRANK * np.abs(old.scale)) & (old.scale != 0)
-        lower = (fell >= _FELL) & (new.shift < 0)
+        lower = (fell >= _FELL) & (new.shift < 0) & (new.scale != 0)
         told = [
             (lower, f"β ÷ |γ| fell by {{:.3g}} or more, in deviations of what is normalised (limit {_FELL:g})", fell)
         ]
@@ -156,10 +156,10 @@ def with_news(findings: Sequence[Finding], before: Sequence[Finding]) -> list[Fi
     for finding in findings:
         news = [unit for unit in finding.units if unit not in shut.get(finding.site, set())]
         if finding.kind in _KINDS and news:
-            which = "none of them" if len(news) == len(finding.units) else f"all but {names.listed(map(str, news), 12)}"
+            which = "all of them" if len(news) == len(finding.units) else names.listed(map(str, news), 12)
             finding = replace(
                 finding,
-                evidence=f"{finding.evidence}; in the earlier file {which} so",
+                evidence=f"{finding.evidence}; new since the earlier file: {which}",
                 measures={**finding.measures, "new": len(news)},
             )
         told.append(finding)

@@ -30,12 +30,16 @@ def _escaped(character: str) -> str:
 
 def unique(names: Iterable[str]) -> dict[str, str]:
     """name → how it is shown, no two alike."""
-    taken: dict[str, int] = {}
+    taken: set[str] = set()
+    numbers: dict[str, int] = {}
     found = {}
     for name in names:
-        text = shown(name)
-        taken[text] = taken.get(text, 0) + 1
-        found[name] = text if taken[text] == 1 else f"{text} #{taken[text]}"
+        text = plain = shown(name)
+        while text in taken:  # in front: the end says which part of a layer it is
+            numbers[plain] = numbers.get(plain, 1) + 1
+            text = f"#{numbers[plain]} {plain}"
+        taken.add(text)
+        found[name] = text
     return found
 
 

@@ -14,7 +14,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from ...checkup.weights import names, tensorfile
 from ...checkup.weights.folder import WRITTEN, regular
-from ...errors import RectifierValueError
+from ...errors import RectifierTypeError, RectifierValueError
 from ...reporters import files
 from . import stored
 
@@ -69,7 +69,7 @@ def _groups(model: nn.Module) -> dict[str, int]:
 
 def load(model: nn.Module, path: str | Path) -> dict[str, Any]:
     """Make the model's tensors as large as those of the file, and load them; returns the file's note."""
-    state, note = _read(regular(path))
+    state, note = _read(path)
     own = model.state_dict()
     lacks, extra = [name for name in own if name not in state], [name for name in state if name not in own]
     for what, found in (("which lacks", lacks), ("which holds besides", extra)):
@@ -125,15 +125,16 @@ def _other(path: str | Path, what: str) -> RectifierValueError:
     )
 
 
-def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def _read(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     try:
+        path = regular(path)
         if path.suffix.lower() == ".safetensors":
             state, told = _safetensors(path)
         else:
             found = stored.unpickled(path)
             state, told = stored.state_dict(path, found), found.get(KEY)
-    except RectifierValueError as error:
-        raise RectifierValueError(str(error).replace("check_weights:", "load_weights:")) from error
+    except (RectifierTypeError, RectifierValueError) as error:
+        raise type(error)(str(error).replace("check_weights:", "load_weights:")) from error
     try:
         note = json.loads(told) if isinstance(told, str) else {}
     except (ValueError, RecursionError):
