@@ -1,17 +1,16 @@
 """Times ``rectifier check`` on a file of saved weights: the whole command, from the shell to its exit.
 
-Run with ``python benchmarks/weights.py [--megabytes 100] [--rounds 7] [--json FILE]``. The files are made in a temporary
-folder, of random numbers, one a shape of model and number format, and lie in the system's cache as a file just written
-or downloaded does. Beside each: the same command that only prints its version (what starting costs), and a process that
-reads every tensor through the safetensors library and looks for NaN (what a bare look at the numbers costs).
+Run with ``python benchmarks/weights.py [--megabytes 100] [--rounds 5] [--json FILE] [--write]``. The files are
+made in a temporary folder, of random numbers, one a shape of model and number format, and lie in the system's cache as
+a file just written or downloaded does. Beside each: the same command that only prints
+its version (what starting costs), and a process that reads every tensor through the safetensors library and looks for
+NaN (what a bare look at the numbers costs).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,10 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save_file
 
+from rectifier.bench.machine import machine
+
+PAGE = Path(__file__).parents[1] / "docs" / "weights.md"
+BEGIN, END = "<!-- written by benchmarks/weights.py -->", "<!-- end -->"
 BARE = (
     "import sys, numpy as np, ml_dtypes; from safetensors import safe_open; f = safe_open(sys.argv[1], 'np'); "
     "print(sum(int(np.isnan(f.get_tensor(k)).sum()) for k in f.keys()))"
@@ -78,40 +81,59 @@ def wall(command: list[str]) -> float:
     return seconds
 
 
+def timed(name: str, path: Path, rounds: int) -> dict[str, Any]:
+    """Medians, all ways in turn, so that a change of the machine's speed meets all of them."""
+    command = [sys.executable, "-m", "rectifier"]
+    ways = {
+        "check": [*command, "check", str(path)],
+        "start": [*command, "--version"],
+        "bare": [sys.executable, "-c", BARE, str(path)],
+    }
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way, words in ways.items():
+            times[way].append(wall(words))
+    medians = {way: statistics.median(taken) for way, taken in times.items()}
+    return {"file": name, "bytes": path.stat().st_size, **medians, "slowest": max(times["check"])}
+
+
+def table(rows: list[dict[str, Any]], rounds: int) -> str:
+    told = machine()
+    where = f"{told['processor']}, {told['cores']} cores, NumPy {told['numpy']}"
+    lines = [
+        "| file | MB | `rectifier check` | slowest | starting alone | a bare look |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        seconds = " | ".join(f"{row[way]:.2f} s" for way in ("check", "slowest", "start", "bare"))
+        lines.append(f"| {row['file']} | {row['bytes'] / 1e6:.0f} | {seconds} |")
+    lines += ["", f"Medians of {rounds} rounds; {where}."]
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="files whose name holds this")
     parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/weights.md")
     asked = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name, (make, dtype) in FILES.items():
-            if asked.only not in name:
-                continue
-            path = Path(folder) / "model.safetensors"
-            values = asked.megabytes * 1_000_000 // np.dtype(dtype).itemsize
-            save_file(make(values, dtype, np.random.default_rng(0)), path)
-            command = [sys.executable, "-m", "rectifier"]
-            ways = {
-                "check": [*command, "check", str(path)],
-                "start": [*command, "--version"],
-                "bare": [sys.executable, "-c", BARE, str(path)],
-            }
-            times = {way: [wall(words) for _ in range(asked.rounds)] for way, words in ways.items()}
-            row = {"file": name, "bytes": path.stat().st_size}
-            row |= {way: statistics.median(taken) for way, taken in times.items()}
-            row["worst"] = max(times["check"])
-            rows.append(row)
-            print(
-                f"{name:24} {row['bytes'] / 1e6:6.1f} MB  check {row['check']:.2f} s (worst {row['worst']:.2f})"
-                f"  start {row['start']:.2f} s  bare look {row['bare']:.2f} s",
-                flush=True,
-            )
+            if asked.only in name:
+                path = Path(folder) / "model.safetensors"
+                values = asked.megabytes * 1_000_000 // np.dtype(dtype).itemsize
+                save_file(make(values, dtype, np.random.default_rng(0)), path)
+                rows.append(timed(name, path, asked.rounds))
+    print(table(rows, asked.rounds))
     if asked.json:
-        machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-        Path(asked.json).write_text(json.dumps({"machine": machine, "rows": rows}, indent=1), encoding="utf-8")
+        Path(asked.json).write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1), encoding="utf-8")
+    if asked.write:
+        text = PAGE.read_text(encoding="utf-8")
+        head, rest = text.split(BEGIN)
+        PAGE.write_text(f"{head}{BEGIN}\n\n{table(rows, asked.rounds)}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
 if __name__ == "__main__":
