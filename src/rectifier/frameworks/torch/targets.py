@@ -21,7 +21,7 @@ from .observer.reading import rows
 from .surgery import Look, look
 from .tracing.graph import Graph, Place
 
-__all__ = ["Target", "targets_of"]
+__all__ = ["Target", "check_fresh", "targets_of"]
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,19 @@ def targets_of(
     alive: bool,
     fits: Callable[[Place], None] | None = None,
     plan: Callable[[Target, Look | None], None] | None = None,
+    idle: bool = False,
 ) -> tuple[list[Target], tuple[str, ...]]:
     """What can be acted on, and a line on each place or unit that cannot.
 
     alive: units that fire on the probe are acted on too. fits: raises where a place will not do. plan: called for
-    each target with what the probe showed; raises where it cannot be acted on.
+    each target with what the probe showed; raises where it cannot be acted on. idle: it is no error where nothing
+    can be done at all.
 
     Raises RectifierValueError where findings without a record ask for what cannot be done, where the record is of
-    other weights, and where nothing can be done at all.
+    other weights, and, unless ``idle``, where nothing can be done at all.
     """
     if wanted.record and wanted.units:
-        _check_fresh(model, wanted, verb)
+        check_fresh(model, wanted, verb)
     graph = Graph(model, verb)
     refused: list[RectifierValueError] = []
     places: list[Place] = []
@@ -97,7 +99,7 @@ def targets_of(
     for place in places:
         attempt(partial(take, place))
     lines = tuple(str(error).removeprefix(f"{verb}: ") for error in refused)
-    if wanted.units and not targets:
+    if wanted.units and not targets and not idle:
         if len(refused) == 1:
             raise refused[0]
         raise RectifierValueError(
@@ -148,7 +150,7 @@ def _same_norm(norm: nn.Module, vitals: SiteVitals) -> bool:
     return True
 
 
-def _check_fresh(model: nn.Module, wanted: Wanted, verb: str) -> None:
+def check_fresh(model: nn.Module, wanted: Wanted, verb: str) -> None:
     """Verdicts are about weights: they say nothing of weights that have changed since."""
     modules = dict(model.named_modules())
 

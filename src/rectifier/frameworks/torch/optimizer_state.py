@@ -1,0 +1,136 @@
+"""What an optimizer keeps of some rows of a parameter, and what a new optimizer would hold for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ...errors import RectifierValueError
+from .surgery import Edit
+
+__all__ = ["Held", "check_owner", "state_edits"]
+
+
+def _initial_sum(group: Mapping[str, Any], edit: Edit) -> Any:
+    return group.get("initial_accumulator_value", 0.0)
+
+
+def _step_size(group: Mapping[str, Any], edit: Edit) -> Any:
+    return float(group["lr"])
+
+
+def _weights(group: Mapping[str, Any], edit: Edit) -> Any:
+    # A new ASGD copies the weights at its first step, as its μ is 1 there; μ is shared by the rows, and may be less.
+    return edit.value
+
+
+#: Key of a state of torch.optim's → what a new optimizer holds there: 0, except where noted. The optimizers agree on
+#: the meaning of a key. Numbers such as ``step``, ``mu_product`` or ``eta`` belong to the whole parameter, and stay.
+_STARTS: Mapping[str, float | Callable[[Mapping[str, Any], Edit], Any]] = {
+    **dict.fromkeys(("momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf"), 0.0),
+    **dict.fromkeys(("square_avg", "grad_avg", "acc_delta", "prev", "row_var", "col_var", "variance"), 0.0),
+    "sum": _initial_sum,  # Adagrad
+    "step_size": _step_size,  # Rprop
+    "ax": _weights,  # ASGD
+}
+
+_KNOWN = tuple(
+    kind
+    for kind in vars(torch.optim).values()
+    if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
+)
+
+
+@dataclass
+class Held(Edit):
+    """An edit of a tensor that somebody holds: taken back only where it is still that tensor."""
+
+    here: Callable[[], Any] = lambda: None
+
+    @property
+    def replaced(self) -> bool:
+        """Has another tensor been put where this one was?"""
+        return self.saved is not None and self.here() is not self.tensor
+
+
+def check_owner(optimizer: torch.optim.Optimizer | None, tensor: torch.Tensor, name: str) -> None:
+    """Refuse an optimizer that would not train what is given a new start; frozen parameters it need not have."""
+    if optimizer is None or not tensor.requires_grad:
+        return
+    if not any(tensor is parameter for group in optimizer.param_groups for parameter in group["params"]):
+        raise RectifierValueError(
+            f"heal: `optimizer` must step the parameters that are given a new start; got {type(optimizer).__name__} "
+            f"without the one of layer {name}. Make it from model.parameters()."
+        )
+
+
+def state_edits(
+    optimizer: torch.optim.Optimizer | None, edit: Edit, name: str, starts: Mapping[str, float] | None
+) -> list[Held]:
+    """Edits that give the optimizer's state of a slice of a parameter what a new optimizer holds there.
+
+    A state has the shape of its parameter, or 1 along axes over which it is shared (the factors of Adafactor): what is
+    shared by rows that are not edited stays. starts: key → start for keys that torch.optim does not have.
+
+    Raises RectifierValueError where the state cannot be told row from row, or what a new one holds is not known.
+    """
+    optimizer = _inner(optimizer)
+    if optimizer is None:
+        return []
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise RectifierValueError(
+            "heal: `optimizer` must keep a state of each parameter; got LBFGS, whose history mixes all of them. Leave "
+            "`optimizer` out and make a new one afterwards."
+        )
+    known: Mapping[str, Any] = {**(_STARTS if isinstance(optimizer, _KNOWN) else {}), **(starts or {})}
+    if not isinstance(optimizer, _KNOWN) and starts is None and not optimizer.state.get(edit.tensor):
+        raise _unknown(optimizer, name, "a state that is not known")  # perhaps kept elsewhere than in `.state`
+    made = []
+    for key, state in optimizer.state.get(edit.tensor, {}).items():
+        if not isinstance(state, torch.Tensor):
+            if isinstance(state, (list, tuple, dict)) and state:
+                raise _shapeless(optimizer, edit, key, f"a {type(state).__name__}")
+            continue
+        if state.ndim == 0 or (state.numel() == 1 and edit.tensor.numel() > 1 and key not in known):
+            continue
+        pairs = tuple(zip(state.shape, edit.tensor.shape, strict=False))
+        if state.ndim != edit.tensor.ndim or any(mine not in (1, its) for mine, its in pairs):
+            raise _shapeless(optimizer, edit, key, f"shape {tuple(state.shape)}")
+        if key not in known:
+            raise _unknown(optimizer, name, repr(key))
+        if state.shape[edit.axis] != edit.tensor.shape[edit.axis]:
+            continue
+        group = next(g for g in optimizer.param_groups if any(p is edit.tensor for p in g["params"]))
+        start = known[key]
+        value = start(group, edit) if callable(start) else start
+        made.append(Held(state, edit.axis, edit.index, value, here=_reader(optimizer, edit.tensor, key)))
+    return made
+
+
+def _reader(optimizer: torch.optim.Optimizer, parameter: torch.Tensor, key: str) -> Callable[[], Any]:
+    return lambda: optimizer.state.get(parameter, {}).get(key)
+
+
+def _inner(optimizer: Any) -> Any:
+    """The optimizer inside one that wraps it under the same interface, as trainers do."""
+    inner = getattr(optimizer, "optimizer", None)
+    wraps = isinstance(inner, torch.optim.Optimizer) and not isinstance(optimizer, _KNOWN)
+    return _inner(inner) if wraps else optimizer
+
+
+def _unknown(optimizer: torch.optim.Optimizer, name: str, what: str) -> RectifierValueError:
+    return RectifierValueError(
+        f"heal: `optimizer` must be one of torch.optim, or what a new one holds told in `starts`; got "
+        f"{type(optimizer).__name__}, which keeps {what} of layer {name}. Pass for instance "
+        'starts={"exp_avg": 0.0}, or leave `optimizer` out and make a new one afterwards.'
+    )
+
+
+def _shapeless(optimizer: torch.optim.Optimizer, edit: Edit, key: str, got: str) -> RectifierValueError:
+    return RectifierValueError(
+        f"heal: `optimizer` must keep state of the shape of its parameter, {tuple(edit.tensor.shape)}; got {key!r} "
+        f"of {got} in {type(optimizer).__name__}. Leave `optimizer` out and make a new one afterwards."
+    )
