@@ -11,7 +11,7 @@ from .adapters import adapter_for
 from .plan import Act, chosen, receipt, wanted_of
 from .records import Finding, Receipt, Record
 
-__all__ = ["check_starts", "heal"]
+__all__ = ["check_starts", "heal", "receipts_of"]
 
 _HOW = ("recycle", "swap", "rescale")
 _SHUT = frozenset({"dead", "silent"})
@@ -91,7 +91,7 @@ def heal(
     model = adapter.observable(model, "heal")
     if how == "rescale":
         acts, skipped = _rescale(adapter, model, findings, optimizer, probe, starts)
-        return _receipts(how, acts, skipped)
+        return receipts_of(how, acts, skipped)
     items = chosen(findings, "heal", _SHUT)
     wanted = wanted_of(findings, items, "heal")
     if not wanted.units:
@@ -114,7 +114,7 @@ def heal(
             force=force,
             starts=starts,
         )
-    return _receipts(how, acts, skipped)
+    return receipts_of(how, acts, skipped)
 
 
 def _rescale(
@@ -134,9 +134,10 @@ def _rescale(
     return acts, skipped
 
 
-def _receipts(
+def receipts_of(
     how: Literal["recycle", "swap", "rescale"], acts: list[Act], skipped: tuple[str, ...]
 ) -> tuple[Receipt, ...]:
+    """The receipts of the acts of one call, whose undo goes in reverse order."""
     open_acts = list(range(len(acts)))
     return tuple(
         receipt(how, act, _in_order(act.undo, index, open_acts, act.site), skipped) for index, act in enumerate(acts)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import RectifierTypeError
 
-__all__ = ["adapter_for", "versions"]
+__all__ = ["adapter_for", "adapter_for_loaded", "versions"]
 
 
 def adapter_for(model: Any, verb: str) -> ModuleType:
@@ -27,6 +27,16 @@ def adapter_for(model: Any, verb: str) -> ModuleType:
         f"{verb}: `model` must be a PyTorch model (torch.nn.Module); got {type(model).__name__}. "
         "Pass the model itself, not its weights or its class."
     )
+
+
+def adapter_for_loaded(verb: str) -> ModuleType:
+    """The adapter for models that a function of the user's is yet to make. Raises where no framework is loaded."""
+    if "torch" not in sys.modules:
+        raise RectifierTypeError(
+            f"{verb}: `model` must make a PyTorch model where it is a function; got one while PyTorch is not imported. "
+            "Import torch first."
+        )
+    return importlib.import_module("rectifier.frameworks.torch.checkup")
 
 
 def versions() -> dict[str, str]:

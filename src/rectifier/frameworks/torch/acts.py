@@ -13,7 +13,8 @@ from torch import nn
 from ..._family import family
 from ...checkup.plan import NOTHING_BELOW, Act, Wanted
 from ...errors import RectifierTypeError, RectifierValueError
-from .recycling import generator_of, recycle
+from .optimizer_state import check_known
+from .recycling import LastInputs, generator_of, recycle
 from .rescaling import rescale
 from .sites import identify
 from .surgery import count_parameters, look, output_change, refuse_undo, unchanged
@@ -21,7 +22,7 @@ from .swap import MODEL, Found, Spot, exchange, find, ready
 from .targets import targets_of
 from .tracing.graph import Place
 
-__all__ = ["Act", "generator_of", "prune", "recycle", "rescale", "swap"]
+__all__ = ["Act", "LastInputs", "check_known", "generator_of", "prune", "recycle", "rescale", "swap"]
 
 
 # Swap

@@ -18,7 +18,7 @@ from .observer.live import Counting, Gradients, before_step, on_pass, on_step, u
 from .observer.observe import Observer
 
 if TYPE_CHECKING:
-    from . import acts
+    from . import acts, trials
 
 __all__ = [
     "Counting",
@@ -35,14 +35,15 @@ __all__ = [
     "on_step",
     "run",
     "title",
+    "trials",
     "undisturbed",
     "unowned",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "acts":  # loads torch.fx, which a check does not need
-        return importlib.import_module("rectifier.frameworks.torch.acts")
+    if name in ("acts", "trials"):  # they load torch.fx, which a check does not need
+        return importlib.import_module(f"rectifier.frameworks.torch.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

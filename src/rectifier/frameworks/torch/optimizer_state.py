@@ -11,7 +11,7 @@ import torch
 from ...errors import RectifierValueError
 from .surgery import Edit
 
-__all__ = ["Held", "check_owner", "state_edits"]
+__all__ = ["Held", "check_known", "check_owner", "state_edits"]
 
 
 def _initial_sum(group: Mapping[str, Any], edit: Edit) -> Any:
@@ -44,6 +44,12 @@ _KNOWN = tuple(
 )
 
 
+_ANEW = {
+    "heal": "Leave `optimizer` out and make a new one afterwards.",
+    "recycling": "Train with another, or call rectifier.heal and make a new one.",
+}
+
+
 @dataclass
 class Held(Edit):
     """An edit of a tensor that somebody holds: taken back only where it is still that tensor."""
@@ -67,6 +73,21 @@ def check_owner(optimizer: torch.optim.Optimizer | None, tensor: torch.Tensor, n
         )
 
 
+def check_known(optimizer: torch.optim.Optimizer, starts: Mapping[str, float] | None, verb: str = "heal") -> None:
+    """Refuse an optimizer of which nothing is known, and one whose state mixes all parameters."""
+    optimizer = _inner(optimizer)
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise RectifierValueError(
+            f"{verb}: `optimizer` must keep a state of each parameter; got LBFGS, whose history mixes all of them. "
+            + _ANEW[verb]
+        )
+    if not isinstance(optimizer, _KNOWN) and starts is None:
+        raise RectifierValueError(
+            f"{verb}: `optimizer` must be one of torch.optim, or what a new one holds told in `starts`; got "
+            f'{type(optimizer).__name__}. Pass for instance starts={{"exp_avg": 0.0}}, or {{}} where it keeps nothing.'
+        )
+
+
 def state_edits(
     optimizer: torch.optim.Optimizer | None, edit: Edit, name: str, starts: Mapping[str, float] | None
 ) -> list[Held]:
@@ -80,14 +101,8 @@ def state_edits(
     optimizer = _inner(optimizer)
     if optimizer is None:
         return []
-    if isinstance(optimizer, torch.optim.LBFGS):
-        raise RectifierValueError(
-            "heal: `optimizer` must keep a state of each parameter; got LBFGS, whose history mixes all of them. Leave "
-            "`optimizer` out and make a new one afterwards."
-        )
+    check_known(optimizer, starts)
     known: Mapping[str, Any] = {**(_STARTS if isinstance(optimizer, _KNOWN) else {}), **(starts or {})}
-    if not isinstance(optimizer, _KNOWN) and starts is None and not optimizer.state.get(edit.tensor):
-        raise _unknown(optimizer, name, "a state that is not known")  # perhaps kept elsewhere than in `.state`
     made = []
     for key, state in optimizer.state.get(edit.tensor, {}).items():
         if not isinstance(state, torch.Tensor):
@@ -100,7 +115,10 @@ def state_edits(
         if state.ndim != edit.tensor.ndim or any(mine not in (1, its) for mine, its in pairs):
             raise _shapeless(optimizer, edit, key, f"shape {tuple(state.shape)}")
         if key not in known:
-            raise _unknown(optimizer, name, repr(key))
+            raise RectifierValueError(
+                f"heal: `starts` must tell what a new optimizer holds; got nothing for {key!r}, which "
+                f"{type(optimizer).__name__} keeps of layer {name}. Pass for instance starts={{{key!r}: 0.0}}."
+            )
         if state.shape[edit.axis] != edit.tensor.shape[edit.axis]:
             continue
         group = next(g for g in optimizer.param_groups if any(p is edit.tensor for p in g["params"]))
@@ -119,14 +137,6 @@ def _inner(optimizer: Any) -> Any:
     inner = getattr(optimizer, "optimizer", None)
     wraps = isinstance(inner, torch.optim.Optimizer) and not isinstance(optimizer, _KNOWN)
     return _inner(inner) if wraps else optimizer
-
-
-def _unknown(optimizer: torch.optim.Optimizer, name: str, what: str) -> RectifierValueError:
-    return RectifierValueError(
-        f"heal: `optimizer` must be one of torch.optim, or what a new one holds told in `starts`; got "
-        f"{type(optimizer).__name__}, which keeps {what} of layer {name}. Pass for instance "
-        'starts={"exp_avg": 0.0}, or leave `optimizer` out and make a new one afterwards.'
-    )
 
 
 def _shapeless(optimizer: torch.optim.Optimizer, edit: Edit, key: str, got: str) -> RectifierValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map_only
 
 from ..._family import family
 from ..._gain import gain
@@ -20,7 +22,7 @@ from .surgery import Edit, Edits, Look, count_parameters, look, output_change, r
 from .targets import Target, targets_of
 from .tracing.graph import Consumer, Place
 
-__all__ = ["generator_of", "held", "needed_gain", "recycle", "take_back"]
+__all__ = ["LastInputs", "generator_of", "held", "needed_gain", "recycle", "take_back"]
 
 
 def generator_of(seed: int | None) -> torch.Generator:
@@ -250,6 +252,26 @@ class _Plan:
             f"their weights in layer {consumer.name} set to 0 and their mean on the probe (at most {size:.4g}) put "
             "into its bias"
         )
+
+
+class LastInputs:
+    """Keeps a copy of what the model was last called with in training: a probe for what comes after the step."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.probe: Any = None
+        self._handle = model.register_forward_pre_hook(self._keep, with_kwargs=True)
+
+    def detach(self) -> None:
+        self._handle.remove()
+        self.probe = None
+
+    def _keep(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not module.training or not torch.is_grad_enabled():
+            return
+        args = tree_map_only(torch.Tensor, lambda value: value.detach().clone(), args)
+        kwargs = tree_map_only(torch.Tensor, lambda value: value.detach().clone(), kwargs)
+        bound = inspect.signature(module.forward).bind(*args, **kwargs)
+        self.probe = args if not kwargs else dict(bound.arguments) if args else kwargs
 
 
 def _tensor(value: Any) -> torch.Tensor:

@@ -18,8 +18,9 @@ from ...errors import RectifierValueError
 from .calm import value_of
 from .observer.kinds import has_weights
 from .observer.reading import rows
+from .parts import Parts
 from .surgery import Look, look
-from .tracing.graph import Graph, Place
+from .tracing.graph import Place
 
 __all__ = ["Target", "check_fresh", "targets_of"]
 
@@ -54,7 +55,7 @@ def targets_of(
     """
     if wanted.record and wanted.units:
         check_fresh(model, wanted, verb)
-    graph = Graph(model, verb)
+    parts = Parts(model, verb, probe)
     refused: list[RectifierValueError] = []
     places: list[Place] = []
 
@@ -67,7 +68,7 @@ def targets_of(
             refused.append(error)
 
     def follow(site: str) -> None:
-        place = _place(graph, site, wanted, verb)
+        place = _place(parts, site, wanted, verb)
         if fits is not None:
             fits(place)
         places.append(place)
@@ -117,8 +118,8 @@ def _alive(site: str, live: list[int], verb: str) -> RectifierValueError:
     )
 
 
-def _place(graph: Graph, site: str, wanted: Wanted, verb: str) -> Place:
-    place = graph.place(site)
+def _place(parts: Parts, site: str, wanted: Wanted, verb: str) -> Place:
+    place = parts.place(site)
     units = wanted.units[site]
     if any(not 0 <= unit < place.units for unit in units):
         raise RectifierValueError(
