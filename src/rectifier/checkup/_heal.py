@@ -38,7 +38,7 @@ def heal(
     probe: Any = None,
     seed: int | None = None,
     force: bool = False,
-    starts: Mapping[str, float] | None = None,
+    starts: Mapping[str, float | str] | None = None,
 ) -> tuple[Receipt, ...]:
     """Give units that never fire a new start, put another rectifier in their place, or repair the scale of the layers.
 
@@ -58,15 +58,16 @@ def heal(
         cannot be followed, a unit that fires on the probe) is left as it is and told in ``skipped`` of every receipt.
         Findings are done as asked or refused, and for ``recycle`` need a probe.
     optimizer: the one that trains the model; what it keeps of these rows and columns becomes what a new one would hold.
-        Counters of steps belong to whole parameters and stay.
+        Counters of steps belong to whole parameters, and stay unless all of a parameter starts anew.
     how: "recycle", "swap" or "rescale".
     with_: for a swap, the name of a rectifier such as "leaky_relu", or a module (copied for each site).
     probe: a batch of inputs, on which the change of the outputs is measured; a unit that fires on it is alive, and
         one whose new weights do not make it fire on it is drawn again, up to 20 times.
     seed: for the new weights; the global random state is neither read nor changed.
     force: act on units that are alive as well (rare, dormant, always open or closed).
-    starts: for an optimizer that is none of torch.optim: key of its state → what a new one holds there; ``{}`` where it
-        keeps none.
+    starts: key of the optimizer's state → what these rows and columns are to hold, a number or "mean" (of what stays).
+        Needed for an optimizer that is none of torch.optim (``{}`` where it keeps nothing). ``{"exp_avg_sq": "mean"}``
+        keeps Adam from large first steps: it reads a second moment of 0 with the count of steps of the old rows.
 
     Returns one receipt a site (for ``rescale`` a layer), empty where there is nothing to do; ``receipt.undo()`` takes
     it back bit for bit, the last one first.
@@ -118,7 +119,7 @@ def heal(
 
 
 def _rescale(
-    adapter: Any, model: Any, findings: Any, optimizer: Any, probe: Any, starts: Mapping[str, float] | None
+    adapter: Any, model: Any, findings: Any, optimizer: Any, probe: Any, starts: Mapping[str, float | str] | None
 ) -> tuple[list[Act], tuple[str, ...]]:
     items = chosen(findings, "heal", _SCALES)
     other = next((finding for finding in items if finding.kind not in _SCALES), None)
@@ -179,8 +180,8 @@ def _check_arguments(how: Any, with_: Any, seed: Any, starts: Any) -> None:
 def check_starts(verb: str, starts: Any) -> None:
     """Refuse what does not map keys of an optimizer's state to numbers."""
     pairs = starts.items() if isinstance(starts, Mapping) else () if starts is None else ((starts, None),)
-    if any(not isinstance(key, str) or not isinstance(value, (int, float)) for key, value in pairs):
+    if any(not isinstance(key, str) or not (isinstance(v, (int, float)) or v == "mean") for key, v in pairs):
         raise RectifierTypeError(
-            f"{verb}: `starts` must map keys of the optimizer's state to numbers; got {starts!r}. "
+            f'{verb}: `starts` must map keys of the optimizer\'s state to numbers or "mean"; got {starts!r}. '
             'Pass for instance {"exp_avg": 0.0}.'
         )

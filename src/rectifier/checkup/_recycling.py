@@ -32,7 +32,7 @@ def recycling(
     tau: float = 0.0,
     window: int | None = None,
     seed: int | None = None,
-    starts: Mapping[str, float] | None = None,
+    starts: Mapping[str, float | str] | None = None,
 ) -> Recycling:
     """Recycle dormant units while a model trains (ReDo; Sokar et al. 2023, arXiv:2302.12902): a context manager.
 
@@ -49,7 +49,7 @@ def recycling(
     with 1000 steps). window: steps whose batches are looked at before each turn, at most ``every``; by default a tenth
     of it. seed: of the new weights; the global random state is neither read nor changed, so that with τ = 0 and no
     dormant unit the training is bit for bit what it would be without.
-    starts: for an optimizer that is none of torch.optim, as in :func:`rectifier.heal`.
+    starts: as in :func:`rectifier.heal`.
 
     ``turns`` of what is returned holds one :class:`Turn` each, with receipts. Leaving the block (or ``stop``) ends it;
     nothing is undone by that. A receipt's ``undo`` holds until the next step: after it the weights have been trained
@@ -139,7 +139,7 @@ class Recycling:
         tau: float,
         window: int,
         seed: int | None,
-        starts: Mapping[str, float] | None,
+        starts: Mapping[str, float | str] | None,
     ) -> None:
         self.step = 0
         """Steps counted so far."""

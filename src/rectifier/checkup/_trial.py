@@ -116,7 +116,7 @@ def trial(
     test: Iterable[Any] | None = None,
     score: Callable[[Any, Any], Any] | None = None,
     seed: int = 0,
-    starts: Mapping[str, float] | None = None,
+    starts: Mapping[str, float | str] | None = None,
 ) -> Trial:
     """Try remedies on copies of a model: the same weights, optimizer state, random state and batches for each.
 
@@ -138,8 +138,8 @@ def trial(
     steps: of each training. repeats: trainings of each remedy. smaller: the smaller step size as a share of the
         optimizer's own; None for none. clip: the norm to which "clip gradients" clips. No scheduler is stepped.
     test: batches to judge on; by default the first pass over ``data``. score: called as ``score(outputs, targets)``
-        for each batch, more is better; by default the loss, less is better. seed: the first repeat's. starts: for an
-        optimizer that is none of torch.optim, as in :func:`rectifier.heal`.
+        for each batch, more is better; by default the loss, less is better. seed: the first repeat's. starts: as
+        in :func:`rectifier.heal`.
 
     Raises RectifierTypeError or RectifierValueError for arguments that cannot be used. A remedy that the model refuses
     is told in its arm; what the loss, the data or a function of the user's raises comes through.
@@ -192,7 +192,7 @@ class _Options:
     loss: Callable[[Any, Any], Any]
     score: Callable[[Any, Any], Any]
     clip: float
-    starts: Mapping[str, float] | None
+    starts: Mapping[str, float | str] | None
 
 
 class _Repeat:

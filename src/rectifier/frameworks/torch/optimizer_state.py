@@ -27,14 +27,26 @@ def _weights(group: Mapping[str, Any], edit: Edit) -> Any:
     return edit.value
 
 
+def _one(group: Mapping[str, Any], edit: Edit) -> Any:
+    return 1.0
+
+
 #: Key of a state of torch.optim's → what a new optimizer holds there: 0, except where noted. The optimizers agree on
-#: the meaning of a key. Numbers such as ``step``, ``mu_product`` or ``eta`` belong to the whole parameter, and stay.
+#: the meaning of a key.
 _STARTS: Mapping[str, float | Callable[[Mapping[str, Any], Edit], Any]] = {
     **dict.fromkeys(("momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf"), 0.0),
     **dict.fromkeys(("square_avg", "grad_avg", "acc_delta", "prev", "row_var", "col_var", "variance"), 0.0),
     "sum": _initial_sum,  # Adagrad
     "step_size": _step_size,  # Rprop
     "ax": _weights,  # ASGD
+}
+
+#: Numbers that belong to a whole parameter: they stay, unless all of its rows (or columns) start anew.
+_COUNTERS: Mapping[str, Callable[[Mapping[str, Any], Edit], Any]] = {
+    "step": lambda group, edit: 0.0,
+    "mu_product": _one,  # NAdam
+    "mu": _one,  # ASGD
+    "eta": _step_size,
 }
 
 _KNOWN = tuple(
@@ -62,6 +74,13 @@ class Held(Edit):
         return self.saved is not None and self.here() is not self.tensor
 
 
+class Whole(Held):
+    """An edit of a number, or of all of a tensor."""
+
+    def _at(self) -> tuple[Any, ...]:
+        return (...,)
+
+
 def check_owner(optimizer: torch.optim.Optimizer | None, tensor: torch.Tensor, name: str) -> None:
     """Refuse an optimizer that would not train what is given a new start; frozen parameters it need not have."""
     if optimizer is None or not tensor.requires_grad:
@@ -73,7 +92,7 @@ def check_owner(optimizer: torch.optim.Optimizer | None, tensor: torch.Tensor, n
         )
 
 
-def check_known(optimizer: torch.optim.Optimizer, starts: Mapping[str, float] | None, verb: str = "heal") -> None:
+def check_known(optimizer: torch.optim.Optimizer, starts: Mapping[str, float | str] | None, verb: str = "heal") -> None:
     """Refuse an optimizer of which nothing is known, and one whose state mixes all parameters."""
     optimizer = _inner(optimizer)
     if isinstance(optimizer, torch.optim.LBFGS):
@@ -89,12 +108,13 @@ def check_known(optimizer: torch.optim.Optimizer, starts: Mapping[str, float] | 
 
 
 def state_edits(
-    optimizer: torch.optim.Optimizer | None, edit: Edit, name: str, starts: Mapping[str, float] | None
+    optimizer: torch.optim.Optimizer | None, edit: Edit, name: str, starts: Mapping[str, float | str] | None
 ) -> list[Held]:
     """Edits that give the optimizer's state of a slice of a parameter what a new optimizer holds there.
 
     A state has the shape of its parameter, or 1 along axes over which it is shared (the factors of Adafactor): what is
-    shared by rows that are not edited stays. starts: key → start for keys that torch.optim does not have.
+    shared with rows that stay is left alone. starts: key → start, a number or "mean" (over what stays), before what
+    torch.optim has.
 
     Raises RectifierValueError where the state cannot be told row from row, or what a new one holds is not known.
     """
@@ -103,29 +123,44 @@ def state_edits(
         return []
     check_known(optimizer, starts)
     known: Mapping[str, Any] = {**(_STARTS if isinstance(optimizer, _KNOWN) else {}), **(starts or {})}
-    made = []
+    whole = edit.index.numel() == edit.tensor.shape[edit.axis]
+    made: list[Held] = []
     for key, state in optimizer.state.get(edit.tensor, {}).items():
         if not isinstance(state, torch.Tensor):
             if isinstance(state, (list, tuple, dict)) and state:
                 raise _shapeless(optimizer, edit, key, f"a {type(state).__name__}")
             continue
+        group = next(g for g in optimizer.param_groups if any(p is edit.tensor for p in g["params"]))
+        here = _reader(optimizer, edit.tensor, key)
         if state.ndim == 0 or (state.numel() == 1 and edit.tensor.numel() > 1 and key not in known):
+            if whole and key in _COUNTERS and isinstance(optimizer, _KNOWN):
+                made.append(Whole(state, 0, edit.index, _COUNTERS[key](group, edit), here=here))
             continue
-        pairs = tuple(zip(state.shape, edit.tensor.shape, strict=False))
-        if state.ndim != edit.tensor.ndim or any(mine not in (1, its) for mine, its in pairs):
+        if not _fits(state, edit.tensor):
             raise _shapeless(optimizer, edit, key, f"shape {tuple(state.shape)}")
         if key not in known:
             raise RectifierValueError(
                 f"heal: `starts` must tell what a new optimizer holds; got nothing for {key!r}, which "
                 f"{type(optimizer).__name__} keeps of layer {name}. Pass for instance starts={{{key!r}: 0.0}}."
             )
-        if state.shape[edit.axis] != edit.tensor.shape[edit.axis]:
-            continue
-        group = next(g for g in optimizer.param_groups if any(p is edit.tensor for p in g["params"]))
-        start = known[key]
-        value = start(group, edit) if callable(start) else start
-        made.append(Held(state, edit.axis, edit.index, value, here=_reader(optimizer, edit.tensor, key)))
+        if state.shape[edit.axis] == edit.tensor.shape[edit.axis]:
+            start = known[key]
+            value = start(group, edit) if callable(start) else _mean(state, edit) if start == "mean" else start
+            made.append(Held(state, edit.axis, edit.index, value, here=here))
     return made
+
+
+def _fits(state: torch.Tensor, parameter: torch.Tensor) -> bool:
+    pairs = zip(state.shape, parameter.shape, strict=False)
+    return state.ndim == parameter.ndim and all(mine in (1, its) for mine, its in pairs)
+
+
+def _mean(state: torch.Tensor, edit: Edit) -> float:
+    """Over the rows that stay; 0 where none does."""
+    stay = torch.ones(state.shape[edit.axis], dtype=torch.bool)
+    stay[edit.index] = False
+    left = state.detach().index_select(edit.axis, stay.nonzero().flatten().to(state.device))
+    return float(left.to(torch.float64).mean()) if left.numel() else 0.0
 
 
 def _reader(optimizer: torch.optim.Optimizer, parameter: torch.Tensor, key: str) -> Callable[[], Any]:

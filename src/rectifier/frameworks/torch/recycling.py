@@ -43,7 +43,7 @@ def recycle(
     probe: Any,
     generator: torch.Generator,
     force: bool,
-    starts: Mapping[str, float] | None = None,
+    starts: Mapping[str, float | str] | None = None,
     idle: bool = False,
 ) -> tuple[list[Act], tuple[str, ...]]:
     """New incoming weights (normal, deviation gain/√fan-in), bias 0, outgoing weights 0, optimizer state anew.
@@ -181,7 +181,7 @@ class _Plan:
     seen: Look | None
     quiet: str | None
     optimizer: torch.optim.Optimizer | None
-    starts: Mapping[str, float] | None
+    starts: Mapping[str, float | str] | None
     generator: torch.Generator
 
     def all(self) -> tuple[list[Edit], str]:

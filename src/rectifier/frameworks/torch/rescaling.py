@@ -34,7 +34,7 @@ def rescale(
     *,
     optimizer: torch.optim.Optimizer | None,
     probe: Any,
-    starts: Mapping[str, float] | None = None,
+    starts: Mapping[str, float | str] | None = None,
 ) -> tuple[list[Act], tuple[str, ...]]:
     """Scale the weights and the bias of each layer that feeds a rectifier, from the first to the last.
 
@@ -115,7 +115,7 @@ def _holds(module: nn.Module, weight: torch.Tensor) -> bool:
 
 
 def _plan(
-    model: nn.Module, name: str, optimizer: torch.optim.Optimizer | None, starts: Mapping[str, float] | None
+    model: nn.Module, name: str, optimizer: torch.optim.Optimizer | None, starts: Mapping[str, float | str] | None
 ) -> tuple[list[Edit], list[Edit]]:
     """Edits of weight and bias, whose values are still to come, and of what the optimizer keeps of them."""
     edits: list[Edit] = []

@@ -124,7 +124,7 @@ def isolated(model: Any, data: Any) -> Iterator[None]:
 
 
 def rescale(
-    model: nn.Module, optimizer: torch.optim.Optimizer, probe: Any, starts: Mapping[str, float] | None
+    model: nn.Module, optimizer: torch.optim.Optimizer, probe: Any, starts: Mapping[str, float | str] | None
 ) -> list[Act]:
     """The scale of every layer repaired, whether or not a finding asks for it."""
     return scale_all(model, Wanted({}, {}, False, {}), optimizer=optimizer, probe=probe, starts=starts)[0]
