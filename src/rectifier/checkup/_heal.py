@@ -57,8 +57,9 @@ def heal(
         about scales), it must be one of the weights as they are, and what cannot be acted on (a place whose neighbours
         cannot be followed, a unit that fires on the probe) is left as it is and told in ``skipped`` of every receipt.
         Findings are done as asked or refused, and for ``recycle`` need a probe.
-    optimizer: the one that trains the model; what it keeps of these rows and columns becomes what a new one would hold.
-        Counters of steps belong to whole parameters, and stay unless all of a parameter starts anew.
+    optimizer: the one that trains the model, or a tuple of several, each with its own parameters. What it keeps of
+        these rows and columns becomes what a new one would hold; counters of steps belong to whole parameters, and
+        stay unless all of a parameter starts anew.
     how: "recycle", "swap" or "rescale".
     with_: for a swap, the name of a rectifier such as "leaky_relu", or a module (copied for each site).
     probe: a batch of inputs, on which the change of the outputs is measured; a unit that fires on it is alive, and
@@ -88,10 +89,13 @@ def heal(
     """
     adapter = adapter_for(model, "heal")
     _check_arguments(how, with_, seed, starts)
-    adapter.check_optimizer(optimizer, "heal")
+    given = optimizer if isinstance(optimizer, (tuple, list)) else (optimizer,)
+    optimizers = tuple(each for each in given if each is not None)
+    for each in optimizers:
+        adapter.check_optimizer(each, "heal")
     model = adapter.observable(model, "heal")
     if how == "rescale":
-        acts, skipped = _rescale(adapter, model, findings, optimizer, probe, starts)
+        acts, skipped = _rescale(adapter, model, findings, optimizers, probe, starts)
         return receipts_of(how, acts, skipped)
     items = chosen(findings, "heal", _SHUT)
     wanted = wanted_of(findings, items, "heal")
@@ -109,7 +113,7 @@ def heal(
         acts, skipped = adapter.acts.recycle(
             model,
             wanted,
-            optimizer=optimizer,
+            optimizers=optimizers,
             probe=probe,
             generator=adapter.acts.generator_of(seed),
             force=force,
@@ -119,7 +123,7 @@ def heal(
 
 
 def _rescale(
-    adapter: Any, model: Any, findings: Any, optimizer: Any, probe: Any, starts: Mapping[str, float | str] | None
+    adapter: Any, model: Any, findings: Any, optimizers: Any, probe: Any, starts: Mapping[str, float | str] | None
 ) -> tuple[list[Act], tuple[str, ...]]:
     items = chosen(findings, "heal", _SCALES)
     other = next((finding for finding in items if finding.kind not in _SCALES), None)
@@ -131,7 +135,7 @@ def _rescale(
     if not items:
         return [], ()
     wanted = wanted_of(findings, (), "heal")
-    acts, skipped = adapter.acts.rescale(model, wanted, optimizer=optimizer, probe=probe, starts=starts)
+    acts, skipped = adapter.acts.rescale(model, wanted, optimizers=optimizers, probe=probe, starts=starts)
     return acts, skipped
 
 

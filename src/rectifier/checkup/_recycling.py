@@ -221,7 +221,7 @@ class Recycling:
             acts, skipped = self._adapter.acts.recycle(
                 self._model,
                 wanted,
-                optimizer=self._optimizer,
+                optimizers=(self._optimizer,),
                 probe=probe,
                 generator=self._generator,
                 force=self._tau > 0,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
 
 from ...errors import RectifierValueError
 from .surgery import Edit
 
-__all__ = ["Held", "check_known", "check_owner", "state_edits"]
+__all__ = ["Held", "check_known", "state_edits"]
 
 
 def _initial_sum(group: Mapping[str, Any], edit: Edit) -> Any:
@@ -52,7 +53,7 @@ _COUNTERS: Mapping[str, Callable[[Mapping[str, Any], Edit], Any]] = {
 _KNOWN = tuple(
     kind
     for kind in vars(torch.optim).values()
-    if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
+    if isinstance(kind, type) and issubclass(kind, Optimizer) and kind is not Optimizer
 )
 
 
@@ -81,18 +82,24 @@ class Whole(Held):
         return (...,)
 
 
-def check_owner(optimizer: torch.optim.Optimizer | None, tensor: torch.Tensor, name: str) -> None:
-    """Refuse an optimizer that would not train what is given a new start; frozen parameters it need not have."""
-    if optimizer is None or not tensor.requires_grad:
-        return
-    if not any(tensor is parameter for group in optimizer.param_groups for parameter in group["params"]):
+def owner_of(optimizers: Sequence[Optimizer], tensor: torch.Tensor, name: str) -> Optimizer | None:
+    """The optimizer that steps a parameter; None without one where it is frozen, or where none was given.
+
+    Raises RectifierValueError where none of those given would train what starts anew.
+    """
+    for optimizer in optimizers:
+        if any(tensor is parameter for group in optimizer.param_groups for parameter in group["params"]):
+            return optimizer
+    if optimizers and tensor.requires_grad:
+        kinds = " and ".join(type(optimizer).__name__ for optimizer in optimizers)
         raise RectifierValueError(
-            f"heal: `optimizer` must step the parameters that are given a new start; got {type(optimizer).__name__} "
-            f"without the one of layer {name}. Make it from model.parameters()."
+            f"heal: `optimizer` must step the parameters that are given a new start; got {kinds} without the one of "
+            f"layer {name}. Make it from model.parameters()."
         )
+    return None
 
 
-def check_known(optimizer: torch.optim.Optimizer, starts: Mapping[str, float | str] | None, verb: str = "heal") -> None:
+def check_known(optimizer: Optimizer, starts: Mapping[str, float | str] | None, verb: str = "heal") -> None:
     """Refuse an optimizer of which nothing is known, and one whose state mixes all parameters."""
     optimizer = _inner(optimizer)
     if isinstance(optimizer, torch.optim.LBFGS):
@@ -108,7 +115,7 @@ def check_known(optimizer: torch.optim.Optimizer, starts: Mapping[str, float | s
 
 
 def state_edits(
-    optimizer: torch.optim.Optimizer | None, edit: Edit, name: str, starts: Mapping[str, float | str] | None
+    optimizers: Sequence[Optimizer], edit: Edit, name: str, starts: Mapping[str, float | str] | None
 ) -> list[Held]:
     """Edits that give the optimizer's state of a slice of a parameter what a new optimizer holds there.
 
@@ -116,9 +123,10 @@ def state_edits(
     shared with rows that stay is left alone. starts: key → start, a number or "mean" (over what stays), before what
     torch.optim has.
 
-    Raises RectifierValueError where the state cannot be told row from row, or what a new one holds is not known.
+    Raises RectifierValueError where none of the optimizers steps the parameter, where the state cannot be told row from
+    row, or what a new one holds is not known.
     """
-    optimizer = _inner(optimizer)
+    optimizer = _inner(owner_of(optimizers, edit.tensor, name))
     if optimizer is None:
         return []
     check_known(optimizer, starts)
@@ -163,18 +171,18 @@ def _mean(state: torch.Tensor, edit: Edit) -> float:
     return float(left.to(torch.float64).mean()) if left.numel() else 0.0
 
 
-def _reader(optimizer: torch.optim.Optimizer, parameter: torch.Tensor, key: str) -> Callable[[], Any]:
+def _reader(optimizer: Optimizer, parameter: torch.Tensor, key: str) -> Callable[[], Any]:
     return lambda: optimizer.state.get(parameter, {}).get(key)
 
 
 def _inner(optimizer: Any) -> Any:
     """The optimizer inside one that wraps it under the same interface, as trainers do."""
     inner = getattr(optimizer, "optimizer", None)
-    wraps = isinstance(inner, torch.optim.Optimizer) and not isinstance(optimizer, _KNOWN)
+    wraps = isinstance(inner, Optimizer) and not isinstance(optimizer, _KNOWN)
     return _inner(inner) if wraps else optimizer
 
 
-def _shapeless(optimizer: torch.optim.Optimizer, edit: Edit, key: str, got: str) -> RectifierValueError:
+def _shapeless(optimizer: Optimizer, edit: Edit, key: str, got: str) -> RectifierValueError:
     return RectifierValueError(
         f"heal: `optimizer` must keep state of the shape of its parameter, {tuple(edit.tensor.shape)}; got {key!r} "
         f"of {got} in {type(optimizer).__name__}. Leave `optimizer` out and make a new one afterwards."

@@ -11,14 +11,15 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 
 from ..._family import family
 from ..._gain import gain
 from ...checkup.plan import NOTHING_BELOW, Act, Wanted
 from ...errors import RectifierValueError
-from .optimizer_state import Held, check_owner, state_edits
-from .surgery import Edit, Edits, Look, count_parameters, look, output_change, refuse_undo
+from .optimizer_state import Held, state_edits
+from .surgery import Edit, Edits, Look, count_parameters, look, output_change
 from .targets import Target, targets_of
 from .tracing.graph import Consumer, Place
 
@@ -39,7 +40,7 @@ def recycle(
     model: nn.Module,
     wanted: Wanted,
     *,
-    optimizer: torch.optim.Optimizer | None,
+    optimizers: Sequence[Optimizer],
     probe: Any,
     generator: torch.Generator,
     force: bool,
@@ -56,7 +57,7 @@ def recycle(
 
     def plan(target: Target, seen: Look | None) -> None:
         quiet = _quiet(target, wanted, seen)
-        plans[target.place.site] = _Plan(model, target, seen, quiet, optimizer, starts, generator).all()
+        plans[target.place.site] = _Plan(model, target, seen, quiet, optimizers, starts, generator).all()
 
     targets, skipped = targets_of(model, wanted, "heal", probe=probe, alive=force, plan=plan, idle=idle)
     total = count_parameters(model)
@@ -76,7 +77,10 @@ def recycle(
 def take_back(edits: Sequence[Edit], site: str) -> None:
     """Undo edits, or refuse where what they changed is not there any more or was changed since."""
     if any(isinstance(edit, Held) and edit.replaced for edit in edits):
-        raise refuse_undo(site, "parameters or optimizer state that were replaced")
+        raise RectifierValueError(
+            f"undo: the model must be as the act at {site!r} left it; got parameters or optimizer state that were "
+            "replaced since. Keep the act, or go on from a copy of the model made before it."
+        )
     Edits(list(edits)).undo(site)
 
 
@@ -180,7 +184,7 @@ class _Plan:
     target: Target
     seen: Look | None
     quiet: str | None
-    optimizer: torch.optim.Optimizer | None
+    optimizers: Sequence[Optimizer]
     starts: Mapping[str, float | str] | None
     generator: torch.Generator
 
@@ -203,9 +207,8 @@ class _Plan:
             told.append(line)
         state: list[Edit] = []
         for edit, name in edits:
-            check_owner(self.optimizer, edit.tensor, name)
-            state += state_edits(self.optimizer, edit, name, self.starts)
-        with_state = f"; {len(state)} slices of optimizer state reset" if self.optimizer is not None else ""
+            state += state_edits(self.optimizers, edit, name, self.starts)
+        with_state = f"; {len(state)} slices of optimizer state reset" if self.optimizers else ""
         norm = f", layer {place.norm_name} reset for them" if place.norm_name else ""
         change = (
             f"{len(units)} unit{'s' if len(units) != 1 else ''} of layer {place.layer_name} drawn anew "

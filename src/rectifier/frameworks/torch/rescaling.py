@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
+from torch.optim import Optimizer
 
 from ...checkup.initialisation import gains
 from ...checkup.plan import Act, Wanted
 from ...errors import RectifierValueError
 from .observer.kinds import has_weights
-from .optimizer_state import check_owner, state_edits
+from .optimizer_state import state_edits
 from .recycling import held, needed_gain, take_back
 from .surgery import Edit, Edits, Look, count_parameters, look, output_change
 from .targets import check_fresh
@@ -32,7 +33,7 @@ def rescale(
     model: nn.Module,
     wanted: Wanted,
     *,
-    optimizer: torch.optim.Optimizer | None,
+    optimizers: Sequence[Optimizer],
     probe: Any,
     starts: Mapping[str, float | str] | None = None,
 ) -> tuple[list[Act], tuple[str, ...]]:
@@ -53,7 +54,7 @@ def rescale(
             del pairs[name]
             continue
         # Refused before anything is changed; the factor follows when the layers before it have been scaled.
-        plans[name] = _plan(model, name, optimizer, starts)
+        plans[name] = _plan(model, name, optimizers, starts)
     if not pairs:
         got = "; ".join(skipped) or "no Linear or Conv layer that feeds a rectifier without a normalisation between"
         raise RectifierValueError(f"{_RULE} {got.removesuffix('.')}. Use normalisation, or initialise it by hand.")
@@ -74,7 +75,7 @@ def rescale(
             before, seen = seen, look(model, probe, [], "heal")
             moved = output_change(before, seen)
         how = "of its weights" if seen is None else "RMS(z) ÷ RMS(x) on the probe"
-        told = f"; {len(state)} states of the optimizer reset" if optimizer is not None else ""
+        told = f"; {len(state)} states of the optimizer reset" if optimizers else ""
         change = f"weights and bias of layer {name} × {needed / measured:.4g}: gain {how} {measured:.4g} → {needed:.4g}"
         acts.append(Act(name, (), change + told, moved, total, total, partial(take_back, edits, name)))
     return acts, tuple(skipped)
@@ -115,7 +116,7 @@ def _holds(module: nn.Module, weight: torch.Tensor) -> bool:
 
 
 def _plan(
-    model: nn.Module, name: str, optimizer: torch.optim.Optimizer | None, starts: Mapping[str, float | str] | None
+    model: nn.Module, name: str, optimizers: Sequence[Optimizer], starts: Mapping[str, float | str] | None
 ) -> tuple[list[Edit], list[Edit]]:
     """Edits of weight and bias, whose values are still to come, and of what the optimizer keeps of them."""
     edits: list[Edit] = []
@@ -124,7 +125,6 @@ def _plan(
     for key in ("weight", "bias"):
         edit = held(model, name, key, rows, None)
         if edit is not None:
-            check_owner(optimizer, edit.tensor, name)
             edits.append(edit)
-            state += state_edits(optimizer, edit, name, starts)
+            state += state_edits(optimizers, edit, name, starts)
     return edits, state

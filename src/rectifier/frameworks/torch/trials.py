@@ -127,7 +127,7 @@ def rescale(
     model: nn.Module, optimizer: torch.optim.Optimizer, probe: Any, starts: Mapping[str, float | str] | None
 ) -> list[Act]:
     """The scale of every layer repaired, whether or not a finding asks for it."""
-    return scale_all(model, Wanted({}, {}, False, {}), optimizer=optimizer, probe=probe, starts=starts)[0]
+    return scale_all(model, Wanted({}, {}, False, {}), optimizers=(optimizer,), probe=probe, starts=starts)[0]
 
 
 def adopt(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
