@@ -30,8 +30,9 @@ import rectifier
 from rectifier.checkup import Finding
 
 UNIT, OTHERS = 1, [0, 2, 3, 4, 5, 6, 7]
-ADAM = {"exp_avg": 0.0, "exp_avg_sq": 0.0}
-#: Optimizer, its options, and by hand what a new one holds of a row. "weights" stands for the row itself.
+ADAM = {"exp_avg": 0.0, "exp_avg_sq": "mean"}
+#: Optimizer, its options, and by hand what a new one holds of a row. "weights" stands for the row itself, "mean" for
+#: the mean of the rows that stay.
 CASES: list[tuple[Any, dict[str, Any], dict[str, Any]]] = [
     (SGD, {"lr": 0.01, "momentum": 0.9}, {"momentum_buffer": 0.0}),
     (SGD, {"lr": 0.01, "momentum": 0.9, "nesterov": True, "fused": True}, {"momentum_buffer": 0.0}),
@@ -88,6 +89,13 @@ def recycle(model: nn.Module, optimizer: Any, x: torch.Tensor, **options: Any) -
     return receipt
 
 
+def by_hand(start: Any, row: torch.Tensor, stays: torch.Tensor) -> torch.Tensor:
+    """What the state of a row is to be; stays: that of the rows that stay."""
+    if start == "weights":
+        return row.detach().clone()
+    return torch.full_like(row.detach(), stays.double().mean().item() if start == "mean" else start)
+
+
 def slices(model: nn.Sequential) -> list[tuple[torch.Tensor, Any, Any]]:
     """Parameter, index of what starts anew, index of what stays."""
     columns = (slice(None), UNIT), (slice(None), OTHERS)
@@ -105,7 +113,7 @@ def test_rows_and_columns_are_as_new_and_the_rest_stays(kind: Any, options: Any,
         kept = {key for key, value in state.items() if isinstance(value, torch.Tensor) and value.ndim}
         assert kept == set(new)
         for key, start in new.items():
-            want = parameter.detach()[anew] if start == "weights" else torch.full_like(state[key][anew], start)
+            want = by_hand(start, parameter[anew], before[place][key][stays])
             assert torch.equal(state[key][anew], want), key
             assert torch.equal(state[key][stays], before[place][key][stays]), key
         for key in state.keys() - kept:  # counters of steps are shared with the rows that stay
@@ -129,10 +137,10 @@ def test_training_goes_on_as_with_a_hand_made_one(kind: Any, options: Any, new: 
     recycle(model, optimizer, x)
     rows = [nn.Parameter(parameter.detach()[anew].clone()) for parameter, anew, _ in slices(model)]
     alone = kind(rows, **options)
-    for row, (parameter, _, _) in zip(rows, slices(model), strict=True):
+    for row, (parameter, _, stays) in zip(rows, slices(model), strict=True):
         state = {key: copy.deepcopy(value) for key, value in optimizer.state[parameter].items() if key not in new}
         for key, start in new.items():
-            state[key] = row.detach().clone() if start == "weights" else torch.full_like(row.detach(), start)
+            state[key] = by_hand(start, row, optimizer.state[parameter][key][stays])
         alone.state[row].update(state)
     for _ in range(4):
         optimizer.zero_grad()
@@ -220,14 +228,28 @@ def test_counters_start_anew_with_the_whole_of_a_parameter() -> None:
     assert optimizer.state[model[0].weight]["step"] == 1
 
 
-def test_the_mean_of_what_stays_may_be_asked_for() -> None:
-    model, optimizer, x = trained(Adam, {"lr": 0.01})
-    recycle(model, optimizer, x, starts={"exp_avg_sq": "mean"})
-    for parameter, anew, stays in slices(model):
-        state = optimizer.state[parameter]
-        want = state["exp_avg_sq"][stays].double().mean().float()
-        assert (state["exp_avg_sq"][anew] == want).all() and want > 0
-        assert not state["exp_avg"][anew].any()
+def test_first_steps_of_adam_are_no_longer_than_the_step_size() -> None:
+    """A second moment of 0 under a count of many steps would make them up to 6.6 times as long."""
+    longest = {}
+    for starts in (None, {"exp_avg_sq": 0.0}):
+        model, x = net()
+        optimizer = Adam(model.parameters(), lr=1e-4, fused=True)
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        for _ in range(1000):
+            optimizer.step()
+        with torch.no_grad():
+            model[0].bias[UNIT] = -50.0
+        recycle(model, optimizer, x, starts=starts)
+        row = model[0].weight[UNIT].detach()
+        steps = []
+        for _ in range(20):
+            before = row.clone()
+            optimizer.step()
+            steps.append((row - before).abs().max().item())
+        longest[starts is None] = max(steps) / 1e-4
+    assert longest[True] < 1.01
+    assert 5 < longest[False] < 6.6
 
 
 class Lion(Optimizer):

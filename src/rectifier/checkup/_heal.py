@@ -59,7 +59,8 @@ def heal(
         Findings are done as asked or refused, and for ``recycle`` need a probe.
     optimizer: the one that trains the model, or a tuple of several, each with its own parameters. What it keeps of
         these rows and columns becomes what a new one would hold; counters of steps belong to whole parameters, and
-        stay unless all of a parameter starts anew.
+        stay unless all of a parameter starts anew. Adam's second moment, which is read with that counter, becomes the
+        mean of the rows that stay: 0 would make steps of up to 6.6 times the step size.
     how: "recycle", "swap" or "rescale".
     with_: for a swap, the name of a rectifier such as "leaky_relu", or a module (copied for each site).
     probe: a batch of inputs, on which the change of the outputs is measured; a unit that fires on it is alive, and
@@ -67,8 +68,7 @@ def heal(
     seed: for the new weights; the global random state is neither read nor changed.
     force: act on units that are alive as well (rare, dormant, always open or closed).
     starts: key of the optimizer's state → what these rows and columns are to hold, a number or "mean" (of what stays).
-        Needed for an optimizer that is none of torch.optim (``{}`` where it keeps nothing). ``{"exp_avg_sq": "mean"}``
-        keeps Adam from large first steps: it reads a second moment of 0 with the count of steps of the old rows.
+        Needed for an optimizer that is none of torch.optim (``{}`` where it keeps nothing).
 
     Returns one receipt a site (for ``rescale`` a layer), empty where there is nothing to do; ``receipt.undo()`` takes
     it back bit for bit, the last one first.

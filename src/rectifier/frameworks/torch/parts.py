@@ -107,7 +107,7 @@ class Parts:
 
     def _refuse(self, site: str, why: str) -> RectifierValueError:
         return RectifierValueError(
-            f"{self.verb}: {site!r} must stand between layers that are called once; got a place where {why}. "
+            f"{self.verb}: {site!r} must stand between layers that are used once; got a place where {why}. "
             "Leave this site out."
         )
 
