@@ -32,7 +32,7 @@ from ._gate import Gate
 from .errors import RectifierError, RectifierTypeError, RectifierValueError
 
 if TYPE_CHECKING:
-    from .checkup import check, check_weights, heal, prune, watch
+    from .checkup import check, check_weights, heal, prune, recycling, trial, watch
     from .reporters import report
 
 try:  # the loops for bfloat16 must be there before the first call: a ufunc that has run once keeps what it resolved
@@ -76,6 +76,7 @@ __all__ = [
     "leaky_relu",
     "prelu",
     "prune",
+    "recycling",
     "relu",
     "relu6",
     "report",
@@ -85,16 +86,13 @@ __all__ = [
     "squared_relu",
     "tanh",
     "threshold",
+    "trial",
     "watch",
 ]
 
 #: Names loaded when first used → the room they come from.
 _LAZY = {
-    "check": "checkup",
-    "check_weights": "checkup",
-    "watch": "checkup",
-    "heal": "checkup",
-    "prune": "checkup",
+    **dict.fromkeys(("check", "check_weights", "watch", "heal", "prune", "recycling", "trial"), "checkup"),
     "report": "reporters",
 }
 

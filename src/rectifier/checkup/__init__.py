@@ -7,6 +7,8 @@ from ._check_weights import check_weights
 from ._heal import heal
 from ._judge import judge
 from ._prune import prune
+from ._recycling import Recycling, Turn, recycling
+from ._trial import Arm, Trial, trial
 from ._watch import Watching, watch
 from .errors import Interrupted, ObservationError
 from .proofs.certificate import Certificate
@@ -16,6 +18,7 @@ from .thresholds import Thresholds
 
 __all__ = [
     "FAULTS",
+    "Arm",
     "Certificate",
     "Finding",
     "Interrupted",
@@ -23,10 +26,13 @@ __all__ = [
     "ObservationError",
     "Receipt",
     "Record",
+    "Recycling",
     "Rejected",
     "SiteVitals",
     "Snapshot",
     "Thresholds",
+    "Trial",
+    "Turn",
     "Watching",
     "accept",
     "check",
@@ -34,5 +40,7 @@ __all__ = [
     "heal",
     "judge",
     "prune",
+    "recycling",
+    "trial",
     "watch",
 ]

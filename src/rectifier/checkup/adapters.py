@@ -17,7 +17,7 @@ from ..errors import RectifierTypeError
 if TYPE_CHECKING:
     from .weights.stored import Tensor
 
-__all__ = ["adapter_for", "stored_by_torch", "versions"]
+__all__ = ["adapter_for", "adapter_for_loaded", "stored_by_torch", "versions"]
 
 
 def adapter_for(model: Any, verb: str) -> ModuleType:
@@ -32,6 +32,16 @@ def adapter_for(model: Any, verb: str) -> ModuleType:
         f"{verb}: `model` must be a PyTorch model (torch.nn.Module); got {type(model).__name__}. "
         "Pass the model itself, not its weights or its class."
     )
+
+
+def adapter_for_loaded(verb: str) -> ModuleType:
+    """The adapter for models that a function of the user's is yet to make. Raises where no framework is loaded."""
+    if "torch" not in sys.modules:
+        raise RectifierTypeError(
+            f"{verb}: `model` must make a PyTorch model where it is a function; got one while PyTorch is not imported. "
+            "Import torch first."
+        )
+    return importlib.import_module("rectifier.frameworks.torch.checkup")
 
 
 def stored_by_torch(path: Path) -> Mapping[str, Tensor]:

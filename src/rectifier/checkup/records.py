@@ -351,7 +351,7 @@ class Record:
 class Receipt:
     """What one act of ``heal`` or ``prune`` changed, what it did to the outputs, and how to take it back."""
 
-    act: Literal["recycle", "swap", "prune"]
+    act: Literal["recycle", "swap", "rescale", "prune"]
     site: str
     units: tuple[int, ...]
     change: str
