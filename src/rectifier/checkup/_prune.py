@@ -59,7 +59,7 @@ def prune(
         )
     if isinstance(findings, Record) and not items:
         _refuse_unproved(findings)
-    act, skipped = adapter.acts.prune(model, wanted_of(findings, items, "prune"), probe=probe)
+    act, skipped = adapter.pruning.prune(model, wanted_of(findings, items, "prune"), probe=probe)
     return receipt("prune", act, act.undo, skipped)
 
 
