@@ -21,7 +21,7 @@ from .observer.reading import rows
 from .surgery import Look, look
 from .tracing.graph import Graph, Place
 
-__all__ = ["Target", "targets_of"]
+__all__ = ["Target", "check_fresh", "same_norm", "targets_of"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def targets_of(
     other weights, and where nothing can be done at all.
     """
     if wanted.record and wanted.units:
-        _check_fresh(model, wanted, verb)
+        check_fresh(model, wanted, verb)
     graph = Graph(model, verb)
     refused: list[RectifierValueError] = []
     places: list[Place] = []
@@ -130,7 +130,7 @@ def _place(graph: Graph, site: str, wanted: Wanted, verb: str) -> Place:
             "Check the model as it is now."
         )
     vitals = wanted.vitals.get(site)
-    if vitals is not None and place.norm is not None and not _same_norm(place.norm, vitals):
+    if vitals is not None and place.norm is not None and not same_norm(place.norm, vitals):
         raise RectifierValueError(
             f"{verb}: `findings` must be a record of the model as it is; got one where γ or β of layer "
             f"{place.norm_name!r}, before {site!r}, were others. Run rectifier.check again."
@@ -138,7 +138,7 @@ def _place(graph: Graph, site: str, wanted: Wanted, verb: str) -> Place:
     return place
 
 
-def _same_norm(norm: nn.Module, vitals: SiteVitals) -> bool:
+def same_norm(norm: nn.Module, vitals: SiteVitals) -> bool:
     for name, then in (("weight", vitals.scale), ("bias", vitals.shift)):
         now = value_of(norm, name)
         if now is None or then is None:
@@ -148,7 +148,7 @@ def _same_norm(norm: nn.Module, vitals: SiteVitals) -> bool:
     return True
 
 
-def _check_fresh(model: nn.Module, wanted: Wanted, verb: str) -> None:
+def check_fresh(model: nn.Module, wanted: Wanted, verb: str) -> None:
     """Verdicts are about weights: they say nothing of weights that have changed since."""
     modules = dict(model.named_modules())
 
