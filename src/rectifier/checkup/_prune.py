@@ -108,7 +108,7 @@ def prune(
         parameters_after=after,
         undo=done.undo,
         skipped=done.skipped,
-        evidence=_evidence(proved, proofs, done.output_change) if done.units else "",
+        evidence=_evidence(proved, _inputs(findings) or proofs, done.output_change) if done.units else "",
         proved=proved if done.units else None,
         flops=done.flops,
         seconds=done.seconds,
@@ -150,6 +150,11 @@ def _evidence(proved: bool, proofs: str, moved: float | None) -> str:
         "Measured, not proved: units that were only seen silent were cut, and the outputs change where one would have "
         f"fired.{measured}{also}"
     )
+
+
+def _inputs(findings: Any) -> str:
+    """The inputs that the proofs of a record are about."""
+    return f"for {findings.box}" if isinstance(findings, Record) and findings.box is not None else ""
 
 
 # Certificates
