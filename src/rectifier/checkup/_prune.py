@@ -26,7 +26,6 @@ def prune(
     silent: bool = False,
     probe: Any = None,
     optimizer: Any = None,
-    align: int = 1,
 ) -> Receipt:
     """Remove dead units from the layers that make them and from those that read them.
 
@@ -47,7 +46,6 @@ def prune(
         fires on it is not cut.
     optimizer: the one that trains the model: it goes on with the smaller parameters and the state of what stays.
         Without it, make a new one.
-    align: leave each layer a multiple of so many units, where dead ones are left to fill it up.
 
     Returns one receipt; ``receipt.undo()`` puts the very same parameters back. ``receipt.evidence`` tells what shows
     that the outputs stay.
@@ -68,10 +66,6 @@ def prune(
     """
     adapter = adapter_for(model, "prune")
     adapter.check_optimizer(optimizer, "prune")
-    if isinstance(align, bool) or not isinstance(align, int) or align < 1:
-        raise RectifierValueError(
-            f"prune: `align` must be a whole number from 1 up; got {align!r}. Pass for instance 8."
-        )
     adapter.pruning.check_model(model)
     shape = None
     if isinstance(findings, Certificate):
@@ -93,7 +87,6 @@ def prune(
         wanted,
         probe=probe,
         optimizer=optimizer,
-        align=align,
         shape=shape,
         fold="in training mode" not in proofs,
     )

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...checkup.plan import NOTHING_BELOW, Wanted
@@ -20,13 +19,11 @@ from ...errors import RectifierValueError
 from .calm import undisturbed
 from .checkup import arguments
 from .cut import Cut, kept_of
-from .observer.distributed import unwrapped
-from .observer.kinds import is_opaque
+from .prunable import arrays, check_mode, check_model, example, running_statistics
 from .surgery import Look, count_parameters, look, output_change
 from .targets import check_fresh, same_norm
 from .tracing.follow import twin
 from .tracing.follower import Follower, followed
-from .tracing.lowering import array_of
 
 __all__ = ["Pruned", "arrays", "check_fresh", "check_mode", "check_model", "prune", "running_statistics"]
 
@@ -57,7 +54,7 @@ class _Plan:
     follower: Follower
     removed: set[int] = field(default_factory=set)
     cut: dict[str, list[int]] = field(default_factory=dict)
-    told: dict[str, list[str]] = field(default_factory=dict)
+    told: dict[str, str] = field(default_factory=dict)
     """site → what is said of it in the receipt."""
     refused: list[RectifierValueError] = field(default_factory=list)
 
@@ -68,7 +65,6 @@ def prune(
     *,
     probe: Any,
     optimizer: torch.optim.Optimizer | None,
-    align: int,
     shape: Sequence[int] | None,
     fold: bool,
 ) -> Pruned:
@@ -87,11 +83,11 @@ def prune(
             "prune: `probe` must be given with findings that come without their record; got None, so nothing shows "
             "that they still hold. Pass a batch of inputs, or the record itself."
         )
-    args, kwargs = arguments(probe, _RULE) if probe is not None else ((_example(model, shape),), {})
+    args, kwargs = arguments(probe, _RULE) if probe is not None else ((example(model, shape),), {})
     whole, flops = twin(model), None
     if before is not None:
         flops = _flops(model, args, kwargs)
-    plan, cut = _try(model, wanted, before, optimizer, align, fold, (args, kwargs))
+    plan, cut = _try(model, wanted, before, optimizer, fold, (args, kwargs))
     sites = ", ".join(plan.cut)
     after = None if before is None else look(model, probe, [], "prune")
     moved = None if before is None or after is None else output_change(before, after)
@@ -99,7 +95,7 @@ def prune(
     return Pruned(
         site=sites,
         units=tuple(unit for units in plan.cut.values() for unit in units),
-        change=_change(plan, wanted, optimizer),
+        change=_change(plan, optimizer),
         skipped=tuple(str(error).removeprefix("prune: ") for error in plan.refused),
         output_change=moved,
         parameters=(total, count_parameters(model)),
@@ -118,14 +114,13 @@ def _try(
     wanted: Wanted,
     before: Look | None,
     optimizer: torch.optim.Optimizer | None,
-    align: int,
     fold: bool,
     inputs: tuple[tuple[Any, ...], Mapping[str, Any]],
 ) -> tuple[_Plan, Cut]:
     """Cut, and see whether the model still runs and gives the same; where it does not, without what is in the way."""
     wrong = ""
     for sized in (True, False):
-        plan = _planned(model, wanted, before, align, fold, inputs, sized=sized)
+        plan = _planned(model, wanted, before, fold, inputs, sized=sized)
         kept = kept_of(plan.follower.channels, plan.removed)
         cut = Cut(model, optimizer)
         cut.check(kept)
@@ -175,7 +170,6 @@ def _planned(
     model: nn.Module,
     wanted: Wanted,
     before: Look | None,
-    align: int,
     fold: bool,
     inputs: tuple[tuple[Any, ...], Mapping[str, Any]],
     *,
@@ -186,7 +180,7 @@ def _planned(
     plan = _Plan(follower, refused=refused)
     channels = follower.channels
     if not sized:
-        for ids, reason in follower.sized:
+        for ids, reason in follower.moves.sized:
             channels.hold(ids, reason)
     wants: dict[str, list[int]] = {}
     for site, units in shut.items():
@@ -202,7 +196,7 @@ def _planned(
     every = list(dict.fromkeys(root for found in roots.values() for root in found.values()))
     reasons = channels.why_not(every, fold=fold)
     plan.removed, uneven, spared = channels.balanced(
-        set(every) - set(reasons), {root: place for place, root in enumerate(every)}, align
+        set(every) - set(reasons), {root: place for place, root in enumerate(every)}
     )
     for site, found in roots.items():
         _tell(plan, site, found, {**reasons, **uneven}, spared, wanted)
@@ -216,7 +210,7 @@ def _tell(
     site: str,
     found: Mapping[int, int],
     reasons: Mapping[int, str],
-    spared: Mapping[int, str],
+    spared: set[int],
     wanted: Wanted,
 ) -> None:
     why: dict[str, list[int]] = {}
@@ -228,16 +222,15 @@ def _tell(
     cut = [unit for unit, root in found.items() if root in plan.removed]
     if cut:
         plan.cut[site] = cut
-    kept: dict[str, int] = {}
-    for root in found.values():
-        if root in spared:
-            kept[spared[root]] = kept.get(spared[root], 0) + 1
-    if cut or kept:
+    one = any(root in spared for root in found.values())
+    if cut or one:
         total = len(plan.follower.units[site])
-        notes = ", ".join(reason if number == 1 else f"{number} {reason}" for reason, number in kept.items())
         layer = plan.follower.sites[site].layer
         name = f"layer {layer}" if layer is not None else site
-        plan.told[site] = [f"{name}: {total} → {total - len(cut)} units{f' ({notes})' if notes else ''}"]
+        note = (
+            " (one is kept, so that the layer stays)" if len(cut) < len(found) and spared & set(found.values()) else ""
+        )
+        plan.told[site] = f"{name}: {total} → {total - len(cut)} units{note}"
 
 
 def _refuse(plan: _Plan, error: RectifierValueError, wanted: Wanted) -> None:
@@ -312,93 +305,13 @@ def _unfit(follower: Follower, site: str, units: Sequence[int], wanted: Wanted) 
     return None
 
 
-def _change(plan: _Plan, wanted: Wanted, optimizer: Any) -> str:
-    told = "; ".join(line for lines in plan.told.values() for line in lines)
+def _change(plan: _Plan, optimizer: Any) -> str:
+    told = "; ".join(plan.told.values())
     if not told:
         return "nothing to cut"
     if optimizer is not None:
         return f"{told}. Parameters are new objects; the optimizer has them, with the state of what stays"
     return f"{told}. Parameters are new objects: make a new optimizer"
-
-
-# The model
-
-
-def check_model(model: nn.Module) -> None:
-    """Refuse what has no weights of its own that could be made smaller."""
-    reason = is_opaque(model)
-    if reason is None and unwrapped(model) is not model:
-        reason = "wrapped"
-    inside = next((name for name, part in model.named_modules() if is_opaque(part) is not None), None)
-    what, cure = None, ""
-    if reason == "compiled":
-        what, cure = f"a compiled {type(model).__name__}", "Pass the model that was compiled, and compile it again."
-    elif reason == "scripted":
-        what, cure = f"a scripted {type(model).__name__}", "Pass the model before torch.jit."
-    elif reason == "wrapped":
-        what, cure = f"a {type(model).__name__}", "Pass its `module` before it is spread over processes."
-    elif inside is not None:
-        part = model.get_submodule(inside)
-        what, cure = f"{inside!r}, which is {is_opaque(part)}", "Put the part that it was made of there."
-    quantized = next((name for name, part in model.named_modules() if _quantized(part)), None)
-    if what is None and quantized is not None:
-        what = f"{quantized!r}, which is quantized" if quantized else f"a quantized {type(model).__name__}"
-        cure = "Prune before it is quantized."
-    if what is not None:
-        raise RectifierValueError(
-            f"prune: `model` must be made of layers with weights of their own; got {what}. {cure}"
-        )
-
-
-def _quantized(module: nn.Module) -> bool:
-    tensors = (*module._parameters.values(), *module._buffers.values())
-    return "quantized" in type(module).__module__ or any(
-        tensor is not None and (tensor.is_quantized or "torchao" in type(tensor).__module__) for tensor in tensors
-    )
-
-
-def running_statistics(model: nn.Module) -> tuple[bool, bool]:
-    """Whether a batch normalisation of the model is in training mode, and whether one is in evaluation mode."""
-    norms = [part for part in model.modules() if isinstance(part, _BatchNorm) and part.running_mean is not None]
-    return any(part.training for part in norms), any(not part.training for part in norms)
-
-
-def arrays(model: nn.Module) -> dict[str, Any]:
-    """Name → array of every parameter and buffer; bfloat16 as float32."""
-    return {name: array_of(name, tensor).values for name, tensor in model.state_dict().items()}
-
-
-def check_mode(model: nn.Module, document: Mapping[str, Any]) -> None:
-    """Refuse a certificate whose normalisations are those of another mode than the model's."""
-    modules = dict(model.named_modules())
-    for step in (step for network in document["networks"] for step in network["steps"]):
-        module = modules.get(step["layer"])
-        if not isinstance(module, _BatchNorm) or module.running_mean is None:
-            continue
-        if step["op"] == "scale" and module.training:
-            raise RectifierValueError(
-                "prune: `findings` must hold in the mode that the model is in; got a certificate with batch "
-                f"normalisation in evaluation mode, and {step['layer']!r} in training mode. Call model.eval() first."
-            )
-        if step["op"] == "normalise" and not module.training:
-            raise RectifierValueError(
-                "prune: `findings` must hold in the mode that the model is in; got a certificate for training mode, "
-                f"and {step['layer']!r} in evaluation mode. Make one of the model in evaluation mode."
-            )
-
-
-def _example(model: nn.Module, shape: Sequence[int] | None) -> torch.Tensor:
-    """A batch of the model's own kind, where no probe tells what it takes."""
-    like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
-    if shape is None:
-        first = next((part for part in model.modules() if next(part.parameters(recurse=False), None) is not None), None)
-        if not isinstance(first, nn.Linear):
-            raise RectifierValueError(
-                "prune: `probe` must be given where the first layer does not tell the shape of the inputs; got None. "
-                "Pass a batch of inputs."
-            )
-        shape = (first.in_features,)
-    return torch.zeros((2, *shape), dtype=like.dtype, device=like.device)
 
 
 # What it saves

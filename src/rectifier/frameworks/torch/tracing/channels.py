@@ -157,40 +157,28 @@ class Channels:
                     found[root] = f"layer {reader.layer} is given {value:.4g} for them, and {no_fold}"
         return found
 
-    def balanced(
-        self, removed: set[int], order: Mapping[int, int], align: int
-    ) -> tuple[set[int], dict[int, str], dict[int, str]]:
-        """The classes that can go together; class → why it cannot go with them; class → why it is left behind.
+    def balanced(self, removed: set[int], order: Mapping[int, int]) -> tuple[set[int], dict[int, str], set[int]]:
+        """The classes that can go together, class → why it cannot go with them, and those left so that a layer stays.
 
-        A layer keeps at least one channel, a convolution of several groups as many in each, and with ``align`` a layer
-        keeps channels in multiples of it (those that do not pay stay). order: which class stays first.
+        A convolution of several groups keeps as many channels in each. order: which class stays first.
         """
         removed = set(removed)
         stay: dict[int, str] = {}
-        left: dict[int, str] = {}
+        left: set[int] = set()
         while True:
             uneven: dict[int, str] = {}
             for layer in self.grouped:
                 uneven |= self._uneven(layer, removed, order)
-            few: dict[int, str] = {}
+            last: set[int] = set()
             for slot in () if uneven else self.slots:
-                few |= self._too_few(slot, removed - few.keys(), order, align)
-            if not uneven and not few:
+                roots = self.roots(slot.channels)
+                if all(root in removed - last for root in roots):
+                    last.add(min(roots, key=lambda root: order.get(root, root)))
+            if not uneven and not last:
                 return removed, stay, left
-            removed -= uneven.keys() | few.keys()
+            removed -= uneven.keys() | last
             stay |= uneven
-            left |= few
-
-    def _too_few(self, slot: Slot, removed: set[int], order: Mapping[int, int], align: int) -> dict[int, str]:
-        roots = self.roots(slot.channels)
-        going = sorted({root for root in roots if root in removed}, key=lambda root: order.get(root, root))
-        kept = sum(root not in removed for root in roots)
-        if going and kept == 0:
-            return {going[0]: "one is kept, so that the layer stays"}
-        short = -kept % align
-        if slot.axis != 0 or not going or not short:
-            return {}
-        return dict.fromkeys(going[:short], f"kept as padding, to multiples of {align}")
+            left |= last
 
     def _uneven(self, layer: Grouped, removed: set[int], order: Mapping[int, int]) -> dict[int, str]:
         sides = [self.roots(side) for side in (layer.inputs, layer.outputs)]

@@ -7,12 +7,14 @@ the check-up names them, since it is the check-up's observer that sees them.
 from __future__ import annotations
 
 import math
+import random
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map
@@ -23,8 +25,10 @@ from ..calm import undisturbed
 from ..observer.gates import Gates, Open
 from ..observer.observe import Observer
 from ..observer.provenance import name_of
-from .channels import Channels, Grouped, Reader, Slot
-from .rules import ASKS, BINARY, ELEMENTWISE, MOVES, PIECES, REDUCES, RESHAPES, SPATIAL
+from .channels import Channels, Grouped, Reader
+from .moves import Moves, argument, each
+from .owners import Owners
+from .rules import ASKS, BINARY, ELEMENTWISE
 
 __all__ = ["Follower", "followed"]
 
@@ -64,24 +68,19 @@ class Follower(Observer):
         """site → channels of its units."""
         self.calls: dict[str, int] = {}
         """site → how often it was called: more than once in a loop."""
-        self.owners: dict[int, list[tuple[nn.Module, str, str]]] = {}
-        self._used: dict[int, list[torch.Tensor]] = {}
+        self.moves = Moves(self.channels, self.ids)
+        self.owners = Owners(model, self.channels)
         self._closed: Any = WeakTensorKeyDictionary()
-        self.sized: list[tuple[torch.Tensor, str]] = []
-        """Channels whose number stands in a call, as it does or by chance, and where."""
-        for path, module in model.named_modules():
-            for name, tensor in (*module._parameters.items(), *module._buffers.items()):
-                if tensor is not None:
-                    self.owners.setdefault(id(tensor), []).append((module, name, path))
 
     # The two ends
 
     def unknown_input(self, value: Any) -> Any:
-        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+        if not isinstance(value, torch.Tensor):
             return value
-        x = torch.full_like(value, math.nan, requires_grad=False)
-        self.ids[x] = self.channels.fixed("the model's input is read there").expand(x.shape)
-        return x
+        if value.is_floating_point():
+            value = torch.full_like(value, math.nan, requires_grad=False)
+        self.ids[value] = self.channels.fixed("the model's input meets them").expand(value.shape)
+        return value
 
     def see_output(self, outputs: Any) -> None:
         for leaf in tree_leaves(outputs):
@@ -105,7 +104,7 @@ class Follower(Observer):
         self.units[opened.site] = units
         for parameter in parameters.values():
             if isinstance(parameter, torch.Tensor) and parameter.numel() > 1:
-                self._slots(parameter, {0: units}, opened.site)
+                self.owners.take(parameter, {0: units}, opened.site)
         for unit in self.dead.get(opened.site, ()):
             if unit < h.shape[opened.axis]:
                 h.select(opened.axis, unit).zero_()
@@ -183,16 +182,14 @@ class Follower(Observer):
             return self._binary(name, [*args, *kwargs.values()], result)
         if name in ("linear", *_CONVS, "batch_norm", "instance_norm"):
             return self._layer(name, args, kwargs, result)
-        if name in SPATIAL:
-            return self._spatial(SPATIAL[name], told, result)
-        if name in RESHAPES | MOVES | PIECES or (name == "get" and _transposes(func)):
-            return self._moved(name, func, args, kwargs, result, told)
-        return name in REDUCES and self._reduced(args, kwargs, result)
+        return self.moves.follow(name, self._where(name), func, args, kwargs, result, told)
 
     # Element by element
 
     def _binary(self, name: str, operands: list[Any], result: torch.Tensor) -> bool:
         tensors = [value for value in operands if isinstance(value, torch.Tensor) and value.numel() > 1]
+        if any(isinstance(value, torch.Tensor) and self._drawn(value) for value in operands):
+            return False
         if not all(isinstance(value, (torch.Tensor, int, float)) for value in operands) or not tensors:
             return False
         ids = [self._ids_of(tensor, result) for tensor in tensors]
@@ -215,6 +212,10 @@ class Follower(Observer):
             self._times_zero(tensors, result)
         return True
 
+    def _drawn(self, value: torch.Tensor) -> bool:
+        """Whether it is one number that was computed in the pass, and may be another one in the next."""
+        return value.numel() == 1 and value not in self.ids and isinstance(self.owners.of(value), str)
+
     def _times_zero(self, tensors: list[torch.Tensor], result: torch.Tensor) -> None:
         """0 times what is not known is 0."""
         for tensor in tensors:
@@ -226,12 +227,12 @@ class Follower(Observer):
         if tensor in self.ids:
             found: torch.Tensor = self.ids[tensor]
             return found
-        owner = self._owner(tensor)
+        owner = self.owners.of(tensor)
         last = [axis for axis, size in enumerate(tensor.shape) if size > 1]
         if isinstance(owner, str) or len(last) != 1 or not tensor.is_floating_point():
             return self.channels.fixed("a tensor of fixed size meets them").expand(tensor.shape)
         channels = self.channels.fresh(tensor.numel())
-        self._slots(tensor, {last[0]: channels}, owner[2])
+        self.owners.take(tensor, {last[0]: channels}, owner[2])
         return channels.reshape(tensor.shape)
 
     # Layers
@@ -253,12 +254,12 @@ class Follower(Observer):
         if norm:
             for tensor in given.values():
                 if tensor is not None:
-                    self._slots(tensor, {0: channels}, self._where(name))
+                    self.owners.take(tensor, {0: channels}, self._where(name))
             self.ids[result] = channels.reshape(spread).expand(result.shape)
             return True
         weight, bias = given["weight"], given.get("bias")
         turned = "transpose" in name
-        groups = _argument(args, kwargs, 6, "groups", 1) if positions else 1
+        groups = argument(args, kwargs, 6, "groups", 1) if positions else 1
         outputs = self.channels.fresh(weight.shape[1] * groups if turned else weight.shape[0])
         self._weights(name, x, weight, bias, channels, outputs, axis, groups, turned, args, kwargs)
         self.ids[result] = outputs.reshape(spread).expand(result.shape)
@@ -278,11 +279,11 @@ class Follower(Observer):
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> None:
-        owner = self._owner(weight)
+        owner = self.owners.of(weight)
         layer = owner[2] if not isinstance(owner, str) else self._where(name)
         ends = (0, 1) if turned else (1, 0)
         if groups == 1:
-            self._slots(weight, {ends[0]: channels, ends[1]: outputs}, layer)
+            self.owners.take(weight, {ends[0]: channels, ends[1]: outputs}, layer)
             self.channels.readers.append(
                 Reader(
                     layer, weight, ends[0], channels, _constant(x, axis), bias, self._no_fold(name, bias, args, kwargs)
@@ -291,9 +292,8 @@ class Follower(Observer):
         elif turned:
             for side in (channels, outputs):
                 self.channels.hold(side, f"layer {layer} is a transposed convolution in groups")
-            self._slots(weight, {}, layer)
         else:
-            self._slots(weight, {}, layer)
+            self.owners.take(weight, {1: channels, 0: outputs}, layer, slots=False)
             self.channels.grouped.append(Grouped(layer, weight, groups, channels, outputs))
             if weight.shape[1] == 1:  # a channel of its own for each input, which goes with it
                 self.channels.unite(outputs.reshape(groups, -1), channels[:, None])
@@ -301,7 +301,7 @@ class Follower(Observer):
                 values = _constant(x, axis)
                 self.channels.readers.append(Reader(layer, weight, 1, channels, values, None, "it has several groups"))
         if bias is not None:
-            self._slots(bias, {0: outputs}, layer)
+            self.owners.take(bias, {0: outputs}, layer)
 
     def _no_fold(
         self, name: str, bias: torch.Tensor | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -310,127 +310,11 @@ class Follower(Observer):
             return "it has no bias to take that over"
         if name == "linear":
             return None
-        padding = _argument(args, kwargs, 4, "padding", 0)
+        padding = argument(args, kwargs, 4, "padding", 0)
         plain = name in ("conv1d", "conv2d", "conv3d") and (
-            padding == "valid" or (not isinstance(padding, str) and not any(_each(padding)))
+            padding == "valid" or (not isinstance(padding, str) and not any(each(padding)))
         )
         return None if plain else "at its borders that is no constant"
-
-    def _owner(self, tensor: torch.Tensor) -> tuple[nn.Module, str, str] | str:
-        """The module that holds a tensor, or why it cannot be made smaller there."""
-        owners = self.owners.get(id(tensor), [])
-        if not owners:
-            return f"the weight of {self._stack[-1][0] or 'the model'} is computed from other tensors"
-        if len(owners) > 1:
-            names = " and ".join(".".join(filter(None, (path, name))) for _, name, path in owners)
-            return f"{names} are one tensor"
-        if _hooked(owners[0][0]):
-            return f"layer {owners[0][2]} has hooks"
-        if getattr(tensor, "_backward_hooks", None) or getattr(tensor, "_post_accumulate_grad_hooks", None):
-            return f"{'.'.join(filter(None, (owners[0][2], owners[0][1])))} has hooks"
-        return owners[0]
-
-    def _slots(self, tensor: torch.Tensor, axes: Mapping[int, torch.Tensor], layer: str) -> None:
-        """These channels are places of this tensor."""
-        owner = self._owner(tensor)
-        used = self._used.setdefault(id(tensor), [])
-        again = bool(used)
-        used += axes.values()
-        if isinstance(owner, str) or again:
-            for channels in used:
-                self.channels.hold(
-                    channels, owner if isinstance(owner, str) else f"layer {layer} is called several times"
-                )
-            return
-        self.channels.slots += [Slot(tensor, axis, channels) for axis, channels in axes.items()]
-
-    # What moves values
-
-    def _spatial(self, positions: int | None, told: list[torch.Tensor], result: Any) -> bool:
-        if len(told) != 1 or not isinstance(result, torch.Tensor):
-            return False
-        x = told[0]
-        axis = (1 if x.ndim > 2 else 0) - x.ndim if positions is None else -1 - positions
-        channels = self.channels.along(self.ids[x], axis)
-        if channels is None or result.ndim != x.ndim or result.shape[axis] != x.shape[axis]:
-            return False
-        spread = [1] * result.ndim
-        spread[axis] = -1
-        self.ids[result] = channels.reshape(spread).expand(result.shape)
-        return True
-
-    def _moved(
-        self,
-        name: str,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        result: Any,
-        told: list[torch.Tensor],
-    ) -> bool:
-        """The same is done to the channels."""
-        if name in ("cat", "concat", "concatenate"):
-            return self._cat(args, kwargs, result)
-        if any(
-            isinstance(leaf, (torch.dtype, torch.Tensor)) for leaf in tree_leaves((args[1:], kwargs))
-        ) and name not in (
-            "view_as",
-            "reshape_as",
-            "expand_as",
-        ):
-            return False
-        ids = self.ids[told[0]]
-        # The channels of a layer's outputs are spread over its positions without memory of their own: no view of them.
-        moved = func(ids.contiguous() if name in RESHAPES else ids, *args[1:], **kwargs)
-        old = self.channels.varying(ids)
-        for tensor, channels in zip(_tensors(result), _tensors(moved), strict=True):
-            new = self.channels.varying(channels)
-            split = len(new) > max(1, len(old))
-            if name in RESHAPES and any(channels.shape[axis] in tree_leaves((args[1:], kwargs)) for axis in new):
-                self.sized.append((channels, f"{self._where(name)} is given their number"))
-            if split or (name in PIECES and old and not self._whole(ids, old, channels, new)):
-                self.channels.hold(ids, f"{self._where(name)} splits them up")
-            self.ids[tensor] = channels
-        return True
-
-    def _whole(self, ids: torch.Tensor, old: list[int], channels: torch.Tensor, new: list[int]) -> bool:
-        """Whether a piece has all channels in their order."""
-        if len(old) != 1 or len(new) != 1:
-            return False
-        before, after = self.channels.along(ids, old[0]), self.channels.along(channels, new[0])
-        return (
-            before is not None and after is not None and before.shape == after.shape and bool((before == after).all())
-        )
-
-    def _cat(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: torch.Tensor) -> bool:
-        parts = args[0] if args else kwargs.get("tensors")
-        dim = int(_argument(args, kwargs, 1, "dim", 0)) % result.ndim
-        ids = [
-            self.ids[part]
-            if part in self.ids
-            else self.channels.fixed("a tensor of fixed size joins them").expand(part.shape)
-            for part in parts or ()
-        ]
-        if any(self.channels.varying(part) not in ([], [dim]) for part in ids):
-            first = ids[0].narrow(dim, 0, 1)
-            for part in ids:
-                self.channels.unite(part, first.expand(part.shape))
-        self.ids[result] = torch.cat(ids, dim)
-        return True
-
-    def _reduced(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> bool:
-        x = args[0]
-        dims = _argument(args, kwargs, 1, "dim", None)
-        if not isinstance(x, torch.Tensor) or x not in self.ids or not isinstance(result, torch.Tensor) or dims is None:
-            return False
-        axes = sorted(int(dim) % x.ndim for dim in _each(dims))
-        ids = self.ids[x]
-        if set(axes) & set(self.channels.varying(ids)):
-            return False
-        for axis in reversed(axes):
-            ids = ids.select(axis, 0) if result.ndim < x.ndim else ids.narrow(axis, 0, 1)
-        self.ids[result] = ids
-        return True
 
 
 def followed(
@@ -449,6 +333,7 @@ def followed(
         stack.callback(follower.detach)
         unknown = [follower.unknown_input(value) for value in args]
         named = {key: follower.unknown_input(value) for key, value in kwargs.items()}
+        states = _drawn_from()
         try:
             outputs = model(*unknown, **named)
         except RectifierValueError:
@@ -458,8 +343,18 @@ def followed(
                 f"{verb}: `model` must be one that can be followed; got {type(model).__name__}, which raised "
                 f"{type(error).__name__}: {str(error).partition(chr(10))[0]}. Pass inputs of its shape as `probe`."
             ) from error
+        if states != _drawn_from():
+            raise RectifierValueError(
+                f"{verb}: `model` must compute the same for every input; got {type(model).__name__}, whose forward "
+                "pass draws random numbers in evaluation mode. Act on a part of it that draws none."
+            )
     follower.see_output(outputs)
     return follower
+
+
+def _drawn_from() -> tuple[Any, ...]:
+    """The random states that a forward pass may draw from."""
+    return random.getstate(), repr(np.random.get_state(legacy=False)), torch.get_rng_state().numpy().tobytes()
 
 
 def _few(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -480,31 +375,6 @@ def _constant(x: torch.Tensor, axis: int) -> torch.Tensor:
     lines = x.detach().movedim(axis, -1).reshape(-1, x.shape[axis]).to(torch.float64).cpu()
     same = (lines == lines[:1]).all(dim=0)
     return torch.where(same, lines[0], math.nan)
-
-
-def _tensors(result: Any) -> list[torch.Tensor]:
-    return [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
-
-
-def _transposes(func: Any) -> bool:
-    return getattr(func, "__self__", None) in (torch.Tensor.T, torch.Tensor.mT)
-
-
-def _argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], position: int, name: str, default: Any) -> Any:
-    return args[position] if len(args) > position else kwargs.get(name, default)
-
-
-def _each(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, (tuple, list)) else (value,)
-
-
-def _hooked(module: nn.Module) -> bool:
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    return any(
-        not (getattr(hook, "__module__", None) or "").startswith("rectifier.")
-        for each in hooks
-        for hook in each.values()
-    )
 
 
 def _line() -> str | None:
