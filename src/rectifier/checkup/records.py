@@ -364,6 +364,14 @@ class Receipt:
     """Takes the act back, bit for bit (weights, biases, optimizer state); refuses where they changed since."""
     skipped: tuple[str, ...] = ()
     """What the same call left as it was, and why, one line a place (on each of its receipts)."""
+    evidence: str = ""
+    """Of ``prune``: what shows that the outputs stay, and whether that is proved or was only measured."""
+    proved: bool | None = None
+    """Of ``prune``: True where each unit that was cut is proved to give 0; None where nothing was."""
+    flops: tuple[int, int] | None = None
+    """Of ``prune`` with a probe: floating-point operations of one pass before and after (a product counts as two)."""
+    seconds: tuple[float, float] | None = None
+    """Of ``prune`` with a probe: median time of one pass of the model before and after, run by turns."""
 
     def to_plain(self) -> dict[str, Any]:
         """All of it but ``undo``, as what JSON has."""

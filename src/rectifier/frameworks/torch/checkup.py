@@ -18,7 +18,7 @@ from .observer.live import Counting, Gradients, before_step, on_pass, on_step, u
 from .observer.observe import Observer
 
 if TYPE_CHECKING:
-    from . import acts, trials, written
+    from . import acts, pruning, trials, written
 
 __all__ = [
     "Counting",
@@ -33,6 +33,7 @@ __all__ = [
     "observable",
     "on_pass",
     "on_step",
+    "pruning",
     "run",
     "title",
     "trials",
@@ -43,7 +44,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("acts", "trials", "written"):  # the first two load torch.fx, which a check does not need
+    if name in ("acts", "pruning", "trials", "written"):  # most load torch.fx, which a check does not need
         return importlib.import_module(f"rectifier.frameworks.torch.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

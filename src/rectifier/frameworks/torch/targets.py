@@ -22,7 +22,7 @@ from .parts import Parts
 from .surgery import Look, look
 from .tracing.graph import Place
 
-__all__ = ["Target", "check_fresh", "targets_of"]
+__all__ = ["Target", "check_fresh", "same_norm", "targets_of"]
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _place(parts: Parts, site: str, wanted: Wanted, verb: str) -> Place:
             "Check the model as it is now."
         )
     vitals = wanted.vitals.get(site)
-    if vitals is not None and place.norm is not None and not _same_norm(place.norm, vitals):
+    if vitals is not None and place.norm is not None and not same_norm(place.norm, vitals):
         raise RectifierValueError(
             f"{verb}: `findings` must be a record of the model as it is; got one where γ or β of layer "
             f"{place.norm_name!r}, before {site!r}, were others. Run rectifier.check again."
@@ -141,7 +141,7 @@ def _place(parts: Parts, site: str, wanted: Wanted, verb: str) -> Place:
     return place
 
 
-def _same_norm(norm: nn.Module, vitals: SiteVitals) -> bool:
+def same_norm(norm: nn.Module, vitals: SiteVitals) -> bool:
     for name, then in (("weight", vitals.scale), ("bias", vitals.shift)):
         now = value_of(norm, name)
         if now is None or then is None:
