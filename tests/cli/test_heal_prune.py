@@ -39,6 +39,29 @@ def build():
     print("building")
     return net(), data()
 
+def deep():
+    torch.manual_seed(0)
+    layers = [part for _ in range(6) for part in (nn.Linear(8, 8), nn.ReLU())]
+    model = nn.Sequential(*layers, nn.Linear(8, 2))
+    with torch.no_grad():
+        for layer in model[::2]:
+            layer.weight.mul_(0.05)
+            layer.bias.zero_()
+    return model, [(x, None) for x in data()], lambda outputs, targets: outputs.square().mean()
+
+def cnn():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.ReLU(),
+        nn.Conv2d(8, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2),
+    ).eval()
+    with torch.no_grad():
+        model[1].weight[[2, 6]] = 0.0
+        model[1].bias[[2, 6]] = -0.5
+        model[3].bias[[2, 6]] = -0.1
+    generator = torch.Generator().manual_seed(1)
+    return model, [torch.randn(4, 3, 8, 8, generator=generator) for _ in range(2)]
+
 def streamed():
     return net(), (batch for batch in data())
 
@@ -133,6 +156,54 @@ def test_pruning_cuts_what_is_proved_and_with_silent_what_was_only_seen(
         assert after[0].out_features == left
 
 
+def test_pruning_by_a_certificate_needs_no_look_and_holds_it_to_the_weights(
+    rectifier: Run, target: Any, folder: Path
+) -> None:
+    assert rectifier("check", "train.py:build", "--certificate", "proof.json").exit_code == 0
+    result = rectifier("prune", "train.py:build", "--certificate", "proof.json", "--out", "new.pt", "--json", "r.json")
+    assert result.exit_code == 0, result.stderr
+    assert "Examining" not in result.stderr and "Proved: each unit that was cut gives 0" in result.stdout
+    act = json.loads((folder / "r.json").read_text(encoding="utf-8"))["acts"][0]
+    assert (act["units"], act["proved"]) == ([3], True)
+    for arguments, told in (
+        (
+            ("train.py:healthy", "--certificate", "proof.json"),
+            "'0.bias' is another tensor than the one it was made for",
+        ),
+        (("train.py:build", "--certificate", "train.py"), "it is malformed"),
+        (("train.py:build", "--certificate", "no.json"), "got 'no.json': there is no such file"),
+        (("train.py:build", "--certificate", "proof.json", "--silent"), "holds proofs alone; got both"),
+    ):
+        refused = rectifier("prune", *arguments, "--out", "other.pt")
+        assert refused.exit_code == 2 and told in refused.stderr, refused.stderr
+        assert "Error: prune: `--" in refused.stderr
+    assert not (folder / "other.pt").exists()
+
+
+def test_a_pruned_convolution_of_groups_behind_batch_normalisation_is_loaded_back(
+    rectifier: Run, target: Any, folder: Path
+) -> None:
+    result = rectifier("prune", "train.py:cnn", "--out", "cnn.safetensors")
+    assert result.exit_code == 0, result.stderr
+    (before, batches), (after, _) = target["cnn"](), target["cnn"]()
+    note = rt.load_weights(after, folder / "cnn.safetensors")
+    assert note["shapes"]["0.weight"] == {"before": [8, 3, 3, 3], "after": [6, 3, 3, 3]}
+    assert (after[3].groups, after[3].in_channels, after[5].in_channels, after[1].num_features) == (6, 6, 6, 6)
+    torch.testing.assert_close(after(batches[0]), before(batches[0]), rtol=0, atol=1e-6)
+
+
+def test_rescaling_repairs_a_scale_that_vanishes(rectifier: Run, target: Any, folder: Path) -> None:
+    result = rectifier("heal", "train.py:deep", "--how", "rescale", "--out", "scaled.safetensors")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith("Rescaled at ")
+    model, batches, _ = target["deep"]()
+    rt.load_weights(model, folder / "scaled.safetensors")
+    sick, _, _ = target["deep"]()
+    scales = {"sick": sick, "scaled": model}
+    found = {name: library.check(each, batches).of("vanishing_activation") for name, each in scales.items()}
+    assert found["sick"] and not found["scaled"]
+
+
 def test_where_there_is_nothing_to_do_no_file_is_written(rectifier: Run, target: Any, folder: Path) -> None:
     for verb in ("heal", "prune"):
         result = rectifier(verb, "train.py:healthy", "--out", "new.pt", "--json", "-")
@@ -176,7 +247,7 @@ def test_files_that_could_not_be_written_are_refused_before_anything_runs(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--how", "cure"), "`--how` must be recycle or swap; got 'cure'. Leave it out to recycle."),
+        (("--how", "cure"), "`--how` must be recycle, swap or rescale; got 'cure'. Leave it out to recycle."),
         (
             ("--how", "swap"),
             "`--with` must name a rectifier where --how is swap; got no rectifier. Add --with leaky_relu.",
@@ -185,6 +256,10 @@ def test_files_that_could_not_be_written_are_refused_before_anything_runs(
             ("--with", "elu"),
             "`--with` must name a rectifier where --how is swap; got 'elu' with --how recycle. Leave it out, or add "
             "--how swap.",
+        ),
+        (
+            ("--how", "rescale", "--also", "rare"),
+            "`--also` must be left out with --how rescale, which is about layers; got 'rare'. Leave it out.",
         ),
         (
             ("--also", "rare,dead"),

@@ -102,7 +102,8 @@ def _asked(do: Act, model: Any, record: Record | None, probe: Any) -> tuple[Rece
     try:
         return do(model, record, probe)
     except RectifierValueError as error:
-        raise RectifierValueError(str(error).replace("silent=True", "--silent")) from error
+        text = str(error).replace("silent=True", "--silent")
+        raise RectifierValueError(text.replace("accept: `document`", "prune: `--certificate`")) from error
 
 
 def _first(batches: Iterable[Any], verb: str, *, paired: bool) -> tuple[Any, Iterable[Any]]:

@@ -13,7 +13,7 @@ from .frame import Debug, Seed, guarded, listed
 
 __all__ = ["heal"]
 
-HOW = ("recycle", "swap")
+HOW = ("recycle", "swap", "rescale")
 #: Kinds of findings about units that are alive, which can be acted on as well.
 ALIVE = ("rare", "dormant", "always_open", "always_closed")
 
@@ -22,7 +22,7 @@ ALIVE = ("rare", "dormant", "always_open", "always_closed")
 def heal(
     target: Target,
     out: ActOut,
-    how: Annotated[str, typer.Option(metavar="HOW", help=f"{' or '.join(HOW)}.")] = "recycle",
+    how: Annotated[str, typer.Option(metavar="HOW", help="recycle, swap or rescale.")] = "recycle",
     with_: Annotated[
         str | None, typer.Option("--with", metavar="NAME", help="For a swap: a rectifier such as leaky_relu.")
     ] = None,
@@ -38,7 +38,8 @@ def heal(
 
     The model and the batches come from TARGET, as for check; all batches are looked at, and the first one is the probe
     on which the change of the outputs is measured. recycle draws incoming weights anew and sets outgoing ones to 0, so
-    that the outputs stay as they were; swap puts another rectifier in the place of theirs.
+    that the outputs stay as they were; swap puts another rectifier in the place of theirs; rescale repairs the scale of
+    the layers where that was found, and changes the outputs.
 
     The file keeps what was done; rectifier.torch.load_weights reads it back. Without anything to heal no file is
     written.
@@ -47,7 +48,9 @@ def heal(
     """
     to = Destination("heal", out, json, force)
     if how not in HOW:
-        raise RectifierValueError(f"heal: `--how` must be {' or '.join(HOW)}; got {how!r}. Leave it out to recycle.")
+        raise RectifierValueError(
+            f"heal: `--how` must be recycle, swap or rescale; got {how!r}. Leave it out to recycle."
+        )
     if (how == "swap") != (with_ is not None):
         cure = "Add --with leaky_relu" if with_ is None else "Leave it out, or add --how swap"
         got = "no rectifier" if with_ is None else f"{with_!r} with --how {how}"
@@ -56,6 +59,10 @@ def heal(
     wrong = next((kind for kind in kinds if kind.replace("-", "_") not in ALIVE), None)
     if wrong is not None:
         raise RectifierValueError(f"heal: `--also` must be of {', '.join(ALIVE)}; got {wrong!r}. Leave it out.")
+    if how == "rescale" and kinds:
+        raise RectifierValueError(
+            f"heal: `--also` must be left out with --how rescale, which is about layers; got {also!r}. Leave it out."
+        )
 
     def do(model: Any, record: Record | None, probe: Any) -> tuple[Receipt, ...]:
         from ..checkup import heal as bring_back
@@ -64,7 +71,7 @@ def heal(
         findings: Record | tuple[Finding, ...] = record
         if kinds:
             findings = record.of("dead", "silent", *(kind.replace("-", "_") for kind in kinds))
-        way = cast(Literal["recycle", "swap"], how)
+        way = cast(Literal["recycle", "swap", "rescale"], how)
         return bring_back(model, findings, how=way, with_=with_, probe=probe, seed=seed, force=bool(kinds))
 
     act(target, to, do, seed=seed)

@@ -27,10 +27,17 @@ def print_receipts(
         which = f", {'unit' if len(receipt.units) == 1 else 'units'} {units(receipt.units)}" if receipt.units else ""
         say(f"{_DONE[receipt.act]} at {spot(receipt.site)}{which}", "bold")
         say(f"  {receipt.change}")
-        if receipt.output_change is not None:
+        if receipt.evidence:
+            say(f"  {receipt.evidence}")
+        elif receipt.output_change is not None:
             say(f"  outputs on the probe moved by {receipt.output_change:.3g} at most")
         if receipt.parameters_after != receipt.parameters_before:
             say(f"  parameters {count(receipt.parameters_before)} → {count(receipt.parameters_after)}")
+        if receipt.flops is not None:
+            say(f"  operations of a pass {count(receipt.flops[0])} → {count(receipt.flops[1])}")
+        if receipt.seconds is not None:
+            before, after = (1e3 * seconds for seconds in receipt.seconds)
+            say(f"  time of a pass {before:.3g} ms → {after:.3g} ms")
     for name, shape in shapes.items():
         say(f"  {name} {_size(shape['before'])} → {_size(shape['after'])}")
     for line in dict.fromkeys(line for receipt in receipts for line in receipt.skipped):
