@@ -133,3 +133,13 @@ def test_names_of_a_stranger_reach_no_terminal(rectifier: Run, files: Path) -> N
     assert "[red]x[/red]" in result.stderr
     (finding,) = json.loads(result.stdout)["findings"]
     assert finding["site"].isprintable()
+
+
+def test_names_in_a_record_of_a_stranger_reach_no_terminal(rectifier: Run, files: Path) -> None:
+    rectifier("check", "nan.safetensors", "--json", "record.json")
+    text = (files / "record.json").read_text(encoding="utf-8")
+    (files / "record.json").write_text(text.replace('"fc', '"\\u001b[2J\\u009b1m\\u202efc'), encoding="utf-8")
+    result = rectifier("report", "record.json", "--fail-on", "nan,closed")
+    printed = (result.stdout + result.stderr).replace("\n", "")
+    assert result.exit_code == 1 and printed.isprintable(), ascii(printed)
+    assert r"\x1b[2J" in result.stdout and r"\x1b[2J" in result.stderr

@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn, ParamSpec
 
 import typer
 
+from ..checkup.weights.names import printable
 from ..errors import RectifierError, RectifierValueError
 from .status import BROKEN_PIPE, FAULT, INTERRUPTED, USAGE
 
@@ -80,8 +81,8 @@ def why_unreadable(error: BaseException) -> str:
 
 
 def note(text: str) -> None:
-    """One line of prose, on standard error."""
-    print(text, file=sys.stderr)
+    """One line of prose, on standard error; names in it may be those of a stranger's file."""
+    print(printable(text), file=sys.stderr)
 
 
 def fail(message: str, status: int = USAGE) -> NoReturn:

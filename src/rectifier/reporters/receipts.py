@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..checkup.records import Receipt
+from ..checkup.weights.names import printable
 from .words import count, spot, units
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def print_receipts(
     from rich.text import Text
 
     def say(text: str, style: str = "") -> None:
-        console.print(Text(text, style=style), soft_wrap=True)
+        console.print(Text(printable(text), style=style), soft_wrap=True)
 
     for receipt in receipts:
         which = f", {'unit' if len(receipt.units) == 1 else 'units'} {units(receipt.units)}" if receipt.units else ""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
 
 from ..checkup.records import Finding, Record
+from ..checkup.weights.names import printable
 from . import saved
 from .html import SITE_COLUMNS, site_rows
 from .words import TITLES, first_silence, ordered, spot, summary, told_severity, units
@@ -40,11 +41,12 @@ def console(file: IO[str] | None = None, *, stderr: bool = False) -> Console:
 def print_record(record: Record, console: Console) -> None:
     """Print the summary, a table of the sites, the findings, and what was not observed.
 
-    Every name goes through Rich as plain text, so brackets in it are printed, not read as markup.
+    Every name goes through Rich as plain text, so brackets in it are printed, not read as markup, and what would steer
+    the terminal is shown as an escape.
     """
     from rich.text import Text
 
-    console.print(Text(summary(record), style="bold"))
+    console.print(Text(printable(summary(record)), style="bold"))
     if record.source == "weights":
         _print_saved(record, console)
     elif record.snapshots and record.last.sites:
@@ -60,7 +62,7 @@ def print_record(record: Record, console: Console) -> None:
     if record.not_observed:
         console.print(Text("\nNot observed (never taken as zero)", style="bold"))
         for line in record.not_observed:
-            console.print(Text(f"  {line}"))
+            console.print(Text(printable(f"  {line}")))
 
 
 def _print_saved(record: Record, console: Console) -> None:
@@ -93,7 +95,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, bold: int) 
         else:
             table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        cells = [Text(cell) for cell in row]
+        cells = [Text(printable(cell)) for cell in row]
         if row[bold] not in ("0", "–"):
             cells[bold].stylize("bold red")
         table.add_row(*cells)
@@ -114,7 +116,7 @@ def _finding(finding: Finding) -> Table:
     # The first row spans both columns by being a grid of its own.
     outer = Table.grid()
     outer.add_column(overflow="fold")
-    outer.add_row(Text.assemble(title, f" at {spot(finding.site, finding.kind)}{which}"))
+    outer.add_row(Text.assemble(title, printable(f" at {spot(finding.site, finding.kind)}{which}")))
     parts = [
         ("evidence", finding.evidence),
         ("proof", finding.proof),
@@ -125,6 +127,6 @@ def _finding(finding: Finding) -> Table:
     parts += [("cause", finding.cause), ("what helps", finding.remedy)]
     for name, text in parts:
         if text:
-            grid.add_row(Text(f"  {name}", style="dim"), Text(text))
+            grid.add_row(Text(f"  {name}", style="dim"), Text(printable(text)))
     outer.add_row(grid)
     return outer

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 
-__all__ = ["listed", "shown", "unique"]
+__all__ = ["listed", "printable", "shown", "unique"]
 
 #: Characters of a name that are shown: its beginning and its end, which says "weight" or "bias".
 _HEAD, _TAIL = 72, 40
@@ -26,6 +27,20 @@ def shown(name: str) -> str:
 
 def _escaped(character: str) -> str:
     return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+
+
+def printable(text: str) -> str:
+    """A text of several lines with what would steer a terminal as escapes; lines and tabs stay.
+
+    >>> printable("layer \\x1b[2J")
+    'layer \\\\x1b[2J'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        _escaped(letter) if letter not in "\n\t" and unicodedata.category(letter)[0] == "C" else letter
+        for letter in text
+    )
 
 
 def unique(names: Iterable[str]) -> dict[str, str]:
