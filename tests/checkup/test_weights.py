@@ -152,6 +152,7 @@ def test_a_batch_norm_behind_a_layer_of_zeros_is_closed_only_where_both_modes_gi
         conv.bias.zero_()
         bn.bias.copy_(torch.tensor([-0.1, -0.1, 0.1, -0.1, 0.2, 0.2]))
         bn.running_mean.copy_(torch.tensor([0.0, -5.0, 0.0, 1.0, 0.0, 0.0]))
+        conv.bias[3] = 0.9
     save_torch(model.state_dict(), tmp_path / "model.safetensors")
     record = rectifier.check_weights(tmp_path / "model.safetensors")
     assert found(record) == {("closed", "bn1"): {0, 3}, ("constant", "bn1"): {1, 2}}

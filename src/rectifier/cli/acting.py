@@ -74,7 +74,12 @@ def act(target: str, to: Destination, do: Act, *, seed: int | None, examine: boo
     from ..checkup.adapters import adapter_for
 
     subject = load(target, to.verb, lambda: set_seed(seed))
-    written = adapter_for(subject.model, to.verb).written
+    written = getattr(adapter_for(subject.model, to.verb), "written", None)
+    if written is None:
+        raise RectifierValueError(
+            f"{to.verb}: `TARGET` must give a PyTorch model, whose weights can be written; got "
+            f"{type(subject.model).__name__}. Call rectifier.{to.verb} in Python."
+        )
     probe, batches = _first(subject.batches, to.verb, paired=subject.loss is not None)
     before = _shapes(subject.model)
     with redirect_stdout(sys.stderr):  # what the model prints is no receipt

@@ -112,7 +112,7 @@ def _normalised(part: Part, values: int, limits: Thresholds) -> list[Finding]:
     found = _fixed(
         part, shut, shift, shift, "γ is exactly 0, so z is β, {}, whatever comes in", "normalisation", limits
     )
-    if part.layer.role == "norm":
+    if part.layer.role == "norm" or part.layer.rectifier == "other":
         return found
     fed = _fed_constant(part) & ~shut
     low, high = _in_both_modes(part)
@@ -134,18 +134,22 @@ def _fed_constant(part: Part) -> Bools:
 def _in_both_modes(part: Part) -> tuple[Floats, Floats]:
     """Least and largest z of a channel whose input is the constant b: β in training, β + γ(b − μ)/√(σ² + ε) else.
 
-    ε is in no file; the value lies between that of ε = 0 and β.
+    ε is in no file; the value lies between that of ε = 0 and β. Of b = μ = 0 both are β exactly; else the mean of a
+    batch of b is b but for its rounding, which ε keeps from growing without bound.
     """
     assert part.scale is not None and part.shift is not None
     if part.mean is None or part.variance is None:
         return part.shift, np.full_like(part.shift, math.inf)
     bias = part.bias if part.bias is not None else np.zeros_like(part.shift)
     with np.errstate(all="ignore"):
-        evaluated = part.shift + part.scale * (bias - part.mean) / np.sqrt(part.variance)
-    evaluated = np.where(
-        bias == part.mean, part.shift, np.nan_to_num(evaluated, nan=math.inf, posinf=math.inf, neginf=-math.inf)
-    )
-    return np.minimum(part.shift, evaluated), np.maximum(part.shift, evaluated)
+        size, deviation = np.abs(part.scale), np.sqrt(part.variance)
+        evaluated = part.shift + part.scale * (bias - part.mean) / deviation
+        rounding = 1e-5 * (np.abs(part.shift) + size * (np.abs(bias) + np.abs(part.mean)) / deviation)
+        rounding += 1e-3 * size * np.abs(bias)
+    exact = (bias == 0) & (part.mean == 0)
+    evaluated = np.where(exact, part.shift, np.where(np.isnan(evaluated), math.inf, evaluated))
+    rounding = np.where(exact, 0.0, rounding)
+    return np.minimum(part.shift, evaluated) - rounding, np.maximum(part.shift, evaluated) + rounding
 
 
 def _fixed(
