@@ -17,7 +17,7 @@ from ._heal import check_starts, heal
 from .adapters import adapter_for, adapter_for_loaded
 from .records import Record
 
-__all__ = ["Arm", "Trial", "trial"]
+__all__ = ["Arm", "Trial", "mean_and_error", "trial"]
 
 Remedy = Callable[[Any, Any, Record], Any]
 NOTHING, RECYCLE, RESCALE, CLIP = "nothing", "recycle", "rescale", "clip gradients"
@@ -293,7 +293,7 @@ def _arm(runs: list[_Repeat], name: str, factor: float, higher: bool) -> Arm:
     basis = [run.outcomes[NOTHING, 1.0 if alone else factor] for run in runs]
     pairs = [(mine[0], its[0]) for mine, its in zip(outcomes, basis, strict=True) if mine is not None and its]
     differences = [(mine - its) * (1 if higher else -1) for mine, its in pairs]
-    gain, error = _mean(differences)
+    gain, error = mean_and_error(differences)
     changes = [run.changes[name] for run in runs if name in run.changes]
     return Arm(
         remedy=name,
@@ -307,7 +307,7 @@ def _arm(runs: list[_Repeat], name: str, factor: float, higher: bool) -> Arm:
     )
 
 
-def _mean(values: list[float]) -> tuple[float, float]:
+def mean_and_error(values: list[float]) -> tuple[float, float]:
     """Mean and its standard error (infinite for a single value: it shows no spread)."""
     if not values:
         return math.nan, math.inf
