@@ -13,7 +13,7 @@ from ..errors import RectifierValueError
 from .adapters import adapter_for
 from .plan import Wanted, chosen, wanted_of
 from .proofs.certificate import Certificate
-from .proofs.checker import accept
+from .proofs.checker import Rejected, accept
 from .records import Finding, Receipt, Record
 
 __all__ = ["prune"]
@@ -74,7 +74,8 @@ def prune(
         shape, proved = _shape(findings), True
     else:
         items = _items(findings, silent)
-        wanted, proved = wanted_of(findings, items, "prune"), all(item.kind == "dead" for item in items)
+        wanted = wanted_of(findings, items, "prune")
+        proved = isinstance(findings, Record) and all(item.kind == "dead" and item.proof for item in items)
         proofs = "; ".join(dict.fromkeys(item.proof for item in items if item.proof))
         if isinstance(findings, Record) and items:
             adapter.pruning.check_fresh(model, wanted, "prune")
@@ -101,7 +102,9 @@ def prune(
         parameters_after=after,
         undo=done.undo,
         skipped=done.skipped,
-        evidence=_evidence(proved, _inputs(findings) or proofs, done.output_change) if done.units else "",
+        evidence=_evidence(proved, isinstance(findings, Record), _inputs(findings) or proofs, done.output_change)
+        if done.units
+        else "",
         proved=proved if done.units else None,
         flops=done.flops,
         seconds=done.seconds,
@@ -133,16 +136,14 @@ def _refuse_unproved(record: Record) -> None:
         )
 
 
-def _evidence(proved: bool, proofs: str, moved: float | None) -> str:
+def _evidence(proved: bool, record: bool, proofs: str, moved: float | None) -> str:
     measured = "" if moved is None else f" Measured on the probe: max |Δ output| = {moved:.4g}."
     if proved:
         held = f" ({proofs})" if proofs else ""
         return f"Proved: each unit that was cut gives 0{held}; what is left is the rounding of shorter sums.{measured}"
     also = "" if moved is not None else " Nothing was measured: no probe was given."
-    return (
-        "Measured, not proved: units that were only seen silent were cut, and the outputs change where one would have "
-        f"fired.{measured}{also}"
-    )
+    what = "units that were only seen silent" if record else "units of findings that came without their record"
+    return f"Not proved: {what} were cut, and the outputs change where one would have fired.{measured}{also}"
 
 
 def _inputs(findings: Any) -> str:
@@ -154,7 +155,13 @@ def _inputs(findings: Any) -> str:
 
 
 def _certified(adapter: Any, model: Any, certificate: Certificate) -> dict[str, tuple[int, ...]]:
-    units = accept(certificate.document, adapter.pruning.arrays(model))
+    try:
+        units = accept(certificate.document, adapter.pruning.arrays(model))
+    except Rejected as error:
+        raise RectifierValueError(
+            "prune: `findings` must be a certificate that holds for these weights; got one that is refused: "
+            f"{error.reason}. Make another with: rectifier check TARGET --certificate FILE"
+        ) from error
     adapter.pruning.check_mode(model, json.loads(certificate.document))
     return units
 
