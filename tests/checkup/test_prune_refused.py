@@ -110,14 +110,14 @@ def scripted_part() -> nn.Module:
         (
             lambda: normed(torch.nn.utils.parametrizations.weight_norm),
             "1",
-            f"{STAYS}'1', where linear in 0 computes with a tensor that is computed from others, by a parametrization or "
-            "by code. Leave them out.",
+            f"{STAYS}'1', where linear in 0 computes with a tensor that is computed from others, by a parametrization "
+            "or by code. Leave them out.",
         ),
         (
             lambda: normed(torch.nn.utils.weight_norm),
             "1",
-            f"{STAYS}'1', where linear in 0 computes with a tensor that is computed from others, by a parametrization or "
-            "by code. Leave them out.",
+            f"{STAYS}'1', where linear in 0 computes with a tensor that is computed from others, by a parametrization "
+            "or by code. Leave them out.",
         ),
         (
             lambda: hooked(lambda layer: layer.register_forward_hook(lambda *_: None)),
@@ -151,14 +151,14 @@ def scripted_part() -> nn.Module:
         (
             lambda: kill(Branching(), a=[1]),
             "relu#0",
-            f"{SAME}Branching, which asks for the values of a tensor (bool) in test_prune_refused.py, line 53. Act on a "
-            "part of it that has no data-dependent control flow.",
+            f"{SAME}Branching, which asks for the values of a tensor (bool) in test_prune_refused.py, line 52. Act on "
+            "a part of it that has no data-dependent control flow.",
         ),
         (
             lambda: kill(Drawing(), a=[1]),
             "relu#0",
-            f"{SAME}Drawing, whose forward pass draws random numbers in evaluation mode. Act on a part of it that draws "
-            "none.",
+            f"{SAME}Drawing, whose forward pass draws random numbers in evaluation mode. Act on a part of it that "
+            "draws none.",
         ),
     ],
 )
@@ -178,8 +178,8 @@ def test_a_model_that_counts_its_units_is_put_back() -> None:
         rectifier.prune(model, [dead("relu#0", 1, total=3)], probe=X)
     moved = (model.b(F.relu(model.a(X)) / 2) - before).abs().max().item()
     assert str(caught.value) == (
-        f"prune: `model` must be one that can be followed; got Sized, which after the cut gives outputs that are off by "
-        f"{moved:.4g}. It was put back as it was. Leave out the sites where sizes are written into the code."
+        "prune: `model` must be one that can be followed; got Sized, which after the cut gives outputs that are off "
+        f"by {moved:.4g}. It was put back as it was. Leave out the sites where sizes are written into the code."
     )
     assert torch.equal(model(X), before) and all(a is b for a, b in zip(model.parameters(), objects, strict=True))
 
@@ -271,8 +271,8 @@ def test_proofs_hold_in_the_mode_they_were_made_for() -> None:
     with pytest.raises(rectifier.RectifierValueError) as caught:
         rectifier.prune(model, record)
     assert str(caught.value) == (
-        "prune: `findings` must hold in the mode that the model is in; got proofs with batch normalisation in evaluation "
-        "mode, and a model in training mode. Call model.eval() first."
+        "prune: `findings` must hold in the mode that the model is in; got proofs with batch normalisation in "
+        "evaluation mode, and a model in training mode. Call model.eval() first."
     )
     with pytest.raises(rectifier.RectifierValueError) as caught:
         rectifier.prune(model, record.certificate)
