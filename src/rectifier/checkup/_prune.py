@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import RectifierValueError
+from ..errors import RectifierTypeError, RectifierValueError
 from .adapters import adapter_for
 from .plan import Wanted, chosen, wanted_of
 from .proofs.certificate import Certificate
-from .proofs.checker import accept
+from .proofs.checker import Rejected, accept
 from .records import Finding, Receipt, Record
 
 __all__ = ["prune"]
@@ -26,6 +26,7 @@ def prune(
     silent: bool = False,
     probe: Any = None,
     optimizer: Any = None,
+    fold: bool = False,
 ) -> Receipt:
     """Remove dead units from the layers that make them and from those that read them.
 
@@ -47,6 +48,9 @@ def prune(
     optimizer: the one that trains the model: it goes on with the smaller parameters and the state of what stays.
         Without it, make a new one.
 
+    fold: of a Record, make one layer of two Linear ones where each unit of the rectifier between them is always open,
+        and that saves weights. The evidence tells whether that is proved or was only seen.
+
     Returns one receipt; ``receipt.undo()`` puts the very same parameters back. ``receipt.evidence`` tells what shows
     that the outputs stay.
 
@@ -67,30 +71,45 @@ def prune(
     adapter = adapter_for(model, "prune")
     adapter.check_optimizer(optimizer, "prune")
     adapter.pruning.check_model(model)
-    shape = None
+    if fold and not isinstance(findings, Record):
+        raise RectifierTypeError(
+            f"prune: `fold` must be left out without a record; got fold={fold!r} with {type(findings).__name__}. Pass "
+            "what rectifier.check returned."
+        )
+    shape, opened = None, _always_open(findings) if fold else ()
     if isinstance(findings, Certificate):
         units = _certified(adapter, model, findings)
         wanted, proofs = Wanted(units, {site: frozenset() for site in units}, True, {}), _statements(findings)
         shape, proved = _shape(findings), True
     else:
-        items = _items(findings, silent)
-        wanted, proved = wanted_of(findings, items, "prune"), all(item.kind == "dead" for item in items)
+        items = _items(findings, silent, bool(opened))
+        wanted = wanted_of(findings, items, "prune")
+        proved = isinstance(findings, Record) and all(item.kind == "dead" and item.proof for item in items)
         proofs = "; ".join(dict.fromkeys(item.proof for item in items if item.proof))
-        if isinstance(findings, Record) and items:
+        if isinstance(findings, Record) and (items or opened):
             adapter.pruning.check_fresh(model, wanted, "prune")
         if isinstance(findings, Record) and findings.certificate is not None:
             shape = _shape(findings.certificate)
             _check_hashes(adapter, model, findings.certificate)
     _check_modes(adapter, model, proofs)
+    shown = (
+        adapter.pruning.proved_open(model, opened, getattr(findings, "certificate", None)) if opened else frozenset()
+    )
     done = adapter.pruning.prune(
         model,
         wanted,
         probe=probe,
         optimizer=optimizer,
         shape=shape,
-        fold="in training mode" not in proofs,
+        constants="in training mode" not in proofs,
+        open_sites=opened,
     )
     before, after = done.parameters
+    told = (
+        _of_cut(proved, isinstance(findings, Record), _inputs(findings) or proofs) if done.units else "",
+        _of_folding(done.folded, shown, _inputs(findings)),
+        f"Measured on the probe: max |Δ output| = {done.output_change:.4g}." if done.output_change is not None else "",
+    )
     return Receipt(
         act="prune",
         site=done.site,
@@ -101,14 +120,14 @@ def prune(
         parameters_after=after,
         undo=done.undo,
         skipped=done.skipped,
-        evidence=_evidence(proved, _inputs(findings) or proofs, done.output_change) if done.units else "",
-        proved=proved if done.units else None,
+        evidence=" ".join(line for line in told if line),
+        proved=(proved or not done.units) and shown.issuperset(done.folded) if done.units or done.folded else None,
         flops=done.flops,
         seconds=done.seconds,
     )
 
 
-def _items(findings: Any, silent: bool) -> tuple[Finding, ...]:
+def _items(findings: Any, silent: bool, also: bool) -> tuple[Finding, ...]:
     kinds = frozenset({"dead", "silent"}) if silent else frozenset({"dead"})
     items = chosen(findings, "prune", kinds)
     wrong = next((finding for finding in items if finding.kind not in kinds), None)
@@ -118,7 +137,7 @@ def _items(findings: Any, silent: bool) -> tuple[Finding, ...]:
             f"prune: `findings` must be dead{' or silent' if silent else ''}; got {wrong.kind!r} at {wrong.site!r}. "
             f"{cure[0].upper()}{cure[1:]}."
         )
-    if isinstance(findings, Record) and not items:
+    if isinstance(findings, Record) and not items and not also:
         _refuse_unproved(findings)
     return items
 
@@ -133,16 +152,25 @@ def _refuse_unproved(record: Record) -> None:
         )
 
 
-def _evidence(proved: bool, proofs: str, moved: float | None) -> str:
-    measured = "" if moved is None else f" Measured on the probe: max |Δ output| = {moved:.4g}."
+def _of_cut(proved: bool, record: bool, proofs: str) -> str:
     if proved:
         held = f" ({proofs})" if proofs else ""
-        return f"Proved: each unit that was cut gives 0{held}; what is left is the rounding of shorter sums.{measured}"
-    also = "" if moved is not None else " Nothing was measured: no probe was given."
-    return (
-        "Measured, not proved: units that were only seen silent were cut, and the outputs change where one would have "
-        f"fired.{measured}{also}"
-    )
+        return f"Proved: each unit that was cut gives 0{held}; what is left is the rounding of shorter sums."
+    what = "units that were only seen silent" if record else "units of findings that came without their record"
+    return f"Not proved: {what} were cut, and the outputs change where one would have fired."
+
+
+def _of_folding(folded: tuple[str, ...], shown: frozenset[str], proofs: str) -> str:
+    seen = ", ".join(site for site in folded if site not in shown)
+    if not folded:
+        return ""
+    if seen:
+        return f"Not proved: units of {seen} were only seen open, and the outputs change where one would have shut."
+    return f"Proved: each unit of {', '.join(folded)} is open ({proofs}); what is left is the rounding of other sums."
+
+
+def _always_open(record: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(f.site for f in record.of("always_open") if len(f.units) == f.total))
 
 
 def _inputs(findings: Any) -> str:
@@ -154,7 +182,13 @@ def _inputs(findings: Any) -> str:
 
 
 def _certified(adapter: Any, model: Any, certificate: Certificate) -> dict[str, tuple[int, ...]]:
-    units = accept(certificate.document, adapter.pruning.arrays(model))
+    try:
+        units = accept(certificate.document, adapter.pruning.arrays(model))
+    except Rejected as error:
+        raise RectifierValueError(
+            "prune: `findings` must be a certificate that holds for these weights; got one that is refused: "
+            f"{error.reason}. Make another with: rectifier check TARGET --certificate FILE"
+        ) from error
     adapter.pruning.check_mode(model, json.loads(certificate.document))
     return units
 

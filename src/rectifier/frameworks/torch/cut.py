@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,7 +105,7 @@ def _folded(channels: Channels, removed: set[int], tensors: dict[int, torch.Tens
 
 @dataclass
 class Cut:
-    """The change of a model, made once and taken back once."""
+    """The change of a model, and the way back."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer | None
@@ -136,11 +136,14 @@ class Cut:
         for module in self.model.modules():
             self._resize(module, groups)
 
-    def undo(self, site: str) -> None:
-        """Put the very same parameters back. Raises RectifierValueError where the smaller ones were changed."""
-        if any(store.get(name) is not new or not unchanged(new.detach(), was) for store, name, new, was in self._left):
-            raise refuse_undo(site, "parameters")
-        self.put_back()
+    def check_left(self, site: str, replaced: Collection[tuple[int, str]]) -> None:
+        """Raises RectifierValueError where the smaller parameters were changed since. replaced: what was folded since,
+        as id of the store and name."""
+        for store, name, new, was in self._left:
+            if (id(store), name) in replaced:
+                continue
+            if store.get(name) is not new or not unchanged(new.detach(), was):
+                raise refuse_undo(site, "parameters")
 
     def put_back(self) -> None:
         for step in reversed(self._undo):

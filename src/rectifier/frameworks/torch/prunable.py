@@ -20,7 +20,7 @@ __all__ = ["arrays", "check_mode", "check_model", "example", "running_statistics
 def check_model(model: nn.Module) -> None:
     """Refuse what has no weights of its own that could be made smaller."""
     reason = is_opaque(model)
-    if reason is None and unwrapped(model) is not model:
+    if reason is None and (unwrapped(model) is not model or isinstance(model, nn.DataParallel)):
         reason = "wrapped"
     inside = next((name for name, part in model.named_modules() if is_opaque(part) is not None), None)
     what, cure = None, ""
@@ -29,7 +29,7 @@ def check_model(model: nn.Module) -> None:
     elif reason == "scripted":
         what, cure = f"a scripted {type(model).__name__}", "Pass the model before torch.jit."
     elif reason == "wrapped":
-        what, cure = f"a {type(model).__name__}", "Pass its `module` before it is spread over processes."
+        what, cure = f"a {type(model).__name__}", "Pass its `module`, before it is spread over devices."
     elif inside is not None:
         part = model.get_submodule(inside)
         what, cure = f"{inside!r}, which is {is_opaque(part)}", "Put the part that it was made of there."

@@ -19,13 +19,14 @@ from ...errors import RectifierValueError
 from .calm import undisturbed
 from .checkup import arguments
 from .cut import Cut, kept_of
+from .folding import fold, proved_open
 from .prunable import arrays, check_mode, check_model, example, running_statistics
 from .surgery import Look, count_parameters, look, output_change
 from .targets import check_fresh, same_norm
 from .tracing.follow import twin
 from .tracing.follower import Follower, followed
 
-__all__ = ["Pruned", "arrays", "check_fresh", "check_mode", "check_model", "prune", "running_statistics"]
+__all__ = ["Pruned", "arrays", "check_fresh", "check_mode", "check_model", "proved_open", "prune", "running_statistics"]
 
 _RULE = "prune: `probe` must be a tensor, or a tuple or dict of them"
 #: Runs of each of the two models, and the seconds after which no more are started.
@@ -45,6 +46,8 @@ class Pruned:
     flops: tuple[int, int] | None
     seconds: tuple[float, float] | None
     undo: Callable[[], None]
+    folded: tuple[str, ...] = ()
+    """Sites whose rectifier did nothing, and whose layers are one now."""
 
 
 @dataclass
@@ -66,42 +69,52 @@ def prune(
     probe: Any,
     optimizer: torch.optim.Optimizer | None,
     shape: Sequence[int] | None,
-    fold: bool,
+    constants: bool,
+    open_sites: Sequence[str],
 ) -> Pruned:
     """Cut units out: smaller parameters in the same modules.
 
-    shape: of one example, where the probe does not tell. fold: constants other than 0 may go into the next bias.
+    shape: of one example, where the probe does not tell. constants: those other than 0 may go into the next bias.
+    open_sites: where the rectifier does nothing, so that the layers round it can become one.
     """
     before = look(model, probe, [], "prune") if probe is not None else None
     total = count_parameters(model)
-    if not wanted.units:
-        return Pruned(
-            "", (), "nothing to cut", (), None if before is None else 0.0, (total, total), None, None, _nothing
-        )
-    if probe is None and not wanted.record:
+    if probe is None and not wanted.record and wanted.units:
         raise RectifierValueError(
             "prune: `probe` must be given with findings that come without their record; got None, so nothing shows "
             "that they still hold. Pass a batch of inputs, or the record itself."
         )
-    args, kwargs = arguments(probe, _RULE) if probe is not None else ((example(model, shape),), {})
-    whole, flops = twin(model), None
-    if before is not None:
-        flops = _flops(model, args, kwargs)
-    plan, cut = _try(model, wanted, before, optimizer, fold, (args, kwargs))
-    sites = ", ".join(plan.cut)
+    if not wanted.units and not open_sites:
+        moved = None if before is None else 0.0
+        return Pruned("", (), "nothing to cut", (), moved, (total, total), None, None, _nothing)
+    args, kwargs = arguments(probe, _RULE) if probe is not None else ((), {})
+    whole, flops = twin(model), _flops(model, args, kwargs) if before is not None else None
+    plan, cut = None, Cut(model, optimizer)
+    if wanted.units:
+        inputs = (args, kwargs) if probe is not None else ((example(model, shape),), {})
+        plan = _try(model, wanted, before, cut, constants, inputs)
+    folded = fold(model, open_sites, None if probe is None else look(model, probe, [], "prune"), optimizer)
     after = None if before is None else look(model, probe, [], "prune")
-    moved = None if before is None or after is None else output_change(before, after)
-    timed = bool(plan.removed) and before is not None
+    changed = bool(folded.sites or (plan is not None and plan.removed))
+    sites = ", ".join((*(() if plan is None else plan.cut), *folded.sites))
+
+    def undo() -> None:
+        cut.check_left(sites, folded.replaced)
+        folded.check(sites)
+        folded.put_back()
+        cut.put_back()
+
     return Pruned(
         site=sites,
-        units=tuple(unit for units in plan.cut.values() for unit in units),
-        change=_change(plan, optimizer),
-        skipped=tuple(str(error).removeprefix("prune: ") for error in plan.refused),
-        output_change=moved,
+        units=() if plan is None else tuple(unit for units in plan.cut.values() for unit in units),
+        change=_change([*(() if plan is None else plan.told.values()), *folded.told], optimizer),
+        skipped=(*(() if plan is None else _lines(plan.refused)), *folded.skipped),
+        output_change=None if before is None or after is None else output_change(before, after),
         parameters=(total, count_parameters(model)),
         flops=None if flops is None else (flops, _flops(model, args, kwargs)),
-        seconds=_times(whole, model, args, kwargs) if timed else None,
-        undo=lambda: cut.undo(sites),
+        seconds=_times(whole, model, args, kwargs) if changed and before is not None else None,
+        undo=undo,
+        folded=tuple(folded.sites),
     )
 
 
@@ -113,21 +126,20 @@ def _try(
     model: nn.Module,
     wanted: Wanted,
     before: Look | None,
-    optimizer: torch.optim.Optimizer | None,
-    fold: bool,
+    cut: Cut,
+    constants: bool,
     inputs: tuple[tuple[Any, ...], Mapping[str, Any]],
-) -> tuple[_Plan, Cut]:
+) -> _Plan:
     """Cut, and see whether the model still runs and gives the same; where it does not, without what is in the way."""
     wrong = ""
     for sized in (True, False):
-        plan = _planned(model, wanted, before, fold, inputs, sized=sized)
+        plan = _planned(model, wanted, before, constants, inputs, sized=sized)
         kept = kept_of(plan.follower.channels, plan.removed)
-        cut = Cut(model, optimizer)
         cut.check(kept)
         cut.make(kept)
-        wrong = _wrong(model, before, inputs, plan)
+        wrong = _wrong(model, before, inputs)
         if not wrong:
-            return plan, cut
+            return plan
         cut.put_back()
     raise RectifierValueError(
         f"prune: `model` must be one that can be followed; got {type(model).__name__}, which after the cut {wrong}. It "
@@ -135,9 +147,7 @@ def _try(
     )
 
 
-def _wrong(
-    model: nn.Module, before: Look | None, inputs: tuple[tuple[Any, ...], Mapping[str, Any]], plan: _Plan
-) -> str:
+def _wrong(model: nn.Module, before: Look | None, inputs: tuple[tuple[Any, ...], Mapping[str, Any]]) -> str:
     """What a smaller model does that it should not; empty where it does nothing of the kind."""
     try:
         if before is None:
@@ -170,7 +180,7 @@ def _planned(
     model: nn.Module,
     wanted: Wanted,
     before: Look | None,
-    fold: bool,
+    constants: bool,
     inputs: tuple[tuple[Any, ...], Mapping[str, Any]],
     *,
     sized: bool,
@@ -194,7 +204,7 @@ def _planned(
         for site, units in wants.items()
     }
     every = list(dict.fromkeys(root for found in roots.values() for root in found.values()))
-    reasons = channels.why_not(every, fold=fold)
+    reasons = channels.why_not(every, constants=constants)
     plan.removed, uneven, spared = channels.balanced(
         set(every) - set(reasons), {root: place for place, root in enumerate(every)}
     )
@@ -242,7 +252,7 @@ def _refuse(plan: _Plan, error: RectifierValueError, wanted: Wanted) -> None:
 def _nothing_left(refused: Sequence[RectifierValueError]) -> None:
     if len(refused) == 1:
         raise refused[0]
-    lines = " ".join(str(error).removeprefix("prune: ") for error in refused)
+    lines = " ".join(_lines(refused))
     raise RectifierValueError(
         f"prune: `findings` must name units that can be cut; got {len(refused)} places where none can. {lines}"
     )
@@ -305,13 +315,16 @@ def _unfit(follower: Follower, site: str, units: Sequence[int], wanted: Wanted) 
     return None
 
 
-def _change(plan: _Plan, optimizer: Any) -> str:
-    told = "; ".join(plan.told.values())
+def _lines(refused: Sequence[RectifierValueError]) -> tuple[str, ...]:
+    return tuple(str(error).removeprefix("prune: ") for error in refused)
+
+
+def _change(told: Sequence[str], optimizer: Any) -> str:
     if not told:
         return "nothing to cut"
     if optimizer is not None:
-        return f"{told}. Parameters are new objects; the optimizer has them, with the state of what stays"
-    return f"{told}. Parameters are new objects: make a new optimizer"
+        return f"{'; '.join(told)}. Parameters are new objects; the optimizer has them, with the state of what stays"
+    return f"{'; '.join(told)}. Parameters are new objects: make a new optimizer"
 
 
 # What it saves

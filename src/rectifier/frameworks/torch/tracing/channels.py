@@ -142,8 +142,8 @@ class Channels:
 
     # What can go
 
-    def why_not(self, roots: Iterable[int], *, fold: bool) -> dict[int, str]:
-        """class → why it has to stay, for those of ``roots`` that do. fold: constants may go into the next bias."""
+    def why_not(self, roots: Iterable[int], *, constants: bool) -> dict[int, str]:
+        """class → why it has to stay, for those of ``roots`` that do. constants: others than 0 may go into a bias."""
         found = {root: self._held[root] for root in roots if root in self._held}
         asked = set(roots) - set(found)
         for reader in self.readers:
@@ -152,7 +152,7 @@ class Channels:
                     continue
                 if value - value != 0:  # NaN or infinite
                     found[root] = f"what layer {reader.layer} reads in their place is not the same for every input"
-                no_fold = reader.no_fold if fold else "in training mode that is no constant"
+                no_fold = reader.no_fold if constants else "in training mode that is no constant"
                 if value - value == 0 and value != 0 and no_fold is not None:
                     found[root] = f"layer {reader.layer} is given {value:.4g} for them, and {no_fold}"
         return found

@@ -10,7 +10,7 @@ import math
 import random
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -324,8 +324,28 @@ def followed(
 
     Raises RectifierValueError where it cannot be followed.
     """
+    few = _few(args, kwargs)
+    try:
+        return _followed(model, *(few or (args, kwargs)), dead, verb)
+    except _Raised as error:
+        if few is not None:  # it may need its batch
+            with suppress(_Raised):
+                return _followed(model, args, kwargs, dead, verb)
+        cause = error.__cause__
+        raise RectifierValueError(
+            f"{verb}: `model` must be one that can be followed; got {type(model).__name__}, which raised "
+            f"{type(cause).__name__}: {str(cause).partition(chr(10))[0]}. Pass inputs of its shape as `probe`."
+        ) from cause
+
+
+class _Raised(Exception):
+    """The user's forward raised on inputs that are not known."""
+
+
+def _followed(
+    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], dead: Mapping[str, Sequence[int]], verb: str
+) -> Follower:
     follower = Follower(model, dead, verb)
-    args, kwargs = _few(args, kwargs)
     with ExitStack() as stack:
         stack.enter_context(undisturbed(model))
         stack.enter_context(torch.no_grad())
@@ -338,11 +358,8 @@ def followed(
             outputs = model(*unknown, **named)
         except RectifierValueError:
             raise
-        except Exception as error:  # the user's forward meets inputs that are not known: anything may come
-            raise RectifierValueError(
-                f"{verb}: `model` must be one that can be followed; got {type(model).__name__}, which raised "
-                f"{type(error).__name__}: {str(error).partition(chr(10))[0]}. Pass inputs of its shape as `probe`."
-            ) from error
+        except Exception as error:  # anything may come
+            raise _Raised from error
         if states != _drawn_from():
             raise RectifierValueError(
                 f"{verb}: `model` must compute the same for every input; got {type(model).__name__}, whose forward "
@@ -357,12 +374,12 @@ def _drawn_from() -> tuple[Any, ...]:
     return random.getstate(), repr(np.random.get_state(legacy=False)), torch.get_rng_state().numpy().tobytes()
 
 
-def _few(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Two examples, where all tensors have as many or more."""
+def _few(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """Two examples, where all tensors have more."""
     tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
     sizes = {value.shape[0] if value.ndim else 0 for value in tensors}
     if len(sizes) != 1 or sizes.pop() < 3:
-        return args, dict(kwargs)
+        return None
 
     def few(value: Any) -> Any:
         return value[:2] if isinstance(value, torch.Tensor) else value

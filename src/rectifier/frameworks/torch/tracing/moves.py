@@ -96,13 +96,14 @@ class Moves:
         )
 
     def _cat(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: torch.Tensor) -> bool:
-        parts = args[0] if args else kwargs.get("tensors")
+        given = args[0] if args else kwargs.get("tensors")
+        parts = [part for part in given or () if part.ndim == result.ndim]  # an empty one may have but one axis
         dim = int(argument(args, kwargs, 1, "dim", 0)) % result.ndim
         ids = [
             self.ids[part]
             if part in self.ids
             else self.channels.fixed("a tensor of fixed size joins them").expand(part.shape)
-            for part in parts or ()
+            for part in parts
         ]
         if any(self.channels.varying(part) not in ([], [dim]) for part in ids):
             first = ids[0].narrow(dim, 0, 1)

@@ -28,7 +28,7 @@ class Owners:
         """Module, name in it and the module's own name; or why the tensor cannot be made smaller there."""
         owners = self._held.get(id(tensor), [])
         if not owners:
-            return "a weight is computed from other tensors"
+            return "computes with a tensor that is computed from others, by a parametrization or by code"
         if len(owners) > 1:
             names = " and ".join(".".join(filter(None, (path, name))) for _, name, path in owners)
             return f"{names} are one tensor"
@@ -49,7 +49,9 @@ class Owners:
         again = bool(used)
         used += axes.values()
         if isinstance(owner, str) or again:
-            reason = f"{where}: {owner}" if isinstance(owner, str) else f"{where} is called several times"
+            reason = f"{where} is called several times"
+            if isinstance(owner, str):
+                reason = f"{where} {owner}" if id(tensor) not in self._held else owner
             for channels in used:
                 self.channels.hold(channels, reason)
         elif slots:
