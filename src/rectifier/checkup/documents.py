@@ -139,12 +139,16 @@ def _site(document: Mapping[str, Any]) -> SiteVitals:
             **_numbers(SiteVitals, document),
             "parameters": {key: float(value) for key, value in document["parameters"].items()},
             **{
-                name: np.array([float(item) for item in values] if dtype is np.float64 else values, dtype=dtype)
+                name: _array(document.get(name), dtype)
                 for name, dtype in ARRAYS.items()
-                if (values := document.get(name)) is not None or name in REQUIRED
+                if document.get(name) is not None or name in REQUIRED
             },
         }
     )
+
+
+def _array(values: Any, dtype: Any) -> Any:
+    return np.array([float(item) for item in values] if dtype is np.float64 else list(values), dtype=dtype)
 
 
 def _finding(document: Mapping[str, Any]) -> Finding:

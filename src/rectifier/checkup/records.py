@@ -2,7 +2,7 @@
 
 Nothing here knows a framework. An observer (one per framework) makes :class:`Snapshot` objects, :func:`judge` turns
 them into :class:`Finding` objects, a :class:`Record` holds both, and every report is made from a record alone.
-How they become text and come back is the business of :mod:`.documents`.
+How they become files and come back is the business of :mod:`.documents` (JSON) and :mod:`.tables` (Parquet).
 """
 
 from __future__ import annotations
@@ -326,12 +326,31 @@ class Record:
 
         return documents.from_json(text)
 
+    def to_parquet(self, path: str | Path, *, force: bool = False) -> Path:
+        """Write the record as one Parquet file: a table with one row a snapshot, site and unit, and all else beside it.
+
+        The columns are snapshot, step, site, unit, examples, firing_rate, and each array of :class:`SiteVitals`; null
+        where that was not measured. An existing file is refused without ``force``. Returns the path.
+
+        Raises RectifierValueError where the file exists or could not be written.
+        """
+        from ..reporters import files
+        from . import tables
+
+        return files.write_with(path, lambda part: tables.write(self, part), force=force)
+
     @staticmethod
     def read(path: str | Path) -> Record:
-        """Read a file that holds a record.
+        """Read a file that holds a record, as JSON or as Parquet: its content tells which.
 
-        Raises RectifierValueError where it holds none, and OSError where it cannot be read.
+        Raises RectifierValueError where it holds none, OSError where it cannot be read, and UnicodeDecodeError where it
+        is neither text nor Parquet.
         """
+        from . import tables
+
+        with Path(path).open("rb") as file:
+            if file.read(len(tables.MAGIC)) == tables.MAGIC:
+                return tables.read(Path(path))
         return Record.from_json(Path(path).read_text(encoding="utf-8"))
 
 
