@@ -100,15 +100,15 @@ def test_the_table_is_tidy_for_every_reader(
     rows = reader(record.to_parquet(tmp_path / "record.parquet"))
     if reader is by_duckdb:
         rows = [rows[0], *rows[2:], rows[1]]  # by name: "other" before 'a "b"'
-    keys = ["snapshot", "step", "site", "unit", "examples", "firing_rate"]
-    assert list(rows[0]) == [*keys, *ARRAYS]
+    keys = ["snapshot", "step", "site", "unit", "examples", "fired"]
+    assert list(rows[0]) == [*keys[:-1], *ARRAYS]
     odd = 'a "b"\n<c>'
     assert [tuple(row[key] for key in keys) for row in rows] == [
-        (0, 1, "other", 0, 1000, 0.005),
-        (1, 11, odd, 0, 1000, 0.0),
-        (1, 11, odd, 1, 1000, 0.007),
-        (1, 11, odd, 2, 1000, 1.0),
-        (1, 11, "other", 0, 1000, 0.005),
+        (0, 1, "other", 0, 1000, 5),
+        (1, 11, odd, 0, 1000, 0),
+        (1, 11, odd, 1, 1000, 7),
+        (1, 11, odd, 2, 1000, 1000),
+        (1, 11, "other", 0, 1000, 5),
     ]
     assert rows[3]["sum_h"] == math.inf and rows[1]["min_z"] == -math.inf
     assert math.isnan(rows[1]["sum_h"]) and math.isnan(rows[1]["gradient_abs"])

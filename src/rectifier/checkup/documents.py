@@ -148,6 +148,8 @@ def _site(document: Mapping[str, Any]) -> SiteVitals:
 
 
 def _array(values: Any, dtype: Any) -> Any:
+    if isinstance(values, np.ndarray):  # out of a table
+        return values
     return np.array([float(item) for item in values] if dtype is np.float64 else list(values), dtype=dtype)
 
 

@@ -329,8 +329,8 @@ class Record:
     def to_parquet(self, path: str | Path, *, force: bool = False) -> Path:
         """Write the record as one Parquet file: a table with one row a snapshot, site and unit, and all else beside it.
 
-        The columns are snapshot, step, site, unit, examples, firing_rate, and each array of :class:`SiteVitals`; null
-        where that was not measured. An existing file is refused without ``force``. Returns the path.
+        The columns are snapshot, step, site, unit, examples, and each array of :class:`SiteVitals`; null where that
+        was not measured. An existing file is refused without ``force``. Returns the path.
 
         Raises RectifierValueError where the file exists or could not be written.
         """

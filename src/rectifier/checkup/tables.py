@@ -100,8 +100,6 @@ def _schema() -> pa.Schema:
         "site": pa.string(),
         "unit": pa.int32(),
         "examples": pa.int64(),
-        # fired ÷ examples, for those who read the table; a record has it from these two.
-        "firing_rate": pa.float64(),
         **{name: pa.float64() if dtype is np.float64 else pa.int64() for name, dtype in ARRAYS.items()},
     }
     return pa.schema(kinds.items())
@@ -160,7 +158,6 @@ def _table(rows: Iterable[_Row], schema: pa.Schema) -> pa.Table:
         ),
         "unit": np.concatenate([np.arange(size, dtype=np.int32) for size in sizes]),
         "examples": each((site.examples for _, _, site in rows), np.int64),
-        "firing_rate": np.concatenate([site.firing_rate for _, _, site in rows]),
     }
     for name in ARRAYS:
         columns[name] = pa.chunked_array(
