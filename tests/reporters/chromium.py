@@ -21,7 +21,16 @@ __all__ = ["CHROMIUM", "Page", "chromium"]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-_KEYS = {"Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Tab": 9, "End": 35}
+_KEYS = {
+    "Enter": 13,
+    "Escape": 27,
+    "ArrowLeft": 37,
+    "ArrowUp": 38,
+    "ArrowRight": 39,
+    "ArrowDown": 40,
+    "Tab": 9,
+    "End": 35,
+}
 
 
 class Browser:
@@ -128,7 +137,9 @@ class Page:
             self.call("Input.dispatchKeyEvent", type="keyUp", **event)
 
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
-        picture = self.call("Page.captureScreenshot", captureBeyondViewport=whole, **({"clip": self._all()} if whole else {}))
+        picture = self.call(
+            "Page.captureScreenshot", captureBeyondViewport=whole, **({"clip": self._all()} if whole else {})
+        )
         path.write_bytes(base64.b64decode(picture["data"]))
 
     def _all(self) -> dict[str, float]:
@@ -181,7 +192,7 @@ def chromium(folder: Path) -> Iterator[Browser]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         close_fds=False,
-        preexec_fn=pipes,  # noqa: PLW1509 - the child must place its pipes
+        preexec_fn=pipes,
     )
     os.close(to_read)
     os.close(out_write)

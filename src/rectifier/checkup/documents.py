@@ -20,6 +20,7 @@ from .records import Finding, LayerVitals, Receipt, Record, SiteVitals, Snapshot
 
 __all__ = [
     "ARRAYS",
+    "NotARecord",
     "REQUIRED",
     "SCHEMA",
     "from_json",
@@ -47,6 +48,14 @@ REQUIRED = frozenset(name for name in ARRAYS if _KINDS[name] in _DTYPES)
 _LEFT_OUT = frozenset({"certificate", "undo"})
 
 
+class NotARecord(RectifierValueError):
+    """A text or a file that holds no record that can be read; ``reason`` says why in a few words."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 def to_json(record: Record) -> str:
     """See :meth:`.Record.to_json`."""
     return json.dumps({"schema": SCHEMA, **plain(record)}, indent=1, allow_nan=False)
@@ -58,12 +67,16 @@ def from_json(text: str) -> Record:
         document = json.loads(text)
         refuse_other_schema(document.get("schema"))
         return record_of({key: value for key, value in document.items() if key != "schema"})
-    except RectifierValueError:
+    except NotARecord:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RectifierValueError(
+        why = (
+            f"it is not JSON ({error})" if isinstance(error, json.JSONDecodeError) else "it is no record of a check-up"
+        )
+        raise NotARecord(
             f"record: the text must be a record of schema {SCHEMA!r}; reading it failed with {error!r}. "
-            "Pass a file written with --json."
+            "Pass a file written with --json.",
+            why,
         ) from error
 
 
@@ -72,9 +85,10 @@ def refuse_other_schema(schema: object) -> None:
     if schema == SCHEMA:
         return
     if isinstance(schema, str) and schema.startswith("rectifier-record/"):
-        raise RectifierValueError(
+        raise NotARecord(
             f"record: the schema must be {SCHEMA!r}; got {schema!r}. Read it with the version of rectifier that wrote "
-            "it, or make the record anew."
+            "it, or make the record anew.",
+            f"it is a record of another version ({schema!r})",
         )
     raise KeyError("schema")
 

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import RectifierValueError
-from .documents import ARRAYS, SCHEMA, plain, record_of, refuse_other_schema
+from .documents import ARRAYS, SCHEMA, NotARecord, plain, record_of, refuse_other_schema
 from .records import Record, SiteVitals
 
 if TYPE_CHECKING:
@@ -37,8 +36,7 @@ _ROWS = 1_000_000
 
 def write(record: Record, path: Path) -> None:
     """Write the record to a file, which is replaced where it exists; see :meth:`.Record.to_parquet`."""
-    import pyarrow.parquet as pq
-
+    _, pq = _pyarrow()
     bare, snapshots = _documents(record)
     schema = _schema()
     integers = [field.name for field in schema if field.type in ("int32", "int64")]
@@ -65,16 +63,15 @@ def read(path: Path) -> Record:
     Raises RectifierValueError where it is damaged, holds no record, or one that was changed; OSError where it cannot be
     read.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    pa, pq = _pyarrow()
     try:
         with pq.ParquetFile(path) as file:
             texts = file.metadata.metadata or {}
             if _KEY.encode() not in texts:
-                raise RectifierValueError(
+                raise NotARecord(
                     f"record: the Parquet file must hold a record; got {str(path)!r}, which is another table. "
-                    "Pass a file written with --parquet."
+                    "Pass a file written with --parquet.",
+                    "it is another table",
                 )
             document = json.loads(texts[_KEY.encode()])
             refuse_other_schema(document.pop("schema"))
@@ -82,13 +79,26 @@ def read(path: Path) -> Record:
             document["snapshots"] = json.loads(snapshots)
             _fill(document["snapshots"], file)
             return record_of(document)
-    except RectifierValueError:
+    except NotARecord:
         raise
     except (pa.ArrowException, KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
-        raise RectifierValueError(
+        raise NotARecord(
             f"record: the Parquet file must be whole and hold a record of schema {SCHEMA!r}; reading {str(path)!r} "
-            f"failed with {error!r}. Pass a file written with --parquet."
+            f"failed with {error!r}. Pass a file written with --parquet.",
+            f"it is Parquet, but not a whole record ({' '.join(str(error).split()).rstrip('.')})",
         ) from error
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            'record: a Parquet file needs pyarrow, which is not installed. Run: pip install "rectifier[checkup]"',
+            name="pyarrow",
+        ) from error
+    return pa, pq
 
 
 def _schema() -> pa.Schema:
