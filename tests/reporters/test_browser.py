@@ -177,7 +177,8 @@ def test_findings_are_filtered_by_severity_and_by_site(look: Open, watched: Reco
 
 def test_the_order_of_death(look: Open, watched: Record) -> None:
     opened = look(watched)
-    assert opened.run("document.querySelectorAll('.map[data-site=\"0\"] .death').length") == 8
+    ticks = opened.run("document.querySelector('.map[data-site=\"0\"] .death').getAttribute('d')")
+    assert ticks == "M1 3v1M2 7v1M3 8v1M4 9v1M1 10v1M2 11v1M3 12v1M4 40v1"
     opened.run(
         """(() => { const order = document.querySelector(".order select"); order.value = "death";
              order.dispatchEvent(new Event("change", { bubbles: true })); })()"""
@@ -192,9 +193,9 @@ def test_the_cells_have_the_colours_of_what_they_say(look: Open, watched: Record
     opened = look(watched)
     pixels = opened.run(
         """(() => { const canvas = document.querySelector(".map .cells canvas");
-             const all = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-             return [[3, 5], [3, 0], [0, 0]].map(([row, look]) =>
-               Array.from(all.data.slice(4 * (row * canvas.width + look), 4 * (row * canvas.width + look + 1)))); })()"""
+             const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+             const at = (row, look) => 4 * (row * canvas.width + look);
+             return [at(3, 5), at(3, 0), at(0, 0)].map((place) => Array.from(data.slice(place, place + 4))); })()"""
     )
     assert pixels[0] == [213, 94, 0, 255]
     assert all(pixel != [213, 94, 0, 255] and pixel[3] == 255 for pixel in pixels[1:])

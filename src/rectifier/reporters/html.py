@@ -129,7 +129,7 @@ def _findings(record: Record, drawn: UnitMaps | None) -> Section:
 
 
 def _mark(number: int, finding: Finding, strip: set[str]) -> Mark:
-    return Mark(number, finding.site, _severity(finding), bool(finding.units) and finding.site in strip)
+    return Mark(number, finding.site, _severity(finding), len(finding.units) if finding.site in strip else 0)
 
 
 def _severity(finding: Finding) -> str:

@@ -164,8 +164,8 @@ def _map(place: int, moments: Sequence[tuple[int, SiteVitals]], drawn: int) -> U
 
 
 def _few(steps: Sequence[int]) -> tuple[tuple[float, str], ...]:
-    """Up to five steps to print below a map, and where: in per cent of its width, at the middle of their columns."""
-    places = sorted({round(at) for at in np.linspace(0, len(steps) - 1, min(5, len(steps)))})
+    """All of few steps, or five, to print below a map, and where: in per cent, at the middle of their columns."""
+    places = sorted({round(at) for at in np.linspace(0, len(steps) - 1, len(steps) if len(steps) <= 8 else 5)})
     return tuple((100 * (place + 0.5) / len(steps), count(steps[place])) for place in places)
 
 

@@ -74,8 +74,8 @@ class Mark:
     """1, 2, …: the finding's place on the page and in its links (``#finding-3``)."""
     site: str
     severity: str
-    shown: bool = False
-    """Whether a map shows its units."""
+    units: int = 0
+    """How many units it names, where a map shows their site; else 0."""
 
 
 @dataclass(frozen=True)

@@ -117,21 +117,22 @@
 
   function overlay(view, bright) {
     const parts = [];
-    if (view.tall) {
-      for (const [row, index] of view.order.entries()) {
-        if (view.since[index] === null) continue;
-        const look = view.site.steps.findIndex((step) => step >= view.since[index]);
-        if (look >= 0) parts.push(["death", `M${look} ${row}v1`]);
-      }
-    }
+    const deaths = view.tall ? view.order.map((index, row) => {
+      const look = view.since[index] === null ? -1 : view.site.steps.findIndex((step) => step >= view.since[index]);
+      return look < 0 ? "" : `M${look} ${row}v1`;
+    }).join("") : "";
+    if (deaths) parts.push(["death", deaths]);
     if (bright) {
+      const outlines = [];
       for (let row = 0; row < view.order.length; row++) {
         if (!bright[view.order[row]]) continue;
         const first = row;
         while (row + 1 < view.order.length && bright[view.order[row + 1]]) row++;
         const size = row - first + 1;
-        parts.push(["lit", view.tall ? `M0 ${first}h${view.looks}v${size}h${-view.looks}z` : `M${first} 0h${size}v1h${-size}z`]);
+        outlines.push(["lit", view.tall ? `M0 ${first}h${view.looks}v${size}h${-view.looks}z` : `M${first} 0h${size}v1h${-size}z`]);
       }
+      // Many thin outlines would hide what they surround; the others are dimmed all the same.
+      if (outlines.length <= 48) parts.push(...outlines);
     }
     if (view.cursor) {
       const [x, y] = view.tall ? [view.cursor.look, view.cursor.row] : [view.cursor.row, 0];
@@ -202,7 +203,7 @@
       if (!there) selected = null;
       show(`Finding ${number}: ${title}${many ? `, ${grouped(many)} ${many === 1 ? "unit" : "units"}` : ""}`, [
         link(`#finding-${number}`, `Back to finding ${number}`),
-        ...(there ? [link(`#units-${number}`, "Its units in the map")] : []),
+        ...(there ? [link(`#units-${number}`, many === 1 ? "Show its unit" : "Show its units")] : []),
       ]);
     } else {
       panel.hidden = true;
