@@ -107,7 +107,7 @@ def _findings(record: Record, drawn: UnitMaps | None) -> Section:
             title, ("Nothing: no finding was recorded.",) if record.snapshots else ("Nothing was observed.",)
         )
     found = ordered(record.findings)
-    strip = {row.name for row in drawn.strip} if drawn else set()
+    strip = {site["name"] for site in drawn.document["sites"]} if drawn else set()
     marks = [_mark(number, finding, strip) for number, finding in enumerate(found, 1)]
     pairs = list(zip(found, marks, strict=True))
     carded = [pair for pair in pairs if pair[0].kind not in _OBSERVATIONS][:MAX_CARDS]

@@ -77,7 +77,12 @@ def unit_maps(record: Record) -> UnitMaps | None:
         packed.units.append(row)
         packed.fired.append(site.fired[row])
         packed.levels.append(levels(site, row))
-        entry: dict[str, Any] = {"name": site.site, "examples": site.examples, "drawn": len(row)}
+        entry: dict[str, Any] = {
+            "name": site.site,
+            "label": spot(site.site),
+            "examples": site.examples,
+            "drawn": len(row),
+        }
         strip.append(_row(place, site, len(row)))
         if site.site in mapped:
             moments = _moments(record.snapshots, site)
@@ -150,7 +155,7 @@ def _moments(snapshots: Iterable[Snapshot], last: SiteVitals) -> list[tuple[int,
 def _row(place: int, site: SiteVitals, drawn: int) -> UnitMap:
     never = int((site.fired == 0).sum())
     told = f"{count(never)} of {count(site.units)} never fired"
-    return UnitMap(place, site.site, told, f"{spot(site.site)}: {told}.", drawn, site.units)
+    return UnitMap(place, spot(site.site), told, f"{spot(site.site)}: {told}.", drawn, site.units)
 
 
 def _map(place: int, moments: Sequence[tuple[int, SiteVitals]], drawn: int) -> UnitMap:
@@ -160,7 +165,7 @@ def _map(place: int, moments: Sequence[tuple[int, SiteVitals]], drawn: int) -> U
         f"{count(first)}, {count(int((last.fired == 0).sum()))} in that at step {count(final)}."
     )
     alt = f"Map of how often each unit of {spot(last.site)} fired, one row a unit, one column a look. {told}"
-    return UnitMap(place, last.site, told, alt, drawn, last.units, _few([step for step, _ in moments]))
+    return UnitMap(place, spot(last.site), told, alt, drawn, last.units, _few([step for step, _ in moments]))
 
 
 def _few(steps: Sequence[int]) -> tuple[tuple[float, str], ...]:

@@ -125,6 +125,7 @@ class UnitMap:
     site: int
     """Its place in the script's list of sites."""
     name: str
+    """Of the site, as it reads."""
     told: str
     """What it shows, in words."""
     alt: str

@@ -18,7 +18,7 @@ __all__ = ["Bar", "Line", "bars", "lines"]
 _WIDTH, _HEIGHT = 520, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 14, 12, 46
 _SERIES = 7
-# More points than this get small markers; a marker is what tells its value to the pointer.
+# Markers of more points than this show under the pointer alone, to which they tell their value.
 _MARKED = 64
 
 
@@ -132,11 +132,11 @@ def _line(box: _Box, line: Line, place: int, labels: Sequence[str] | None) -> It
     path = "L".join(f"{x:.1f} {y:.1f}" for x, y in spots)
     # Dashes tell the lines apart where colour does not.
     yield f'<path class="line s{place % _SERIES} d{place % 4}" d="M{path}"/>'
-    size = 3.5 if len(line.points) <= _MARKED else 2
+    kind = "dot" if len(line.points) <= _MARKED else "dot unseen"
     for (x, y), (at, value) in zip(spots, line.points, strict=True):
         where = f"step {count(int(at))}" if labels is None else labels[int(at)]
         told = html.escape(f"{line.name}, {where}: {number(value)}")
-        dot = f'<circle class="dot s{place % _SERIES}" cx="{x:.1f}" cy="{y:.1f}" r="{size}">'
+        dot = f'<circle class="{kind} s{place % _SERIES}" cx="{x:.1f}" cy="{y:.1f}" r="3.5">'
         yield f"{dot}<title>{told}</title></circle>"
 
 

@@ -152,7 +152,7 @@
     const { site, tall } = view;
     const index = view.order[row], unit = view.units[index];
     const level = view.levels[index * view.looks + look];
-    let text = `${site.name}, unit ${unit}${tall ? `, step ${grouped(site.steps[look])}` : ""}: `;
+    let text = `${site.label}, unit ${unit}${tall ? `, step ${grouped(site.steps[look])}` : ""}: `;
     if (!level) text += "not seen";
     else if (!tall) text += `fired at ${grouped(site.fired[index])} of ${grouped(site.examples)} examples`;
     else if (level === NEVER) text += "never fired in this look";
