@@ -332,4 +332,5 @@
   views.forEach(draw);
   follow();
   document.documentElement.dataset.maps = String(views.length);
+  performance.mark("drawn");
 })();
