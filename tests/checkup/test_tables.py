@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -168,6 +169,15 @@ def test_a_truncated_file(record: Record, tmp_path: Path) -> None:
         assert text.startswith(start) and text.endswith("). Pass a file written with --parquet."), size
 
 
+def test_a_page_that_the_disk_has_changed(record: Record, tmp_path: Path) -> None:
+    path = record.to_parquet(tmp_path / "a")
+    whole = bytearray(path.read_bytes())
+    column = pq.ParquetFile(path).metadata.row_group(0).column(list(pq.read_schema(path).names).index("max_z"))
+    whole[column.data_page_offset + column.total_compressed_size - 1] ^= 1
+    path.write_bytes(whole)
+    assert "CRC checksum verification failed" in refusal(path)
+
+
 def rewritten(path: Path, change: Callable[[pa.Table], pa.Table], **texts: str) -> Path:
     """The file with its table changed and texts of its metadata replaced."""
     with pq.ParquetFile(path) as file:
@@ -204,3 +214,16 @@ def test_a_record_that_was_changed(
     path = record.to_parquet(tmp_path / "a")
     text = refusal(rewritten(path, change, **texts))
     assert f"reading {str(path)!r} failed with {why}" in text
+
+
+def test_without_pyarrow_its_extra_is_named(record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = record.to_parquet(tmp_path / "a")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    acts: list[Callable[[], object]] = [lambda: Record.read(path), lambda: record.to_parquet(tmp_path / "b")]
+    for act in acts:
+        with pytest.raises(ModuleNotFoundError) as caught:
+            act()
+        assert str(caught.value) == (
+            'record: a Parquet file needs pyarrow, which is not installed. Run: pip install "rectifier[checkup]"'
+        )
+    assert [each.name for each in tmp_path.iterdir()] == ["a"]

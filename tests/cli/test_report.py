@@ -188,3 +188,17 @@ def test_what_is_no_record(rectifier: Run, saved: Record, folder: Path) -> None:
     assert refusal(rectifier, folder, (folder / "other").read_bytes()) == "it is another table"
     later = saved.to_json().replace("rectifier-record/1", "rectifier-record/2", 1)
     assert refusal(rectifier, folder, later.encode()) == "it is a record of another version ('rectifier-record/2')"
+
+
+@pytest.mark.parametrize("arguments", [["run.parquet"], ["run.json", "--parquet", "a"]])
+def test_without_pyarrow_its_extra_is_named(saved: Record, folder: Path, arguments: list[str]) -> None:
+    code = (
+        f"import sys; sys.modules['pyarrow'] = None; sys.argv = ['rectifier', 'report', *{arguments}]\n"
+        "from rectifier.cli import main; main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert ran.stderr == (
+        'Error: report: needs pyarrow, which is not installed. Run: pip install "rectifier[checkup]"\n'
+    )
+    assert not (folder / "a").exists()

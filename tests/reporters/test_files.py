@@ -90,3 +90,13 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.
     assert caught.value.args == (
         f"write: `path` must lie in a folder that can be written to; got {str(path)!r}. Pick another folder.",
     )
+
+
+def test_a_folder_that_takes_no_file_whatever_its_mode_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: True)
+    path = Path("/proc/page.html")
+    with pytest.raises(RectifierValueError) as caught:
+        files.write(path, "x")
+    assert caught.value.args == (
+        "write: `path` must lie in a folder that can be written to; got '/proc/page.html'. Pick another folder.",
+    )

@@ -50,6 +50,8 @@ def write(record: Record, path: Path) -> None:
         column_encoding=dict.fromkeys(integers, "DELTA_BINARY_PACKED"),
         # Else Arrow's own copy of the schema is written too; the types are plain.
         store_schema=False,
+        # A number that the disk has changed would be read like any other.
+        write_page_checksum=True,
     ) as writer:
         for rows in _batches(record):
             table = _table(rows, schema)
@@ -65,7 +67,7 @@ def read(path: Path) -> Record:
     """
     pa, pq = _pyarrow()
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             texts = file.metadata.metadata or {}
             if _KEY.encode() not in texts:
                 raise NotARecord(
@@ -81,7 +83,9 @@ def read(path: Path) -> Record:
             return record_of(document)
     except NotARecord:
         raise
-    except (pa.ArrowException, KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
+    except (pa.ArrowException, KeyError, TypeError, ValueError, AttributeError, OSError, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's; those of a damaged page have none
+            raise
         raise NotARecord(
             f"record: the Parquet file must be whole and hold a record of schema {SCHEMA!r}; reading {str(path)!r} "
             f"failed with {error!r}. Pass a file written with --parquet.",
