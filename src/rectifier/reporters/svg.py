@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -87,6 +88,7 @@ class _Box:
 
     across: tuple[float, float]
     up: tuple[float, float]
+    """In powers of ten on a log axis."""
     log: bool
     extra: int
     """Room below the axis for slanted labels, in pixels."""
@@ -101,15 +103,19 @@ class _Box:
         return _LEFT + (room * (value - low) / (high - low) if high > low else room / 2)
 
     def y(self, value: float) -> float:
+        return self._up(math.log10(value) if self.log else value)
+
+    def _up(self, at: float) -> float:
         low, high = self.up
-        share = (math.log10(value / low) / math.log10(high / low)) if self.log else (value - low) / (high - low)
+        # Halved, as the distance of two floats may be none.
+        share = (at / 2 - low / 2) / (high / 2 - low / 2)
         return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
 
     def frame(self, across: Iterable[tuple[float, str]], x_title: str, y_title: str) -> Iterable[str]:
         """Grid, ticks and titles."""
         floor = _HEIGHT - _BOTTOM
         for value, text in _powers(*self.up) if self.log else [(tick, number(tick)) for tick in _nice(*self.up, 5)]:
-            y = self.y(value)
+            y = self._up(value)
             yield f'<path class="grid" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>'
             yield _text(_LEFT - 8, y + 4, text, "end")
         yield f'<path class="axis" d="M{_LEFT} {floor}H{_WIDTH - _RIGHT}"/>'
@@ -145,21 +151,20 @@ def _shown(value: float, log: bool) -> bool:
 
 
 def _range(values: Sequence[float], log: bool) -> tuple[float, float]:
-    """What the vertical axis spans: from 0 where nothing is below it, in whole powers of ten on a log axis."""
+    """What the vertical axis spans: from 0 where nothing is below it; whole powers of ten on a log axis."""
     low, high = min(values), max(values)
     if log:
         first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-        # A number near the end of the range of floats has no power of ten beyond it.
-        return 10.0 ** max(first - (first == last), -307), 10.0 ** min(last, 308)
+        return first - (first == last), last
     low = min(0.0, low)
-    return low, high + 0.06 * (high - low) if high > low else low + 1
+    return low, min(high + 0.06 * (high - low), sys.float_info.max) if high > low else low + 1
 
 
 def _nice(low: float, high: float, most: int) -> list[float]:
     """Round numbers from low to high, about as many as asked."""
     if not high > low:
         return [low]
-    raw = (high - low) / most
+    raw = high / most - low / most
     power = 10.0 ** math.floor(math.log10(raw))
     step = power * next(factor for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
@@ -167,10 +172,9 @@ def _nice(low: float, high: float, most: int) -> list[float]:
 
 
 def _powers(low: float, high: float) -> list[tuple[float, str]]:
-    first, last = round(math.log10(low)), round(math.log10(high))
-    every = max(1, math.ceil((last - first) / 7))
+    every = max(1, math.ceil((high - low) / 7))
     raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-    return [(10.0**power, f"10{str(power).translate(raised)}") for power in range(first, last + 1, every)]
+    return [(power, f"10{str(power).translate(raised)}") for power in range(int(low), int(high) + 1, every)]
 
 
 def _text(x: float, y: float, text: str, anchor: str, kind: str = "tick") -> str:
