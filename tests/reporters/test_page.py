@@ -121,6 +121,15 @@ def test_every_figure_says_what_it_shows(watched: Record) -> None:
     assert [tag for tag, _ in reader.tags].count("figcaption") == 8
 
 
+def test_a_finding_leads_to_units_only_where_they_are(watched: Record) -> None:
+    found = html.sections(watched)[0]
+    alone = Reader(page.render("t", "s", [found]))  # as the demonstration shows it
+    assert not [attributes for tag, attributes in alone.tags if attributes.get("class") == "units"]
+    whole = Reader(html.render(watched))
+    links = [attributes["href"] for tag, attributes in whole.tags if attributes.get("class") == "units"]
+    assert links == ["#units-1", "#units-2", "#units-3", "#units-5", "#units-6"]
+
+
 def test_the_summary_comes_first_after_the_title(watched: Record) -> None:
     reader = Reader(html.render(watched))
     shown = [
