@@ -91,7 +91,7 @@ def act(target: str, to: Destination, do: Act, *, seed: int | None, examine: boo
     receipts = tuple(receipt for receipt in receipts if receipt.units or receipt.site)
     after = _shapes(subject.model)
     shapes = {name: {"before": before[name], "after": after[name]} for name in after if after[name] != before[name]}
-    document = {"target": target, "acts": [receipt.to_plain() for receipt in receipts], "shapes": shapes}
+    document = {"target": target, "acts": [receipt.to_dict() for receipt in receipts], "shapes": shapes}
     _print(receipts, shapes, to)
     if receipts:
         written.save(subject.model, to.out, document, force=to.force)

@@ -11,7 +11,7 @@ import typer
 
 from ..checkup import Interrupted, ObservationError
 from ..errors import RectifierError
-from .frame import CertificateFile, Debug, Force, Html, Json, Outputs, Seed, guarded, note, set_seed
+from .frame import CertificateFile, Debug, Force, Html, Json, Junit, Outputs, Parquet, Seed, guarded, note, set_seed
 from .limits import FailOn, Limits, MaxDormant, MaxRare, MaxSilent
 from .results import publish
 from .saved import examined, refuse_unused, saved_weights
@@ -35,6 +35,8 @@ def check(
     ] = None,
     html: Html = None,
     json: Json = None,
+    parquet: Parquet = None,
+    junit: Junit = None,
     certificate: CertificateFile = None,
     force: Force = False,
     max_silent: MaxSilent = None,
@@ -63,10 +65,10 @@ def check(
     saved = saved_weights(target)
     refuse_unused(saved, against=against, values=values, certificate=certificate, seed=seed)
     limits = Limits.read("check", silent=max_silent, rare=max_rare, dormant=max_dormant, fail_on=fail_on)
-    outputs = Outputs("check", html=html, json=json, force=force, certificate=certificate)
+    outputs = Outputs("check", html=html, json=json, parquet=parquet, junit=junit, certificate=certificate, force=force)
     if saved:
         record = examined(target, against, values)
-        publish(record, outputs)
+        publish(record, outputs, limits)
         raise typer.Exit(limits.status(record))
     # Imported after the options are read: a slip in one is told at once, before a framework is loaded.
     from ..checkup import check as examine
@@ -80,19 +82,19 @@ def check(
         with redirect_stdout(sys.stderr):  # what the model prints is not the report
             record = examine(subject.model, subject.batches, subject.loss, name=target, seed=seed)
     except (ObservationError, Interrupted) as error:
-        _stopped(error, outputs, debug=debug)
-    publish(record, outputs)
+        _stopped(error, outputs, limits, debug=debug)
+    publish(record, outputs, limits)
     raise typer.Exit(limits.status(record))
 
 
-def _stopped(error: ObservationError | Interrupted, outputs: Outputs, *, debug: bool) -> NoReturn:
+def _stopped(error: ObservationError | Interrupted, outputs: Outputs, limits: Limits, *, debug: bool) -> NoReturn:
     """The look was cut short in the middle: publish what was seen until then."""
     from .target import told
 
     interrupted = isinstance(error, Interrupted)
     if interrupted and not error.record.snapshots:
         raise KeyboardInterrupt  # nothing to publish
-    publish(error.record, outputs)
+    publish(error.record, outputs, limits)
     if debug:
         traceback.print_exception(error)
     stopped = (error.record.stopped or "").rstrip(".")

@@ -25,7 +25,9 @@ __all__ = [
     "Force",
     "Html",
     "Json",
+    "Junit",
     "Outputs",
+    "Parquet",
     "Seed",
     "UNREADABLE",
     "UNWRITTEN",
@@ -49,6 +51,7 @@ _EXTRAS = {
     "mpmath": "verify",
     "plotext": "checkup",
     "plotly": "checkup",
+    "pyarrow": "checkup",
     "rich": "checkup",
     "safetensors": "checkup",
     "sklearn": "demo",
@@ -59,6 +62,8 @@ Html = Annotated[str | None, typer.Option(metavar="FILE", help="Write the page (
 Json = Annotated[
     str | None, typer.Option(metavar="FILE", help="Write the record as JSON; - writes it to standard output.")
 ]
+Parquet = Annotated[str | None, typer.Option(metavar="FILE", help="Write the record as a Parquet table.")]
+Junit = Annotated[str | None, typer.Option(metavar="FILE", help="Write JUnit's XML, for a pipeline's test report.")]
 CertificateFile = Annotated[
     str | None, typer.Option("--certificate", metavar="FILE", help="Write the proofs, for rectifier certificate.")
 ]
@@ -160,12 +165,28 @@ class Outputs:
     """The files a verb was asked to write, refused before the run where they could not be written after it."""
 
     def __init__(
-        self, verb: str, *, html: str | None, json: str | None, force: bool, certificate: str | None = None
+        self,
+        verb: str,
+        *,
+        html: str | None,
+        json: str | None,
+        force: bool,
+        parquet: str | None = None,
+        junit: str | None = None,
+        certificate: str | None = None,
+        source: str | None = None,
     ) -> None:
+        """source: the file that is read, which must not be written over, not even with --force."""
         self.json_to_stdout = json == "-"
-        self.html, self.certificate, self.force = html, certificate, force
+        self.html, self.parquet, self.junit, self.certificate, self.force = html, parquet, junit, certificate, force
         self.json = None if self.json_to_stdout else json
-        options = {"--html": html, "--json": self.json, "--certificate": certificate}
+        options = {
+            "--html": html,
+            "--json": self.json,
+            "--parquet": parquet,
+            "--junit": junit,
+            "--certificate": certificate,
+        }
         named = {option: path for option, path in options.items() if path is not None}
         for option, path in named.items():
             if path == "-":
@@ -188,6 +209,10 @@ class Outputs:
                     f"{verb}: `{one}` and `{other}` must name two files; got {path!r} twice. Name another."
                 )
         for option, path in named.items():
+            if source is not None and Path(path).resolve() == Path(source).resolve():
+                raise RectifierValueError(
+                    f"{verb}: `{option}` must not name the record that is read; got {path!r}. Name another."
+                )
             refuse_unwritable(verb, option, path, force=force)
 
 

@@ -28,7 +28,7 @@ def save_weights(
     Returns the path. Raises RectifierValueError where the file exists or could not be written.
     """
     several = (receipts,) if isinstance(receipts, Receipt) else receipts
-    return written.save(model, path, {"acts": [receipt.to_plain() for receipt in several]}, force=force)
+    return written.save(model, path, {"acts": [receipt.to_dict() for receipt in several]}, force=force)
 
 
 def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
