@@ -106,4 +106,8 @@ def test_a_receipt_as_a_dictionary_is_all_of_it_but_the_undo() -> None:
         "parameters_before": 9,
         "parameters_after": 9,
         "skipped": ["other: no layer"],
+        "evidence": "",
+        "proved": None,
+        "flops": None,
+        "seconds": None,
     }

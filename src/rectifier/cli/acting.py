@@ -108,7 +108,8 @@ def _asked(do: Act, model: Any, record: Record | None, probe: Any) -> tuple[Rece
         return do(model, record, probe)
     except RectifierValueError as error:
         text = str(error).replace("silent=True", "--silent")
-        raise RectifierValueError(text.replace("accept: `document`", "prune: `--certificate`")) from error
+        by_file = "prune: `findings` must be a certificate"
+        raise RectifierValueError(text.replace(by_file, by_file.replace("`findings`", "`--certificate`"))) from error
 
 
 def _first(batches: Iterable[Any], verb: str, *, paired: bool) -> tuple[Any, Iterable[Any]]:

@@ -361,6 +361,7 @@ def _read_as(part: Part) -> str:
 
 
 def _span(low: float, high: float) -> str:
+    low, high = low + 0.0, high + 0.0  # −0 is 0
     return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
 
 
