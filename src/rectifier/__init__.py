@@ -33,7 +33,7 @@ from ._leaky import leaky_average
 from .errors import RectifierError, RectifierTypeError, RectifierValueError
 
 if TYPE_CHECKING:
-    from .checkup import check, heal, prune, watch
+    from .checkup import check, check_weights, heal, prune, recycling, trial, watch
     from .reporters import report
 
 try:  # the loops for bfloat16 must be there before the first call: a ufunc that has run once keeps what it resolved
@@ -69,6 +69,7 @@ __all__ = [
     "abs",
     "celu",
     "check",
+    "check_weights",
     "elu",
     "family",
     "gain",
@@ -77,6 +78,7 @@ __all__ = [
     "leaky_relu",
     "prelu",
     "prune",
+    "recycling",
     "relu",
     "relu6",
     "report",
@@ -86,11 +88,15 @@ __all__ = [
     "squared_relu",
     "tanh",
     "threshold",
+    "trial",
     "watch",
 ]
 
 #: Names loaded when first used → the room they come from.
-_LAZY = {"check": "checkup", "watch": "checkup", "heal": "checkup", "prune": "checkup", "report": "reporters"}
+_LAZY = {
+    **dict.fromkeys(("check", "check_weights", "watch", "heal", "prune", "recycling", "trial"), "checkup"),
+    "report": "reporters",
+}
 
 
 def __getattr__(name: str) -> Any:

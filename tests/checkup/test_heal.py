@@ -88,7 +88,7 @@ def test_recycled_slices_by_hand() -> None:
     assert torch.equal(model[1].running_var[200:], old[0]["1.running_var"][200:])
     moments = optimizer.state[model[0].weight]
     assert not moments["exp_avg"][units].any() and moments["exp_avg"][200:].any()
-    assert not optimizer.state[model[3].weight]["exp_avg_sq"][:, units].any()
+    assert not optimizer.state[model[3].weight]["exp_avg"][:, units].any()
     assert float(moments["step"]) == 2.0
     assert receipt.output_change == 0.0
     assert receipt.change == (
@@ -107,54 +107,6 @@ def test_the_global_random_state_is_left_alone(mlp: Any) -> None:
         (receipt,) = rectifier.heal(mlp.model, [finding("1", 0, total=12)], probe=mlp.inputs, seed=seed)
         receipt.undo()
     assert torch.equal(state, torch.get_rng_state())
-
-
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [
-        (torch.optim.SGD, {"lr": 1e-3, "momentum": 0.9}),
-        (torch.optim.RMSprop, {"lr": 1e-3, "momentum": 0.5, "centered": True}),
-        (torch.optim.Adagrad, {"lr": 1e-3, "initial_accumulator_value": 0.5}),
-        (torch.optim.Adadelta, {}),
-        (torch.optim.Rprop, {"lr": 1e-3}),
-        (torch.optim.ASGD, {"lr": 1e-3}),
-        (torch.optim.NAdam, {"lr": 1e-3}),
-    ],
-)
-def test_every_optimizer_starts_anew_and_comes_back(kind: Any, options: dict[str, Any]) -> None:
-    torch.manual_seed(0)
-    model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.randn(32, 4)
-    with torch.no_grad():
-        model[0].bias[1] = -50.0
-    optimizer = stepped(model, x, kind, **options)
-    before = bits(model, optimizer)
-    (receipt,) = rectifier.heal(model, [finding("1", 1)], optimizer, probe=x, seed=0)
-    assert receipt.output_change == 0.0
-    state = optimizer.state[model[0].weight]
-    starts = {"sum": 0.5, "step_size": 1e-3}
-    for key, value in state.items():
-        if isinstance(value, torch.Tensor) and value.shape == model[0].weight.shape:
-            want = model[0].weight[1] if key == "ax" else torch.full((4,), starts.get(key, 0.0))
-            assert torch.equal(value[1], want), key
-    healed = bits(model, optimizer)
-    model(x).square().mean().backward()
-    optimizer.step()
-    assert torch.isfinite(model[0].weight).all()
-    trained = bits(model, optimizer)
-    with pytest.raises(rectifier.RectifierValueError) as caught:  # old rows in trained weights would be a mixture
-        receipt.undo()
-    assert str(caught.value) == (
-        "undo: the model must be as the act at '1' left it; got weights or optimizer state that changed since. "
-        "Keep the act, or go on from a copy of the model made before it."
-    )
-    assert same(trained, bits(model, optimizer))
-    model.load_state_dict(healed[0])
-    for parameter, old in zip(model.parameters(), healed[1].values(), strict=True):
-        for key, value in old.items():
-            if isinstance(value, torch.Tensor):
-                optimizer.state[parameter][key].copy_(value)
-    receipt.undo()
-    torch.testing.assert_close(model[0].weight[1], before[0]["0.weight"][1], rtol=0, atol=0)
 
 
 def test_unknown_optimizer_state_is_refused_before_anything_changes(mlp: Any) -> None:
@@ -326,17 +278,11 @@ def test_of_a_record_the_rest_is_healed_and_what_was_not_is_told() -> None:
     record = rectifier.check(model, [x])
     assert {f.site for f in record.of("dead", "silent")} >= {"chain.1", "relu#0", "encoder.relu#0"}
     receipts = rectifier.heal(model, record, probe=x, seed=0)
-    assert [receipt.site for receipt in receipts] == ["chain.1"]
-    assert receipts[0].skipped == (
-        f"'relu#0' {RULE} its units go into add. Leave this site out.",
-        f"'encoder.relu#0' {RULE} it is inside encoder, a TransformerEncoderLayer, which torch.fx keeps whole. "
-        "Leave this site out.",
-    )
+    assert [receipt.site for receipt in receipts] == ["chain.1", "encoder.relu#0"]
+    assert receipts[0].skipped == (f"'relu#0' {RULE} its units go into add. Leave this site out.",)
     with pytest.raises(rectifier.RectifierValueError) as caught:
         rectifier.heal(model, rectifier.check(model, [x]), probe=x)
-    assert str(caught.value).startswith(
-        f"heal: `findings` must name a place that can be acted on; got 2 where none can. 'relu#0' {RULE} its units go"
-    )
+    assert str(caught.value) == f"heal: 'relu#0' {RULE} its units go into add. Leave this site out."
 
 
 def test_units_that_fire_on_the_probe_are_left_out_of_a_record(mlp: Any) -> None:
@@ -440,8 +386,13 @@ RULE = (
             "that they still hold. Pass a batch of inputs, or the record itself.",
         ),
         (
+            lambda: rectifier.heal(PLAIN, [finding("1", 0)], how="reset"),
+            'heal: `how` must be "recycle", "swap" or "rescale"; got \'reset\'. Pass how="recycle".',
+        ),
+        (
             lambda: rectifier.heal(PLAIN, [finding("1", 0)], how="rescale"),
-            'heal: `how` must be "recycle" or "swap"; got \'rescale\'. Pass how="recycle".',
+            "heal: `findings` must be about a scale with how=\"rescale\"; got 'silent' at '1'. "
+            'Pass the record, or how="recycle".',
         ),
         (
             lambda: rectifier.heal(PLAIN, [finding("1", 0)], how="swap"),

@@ -143,20 +143,21 @@ def test_only_seen_silent_is_said(mlp: Any) -> None:
 def test_of_a_record_the_rest_is_cut_and_what_was_not_is_told() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 6), nn.ReLU(), nn.Linear(6, 2)
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.LayerNorm(16), nn.Linear(16, 6), nn.ReLU(), nn.Linear(6, 2)
     ).eval()
     with torch.no_grad():
-        model[0].bias[0] = model[3].bias[1] = -50.0
+        model[0].bias[0] = model[4].bias[1] = -50.0
     x = torch.rand(32, 1, 4, 4)
     record, outputs = rectifier.check(model, [x]), model(x)
     receipt = rectifier.prune(model, record, silent=True, probe=x)
-    assert receipt.site == "4" and 1 in receipt.units and model[3].out_features == 6 - len(receipt.units)
+    assert receipt.site == "5" and 1 in receipt.units and model[4].out_features == 6 - len(receipt.units)
     assert receipt.skipped == (
-        "'1' must stand in a chain Linear → rectifier → Linear; got a place where 0 is a Conv2d. Leave this site out.",
+        "`findings` must name units that can be cut; got units [0, 3] of '1', where layer_norm in 3 reads all of them "
+        "together. Leave them out.",
     )
     assert torch.allclose(model(x), outputs, atol=1e-6)
     only_conv = rectifier.check(model, [x])
-    with pytest.raises(rectifier.RectifierValueError, match="0 is a Conv2d"):
+    with pytest.raises(rectifier.RectifierValueError, match="layer_norm in 3 reads all of them together"):
         rectifier.prune(model, only_conv, silent=True)
 
 
@@ -180,7 +181,17 @@ def finding(site: str, *units: int, kind: Any = "dead", total: int = 8) -> Findi
 
 
 PLAIN = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
-CHAIN = "must stand in a chain Linear → rectifier → Linear; got a place where"
+STAYS = "prune: `findings` must name units that can be cut; got units [0] of"
+
+
+def leaky() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 8), nn.LeakyReLU(), nn.Linear(8, 2))
+
+
+def shut(model: nn.Module) -> nn.Module:
+    with torch.no_grad():
+        model.get_submodule("0").bias[0] = -50.0
+    return model
 
 
 @pytest.mark.parametrize(
@@ -195,26 +206,31 @@ CHAIN = "must stand in a chain Linear → rectifier → Linear; got a place wher
             "prune: `findings` must be dead or silent; got 'rare' at '1'. Leave it out.",
         ),
         (
-            lambda: rectifier.prune(
-                nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 2, 3)), [finding("1", 0)]
-            ),
-            f"prune: '1' {CHAIN} 0 is a Conv2d. Leave this site out.",
+            lambda: rectifier.prune(PLAIN, [finding("1", 0)]),
+            "prune: `probe` must be given with findings that come without their record; got None, so nothing shows "
+            "that they still hold. Pass a batch of inputs, or the record itself.",
         ),
         (
-            lambda: rectifier.prune(
-                nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)), [finding("2", 0)]
-            ),
-            f"prune: '2' {CHAIN} 1 stands between. Leave this site out.",
+            lambda: rectifier.prune(shut(leaky()), [finding("1", 0)], probe=torch.rand(4, 3)),
+            f"{STAYS} '1', where leaky_relu does not give 0 where it is shut. Leave them out.",
         ),
         (
-            lambda: rectifier.prune(nn.Sequential(nn.Linear(3, 8), nn.LeakyReLU(), nn.Linear(8, 2)), [finding("1", 0)]),
-            f"prune: '1' {CHAIN} leaky_relu does not give 0 where it is shut. Leave this site out.",
+            lambda: rectifier.prune(shut(PLAIN[:2]), [finding("1", 0)], probe=torch.rand(4, 3)),
+            f"{STAYS} '1', where they are part of the model's output. Leave them out.",
         ),
         (
-            lambda: rectifier.prune(nn.Sequential(nn.Linear(3, 8), nn.ReLU()), [finding("1", 0)]),
-            "prune: '1' must stand between layers that can be followed (Linear or Conv, through batch normalisation, "
-            "dropout, pooling and flattening); got a place where its units go into the model's output. "
-            "Leave this site out.",
+            lambda: rectifier.prune(PLAIN, [finding("7", 0)], probe=torch.rand(4, 3)),
+            "prune: `findings` must name sites of this model; got '7'. Its sites are 1.",
+        ),
+        (
+            lambda: rectifier.prune(PLAIN, [finding("1", 9)], probe=torch.rand(4, 3)),
+            "prune: `findings` must name units of this model; got units [9] of '1', which has 8. "
+            "Check the model as it is now.",
+        ),
+        (
+            lambda: rectifier.prune(PLAIN, [], optimizer="adam"),
+            "prune: `optimizer` must be a torch.optim.Optimizer or None; got str. "
+            "Pass the optimizer that steps this model.",
         ),
         (
             lambda: rectifier.prune([1], []),

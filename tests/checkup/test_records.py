@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import rectifier
-from rectifier.checkup import Finding, Record
+from rectifier.checkup import Finding, Receipt, Record
 
 
 @pytest.fixture
@@ -45,8 +46,6 @@ def test_json_there_and_back(record: Record, tmp_path: Path) -> None:
 
 
 def test_older_records_without_the_later_fields_can_be_read(record: Record) -> None:
-    import json
-
     document = json.loads(record.to_json())
     for snapshot in document["snapshots"]:
         for site in snapshot["sites"]:
@@ -78,3 +77,37 @@ def test_errors(record: Record) -> None:
             Record.from_json(text)
         assert str(caught.value).startswith("record: the text must be a record of schema 'rectifier-record/1'; ")
         assert str(caught.value).endswith(". Pass a file written with --json.")
+
+
+def test_a_record_of_another_version_says_so(record: Record) -> None:
+    with pytest.raises(rectifier.RectifierValueError) as caught:
+        Record.from_json(record.to_json().replace("rectifier-record/1", "rectifier-record/2", 1))
+    assert str(caught.value) == (
+        "record: the schema must be 'rectifier-record/1'; got 'rectifier-record/2'. Read it with the version of "
+        "rectifier that wrote it, or make the record anew."
+    )
+
+
+def test_a_record_without_what_every_record_has_is_none(record: Record) -> None:
+    document = json.loads(record.to_json())
+    document["snapshots"][0]["sites"][0]["fired"] = None
+    with pytest.raises(rectifier.RectifierValueError, match="NoneType"):
+        Record.from_json(json.dumps(document))
+
+
+def test_a_receipt_as_a_dictionary_is_all_of_it_but_the_undo() -> None:
+    receipt = Receipt("recycle", "act", (1, 4), "drawn anew", math.nan, 9, 9, lambda: None, ("other: no layer",))
+    assert json.loads(json.dumps(receipt.to_dict(), allow_nan=False)) == {
+        "act": "recycle",
+        "site": "act",
+        "units": [1, 4],
+        "change": "drawn anew",
+        "output_change": "nan",
+        "parameters_before": 9,
+        "parameters_after": 9,
+        "skipped": ["other: no layer"],
+        "evidence": "",
+        "proved": None,
+        "flops": None,
+        "seconds": None,
+    }

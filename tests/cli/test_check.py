@@ -342,7 +342,7 @@ def test_what_is_no_record_is_not_reported(rectifier: Run, folder: Path, content
     result = rectifier("report", "a.json")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
-        f"Error: report: `RECORD` must be a file written with check --json; got 'a.json': {reason}. "
+        f"Error: report: `RECORD` must be a file written with check --json or --parquet; got 'a.json': {reason}. "
         "Make one with: rectifier check TARGET --json FILE\n"
     )
 

@@ -86,7 +86,8 @@ def test_an_unknown_kind_is_refused_with_all(text: str) -> None:
         f"report: `--fail-on` must name kinds of findings, separated by commas; got {text.rpartition(',')[2]!r}. "
         "Known: vanishing, exploding, dead, silent, rare, always_open, always_closed, dormant, vanishing_gradient, "
         "exploding_gradient, vanishing_activation, exploding_activation, vanishing_update, exploding_update, "
-        "initialisation, selu, nan, saturated, nearly_silent."
+        "initialisation, selu, nan, saturated, nearly_silent, closed, constant, infinite, scale, duplicate, unmoved, "
+        "drift."
     )
 
 

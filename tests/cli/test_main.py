@@ -47,10 +47,10 @@ def test_help_lists_the_verbs_that_exist(process: Run) -> None:
     result = process("--help")
     assert (result.returncode, result.stderr) == (0, "")
     verbs = [line.split()[0] for line in result.stdout.partition("Commands:\n")[2].splitlines() if line.strip()]
-    assert verbs == ["demo", "check", "certificate", "report", "show", "verify", "bench"]
+    assert verbs == ["demo", "check", "certificate", "heal", "prune", "report", "show", "verify", "bench"]
 
 
-@pytest.mark.parametrize("verb", ["demo", "check", "certificate", "report", "show", "verify", "bench"])
+@pytest.mark.parametrize("verb", ["demo", "check", "certificate", "heal", "prune", "report", "show", "verify", "bench"])
 def test_the_help_of_a_verb_documents_its_statuses(rectifier: Run, verb: str) -> None:
     result = rectifier(verb, "--help")
     assert result.exit_code == 0

@@ -42,17 +42,15 @@ def test_an_existing_file_is_kept(tmp_path: Path) -> None:
     assert names(tmp_path) == ["page.html"]
 
 
-def test_a_file_that_appears_under_way_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_appears_under_way_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
-    fdopen = os.fdopen
 
-    def late(*args: object, **kwargs: object) -> object:
+    def late(part: Path) -> None:
+        part.write_text("mine")
         path.write_text("other")
-        return fdopen(*args, **kwargs)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(os, "fdopen", late)
     with pytest.raises(RectifierValueError, match="must not exist yet"):
-        files.write(path, "mine")
+        files.write_with(path, late)
     assert path.read_text() == "other"
     assert names(tmp_path) == ["page.html"]
 
@@ -91,4 +89,14 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.
         files.check_writable(path)
     assert caught.value.args == (
         f"write: `path` must lie in a folder that can be written to; got {str(path)!r}. Pick another folder.",
+    )
+
+
+def test_a_folder_that_takes_no_file_whatever_its_mode_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: True)
+    path = Path("/proc/page.html")
+    with pytest.raises(RectifierValueError) as caught:
+        files.write(path, "x")
+    assert caught.value.args == (
+        "write: `path` must lie in a folder that can be written to; got '/proc/page.html'. Pick another folder.",
     )

@@ -74,12 +74,14 @@ def test_markup_in_any_text_is_printed_and_nothing_of_it_runs() -> None:
 
 def test_a_record_with_hostile_names_stays_one_page(hostile: Record) -> None:
     reader = Reader(html.render(hostile))
-    assert [tag for tag, _ in reader.tags].count("title") == 1
+    # The others are those of points in charts.
+    assert sum(tag == "title" for tag, _ in reader.tags) == 1 + sum(tag in ("circle", "rect") for tag, _ in reader.tags)
     assert not [tag for tag, _ in reader.tags if tag in ("img", "iframe", "bold")]
     assert not [attributes for tag, attributes in reader.tags if tag == "a" and not attributes["href"].startswith("#")]
     plots = [json.loads(text) for attributes, text in reader.scripts if attributes.get("class") == "figure"]
-    ticks = next(plot["layout"]["yaxis"]["ticktext"] for plot in plots if "ticktext" in plot["layout"].get("yaxis", {}))
-    assert not any("<" in tick for tick in ticks)
+    assert plots == []
+    (drawn,) = (json.loads(text) for attributes, text in reader.scripts if attributes.get("id") == "units")
+    assert {site["name"] for site in drawn["sites"]} >= {f"{EVIL}[bold]</figcaption>"}
 
 
 def test_nothing_is_loaded_from_anywhere(watched: Record) -> None:
@@ -102,12 +104,30 @@ def test_plotly_is_inlined_once_or_not_at_all() -> None:
     assert len(with_figures) < 8_000_000
 
 
+def test_a_page_of_a_record_is_small(watched: Record) -> None:
+    text = html.render(watched)
+    assert len(text.encode()) < 100_000
+    assert "plotly.js v" not in text
+
+
 def test_every_figure_says_what_it_shows(watched: Record) -> None:
     reader = Reader(html.render(watched))
-    plots = [attributes for _, attributes in reader.tags if attributes.get("class") == "plot"]
-    assert len(plots) == 9  # map, histogram, silent over time, loss, three maps over time, two scales
-    assert all(attributes["role"] == "img" and attributes["aria-label"] for attributes in plots)
-    assert [tag for tag, _ in reader.tags].count("figcaption") == len(plots)
+    charts = [attributes for _, attributes in reader.tags if attributes.get("class") == "chart"]
+    assert len(charts) == 5  # histogram, silent over time, loss, two scales
+    assert all(attributes["role"] == "img" and attributes["aria-label"] for attributes in charts)
+    maps = [attributes for _, attributes in reader.tags if (attributes.get("class") or "").startswith("cells")]
+    assert len(maps) == 6  # three rows, three maps
+    assert all(attributes["aria-label"] and attributes["tabindex"] in ("0", "-1") for attributes in maps)
+    assert [tag for tag, _ in reader.tags].count("figcaption") == 8
+
+
+def test_a_finding_leads_to_units_only_where_they_are(watched: Record) -> None:
+    found = html.sections(watched)[0]
+    alone = Reader(page.render("t", "s", [found]))  # as the demonstration shows it
+    assert not [attributes for tag, attributes in alone.tags if attributes.get("class") == "units"]
+    whole = Reader(html.render(watched))
+    links = [attributes["href"] for tag, attributes in whole.tags if attributes.get("class") == "units"]
+    assert links == ["#units-1", "#units-2", "#units-3", "#units-5", "#units-6"]
 
 
 def test_the_summary_comes_first_after_the_title(watched: Record) -> None:

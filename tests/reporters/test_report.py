@@ -9,7 +9,7 @@ import pytest
 
 from rectifier.checkup.records import Record
 from rectifier.errors import RectifierTypeError, RectifierValueError
-from rectifier.reporters import report
+from rectifier.reporters import junit, report
 from rectifier.reporters.terminal import summary
 
 
@@ -66,11 +66,23 @@ def test_a_record_of_a_run_that_stopped(stopped: Record) -> None:
 
 
 def test_files_and_reading_back(watched: Record, tmp_path: Path) -> None:
-    page, saved = tmp_path / "page.html", tmp_path / "record.json"
-    report(watched, html=page, json=saved, file=io.StringIO())
+    page, saved, table, cases = (tmp_path / name for name in ("page.html", "record.json", "record.parquet", "a.xml"))
+    report(watched, html=page, json=saved, parquet=table, junit=cases, file=io.StringIO())
     HTMLParser().feed(page.read_text(encoding="utf-8"))
-    assert Record.read(saved).to_json() == watched.to_json()
-    assert printed(saved) == printed(str(saved)) == printed(watched)
+    assert cases.read_text(encoding="utf-8") == junit.render(watched)
+    assert Record.read(saved).to_json() == Record.read(table).to_json() == watched.to_json()
+    assert printed(saved) == printed(str(saved)) == printed(table) == printed(watched)
+
+
+def test_the_record_that_is_read_is_not_written_over(watched: Record, tmp_path: Path) -> None:
+    table = watched.to_parquet(tmp_path / "record")
+    before = table.read_bytes()
+    with pytest.raises(RectifierValueError) as caught:
+        report(table, json=tmp_path / "." / "record", force=True)
+    assert caught.value.args == (
+        f"report: `json` must not be the record that is read; got {str(table)!r}. Give it another name.",
+    )
+    assert table.read_bytes() == before
 
 
 def test_nothing_is_written_when_one_file_exists(watched: Record, tmp_path: Path) -> None:
@@ -99,7 +111,7 @@ def test_a_record_of_another_type() -> None:
         report(7)  # type: ignore[arg-type]
     assert caught.value.args == (
         "report: `record` must be a Record or the path of one; got int. "
-        "Pass what check or watch returned, or a file written with --json.",
+        "Pass what check or watch returned, or a file written with --json or --parquet.",
     )
 
 
@@ -108,7 +120,8 @@ def test_a_record_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(RectifierValueError) as caught:
         report(path)
     assert caught.value.args == (
-        f"report: `record` must be a file that exists; got {str(path)!r}. Pass a file written with --json.",
+        f"report: `record` must be a file that exists; got {str(path)!r}. "
+        "Pass a file written with --json or --parquet.",
     )
 
 
@@ -118,6 +131,6 @@ def test_a_record_that_is_not_text(tmp_path: Path) -> None:
     with pytest.raises(RectifierValueError) as caught:
         report(path)
     assert caught.value.args == (
-        f"report: `record` must be a JSON record in UTF-8; got {str(path)!r}, which is not text. "
-        "Pass a file written with --json.",
+        f"report: `record` must be a record as JSON or Parquet; got {str(path)!r}, which is neither. "
+        "Pass a file written with --json or --parquet.",
     )

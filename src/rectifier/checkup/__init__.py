@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from ._check import check
+from ._check_weights import check_weights
 from ._heal import heal
 from ._judge import judge
 from ._prune import prune
+from ._recycling import Recycling, Turn, recycling
+from ._trial import Arm, Trial, trial
 from ._watch import Watching, watch
 from .errors import Interrupted, ObservationError
 from .proofs.certificate import Certificate
@@ -15,6 +18,7 @@ from .thresholds import Thresholds
 
 __all__ = [
     "FAULTS",
+    "Arm",
     "Certificate",
     "Finding",
     "Interrupted",
@@ -22,15 +26,21 @@ __all__ = [
     "ObservationError",
     "Receipt",
     "Record",
+    "Recycling",
     "Rejected",
     "SiteVitals",
     "Snapshot",
     "Thresholds",
+    "Trial",
+    "Turn",
     "Watching",
     "accept",
     "check",
+    "check_weights",
     "heal",
     "judge",
     "prune",
+    "recycling",
+    "trial",
     "watch",
 ]

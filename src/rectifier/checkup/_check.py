@@ -159,7 +159,7 @@ class _Run:
             self._guard("the model or the loss", partial(self._one, batch))
 
     def _one(self, batch: Any) -> None:
-        inputs, targets = _split(batch, self.done, self._paired)
+        inputs, targets = split(batch, self.done, self._paired)
         try:
             value = self._feed(inputs, targets)
         except TypeError as error:
@@ -202,7 +202,7 @@ _PAIR = " (a pair is taken for inputs and targets; for a model that takes both, 
 _END = object()
 
 
-def _split(batch: Any, index: int, paired: bool) -> tuple[Any, Any]:
+def split(batch: Any, index: int, paired: bool) -> tuple[Any, Any]:
     """Inputs and targets of one batch."""
     if isinstance(batch, (tuple, list)) and len(batch) == 2:
         return batch[0], batch[1]

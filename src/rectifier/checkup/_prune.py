@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..errors import RectifierValueError
+import numpy as np
+
+from ..errors import RectifierTypeError, RectifierValueError
 from .adapters import adapter_for
-from .plan import chosen, receipt, wanted_of
+from .plan import Wanted, chosen, wanted_of
+from .proofs.certificate import Certificate
+from .proofs.checker import Rejected, accept
 from .records import Finding, Receipt, Record
 
 __all__ = ["prune"]
@@ -15,28 +21,43 @@ __all__ = ["prune"]
 
 def prune(
     model: Any,
-    findings: Record | Finding | Iterable[Finding],
+    findings: Certificate | Record | Finding | Iterable[Finding],
     *,
     silent: bool = False,
     probe: Any = None,
+    optimizer: Any = None,
+    fold: bool = False,
 ) -> Receipt:
-    """Remove dead units from chains Linear → rectifier → Linear (dropout in between is fine).
+    """Remove dead units from the layers that make them and from those that read them.
 
-    A unit whose output is 0 adds nothing to the next layer, so its row and its columns can go: the outputs stay the
-    same but for the rounding of shorter sums. That is proved over the box of the finding for dead units; with
-    ``silent=True`` units that were only seen silent go too, and the outputs can change where one would have fired.
+    A unit whose output is 0 for every input adds nothing to what reads it, so its row and its columns can go: the
+    outputs stay the same but for the rounding of shorter sums. Linear, convolution (in groups and depthwise too),
+    transposed convolution and batch normalisation get smaller; pooling, flattening, dropout, concatenation and
+    functional calls are followed. What is added up, as in a residual stream, goes where all that is added is 0 there. A
+    unit that another constant comes of (through a batch normalisation, say) is put into the next bias, where that is
+    exact. What cannot go stays, and is told in ``skipped``.
 
-    model: a PyTorch model; its layers get smaller parameters (new objects: make a new optimizer).
-    findings: a Record or findings of one. Of a Record the dead units are taken (with ``silent=True`` the silent ones
-        too), it must be one of the weights as they are, so that its proofs hold, and what cannot be cut is left as it
-        is and told in ``skipped``. Findings are done as asked or refused, and need a probe.
-    probe: a batch of inputs, on which the change of the outputs is measured; a unit that fires on it is not cut.
+    model: a PyTorch model; its layers get smaller parameters, which are new objects.
+    findings: a Certificate, a Record or findings of one. A certificate is checked against the model's weights, as
+        :func:`rectifier.checkup.accept` does. Of a Record the dead units are taken (with ``silent=True`` the silent
+        ones too), and it must be one of the weights as they are, so that its proofs hold. Findings are done as asked
+        or refused, and need a probe.
+    silent: cut units that were only seen silent as well; the outputs change where one would have fired.
+    probe: a batch of inputs, on which the change of the outputs, the operations and the time are measured; a unit that
+        fires on it is not cut.
+    optimizer: the one that trains the model: it goes on with the smaller parameters and the state of what stays.
+        Without it, make a new one.
 
-    Returns one receipt; ``receipt.undo()`` puts the very same parameters back.
+    fold: of a Record, make one layer of two Linear ones where each unit of the rectifier between them is always open,
+        and that saves weights. The evidence tells whether that is proved or was only seen.
 
-    Raises RectifierTypeError or RectifierValueError, before anything is changed: for findings of another kind, a
-    record of other weights or one without units to cut but with silent ones, and for places that are no such chain
-    (of a Record: where nothing else is left to do); by ``undo`` where the parameters were changed since.
+    Returns one receipt; ``receipt.undo()`` puts the very same parameters back. ``receipt.evidence`` tells what shows
+    that the outputs stay.
+
+    Raises RectifierTypeError or RectifierValueError, and leaves the model as it was: for findings of another kind, a
+    record or certificate of other weights or of another mode than the model is in, a record without units to cut but
+    with silent ones, a model that cannot be followed, and where nothing can be cut; by ``undo`` where the parameters
+    were changed since.
 
     >>> import torch, rectifier
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
@@ -48,6 +69,65 @@ def prune(
     (2, (1,), 13, 9)
     """
     adapter = adapter_for(model, "prune")
+    adapter.check_optimizer(optimizer, "prune")
+    adapter.pruning.check_model(model)
+    if fold and not isinstance(findings, Record):
+        raise RectifierTypeError(
+            f"prune: `fold` must be left out without a record; got fold={fold!r} with {type(findings).__name__}. Pass "
+            "what rectifier.check returned."
+        )
+    shape, opened = None, _always_open(findings) if fold else ()
+    if isinstance(findings, Certificate):
+        units = _certified(adapter, model, findings)
+        wanted, proofs = Wanted(units, {site: frozenset() for site in units}, True, {}), _statements(findings)
+        shape, proved = _shape(findings), True
+    else:
+        items = _items(findings, silent, bool(opened))
+        wanted = wanted_of(findings, items, "prune")
+        proved = isinstance(findings, Record) and all(item.kind == "dead" and item.proof for item in items)
+        proofs = "; ".join(dict.fromkeys(item.proof for item in items if item.proof))
+        if isinstance(findings, Record) and (items or opened):
+            adapter.pruning.check_fresh(model, wanted, "prune")
+        if isinstance(findings, Record) and findings.certificate is not None:
+            shape = _shape(findings.certificate)
+            _check_hashes(adapter, model, findings.certificate)
+    _check_modes(adapter, model, proofs)
+    shown = (
+        adapter.pruning.proved_open(model, opened, getattr(findings, "certificate", None)) if opened else frozenset()
+    )
+    done = adapter.pruning.prune(
+        model,
+        wanted,
+        probe=probe,
+        optimizer=optimizer,
+        shape=shape,
+        constants="in training mode" not in proofs,
+        open_sites=opened,
+    )
+    before, after = done.parameters
+    told = (
+        _of_cut(proved, isinstance(findings, Record), _inputs(findings) or proofs) if done.units else "",
+        _of_folding(done.folded, shown, _inputs(findings)),
+        f"Measured on the probe: max |Δ output| = {done.output_change:.4g}." if done.output_change is not None else "",
+    )
+    return Receipt(
+        act="prune",
+        site=done.site,
+        units=done.units,
+        change=done.change,
+        output_change=done.output_change,
+        parameters_before=before,
+        parameters_after=after,
+        undo=done.undo,
+        skipped=done.skipped,
+        evidence=" ".join(line for line in told if line),
+        proved=(proved or not done.units) and shown.issuperset(done.folded) if done.units or done.folded else None,
+        flops=done.flops,
+        seconds=done.seconds,
+    )
+
+
+def _items(findings: Any, silent: bool, also: bool) -> tuple[Finding, ...]:
     kinds = frozenset({"dead", "silent"}) if silent else frozenset({"dead"})
     items = chosen(findings, "prune", kinds)
     wrong = next((finding for finding in items if finding.kind not in kinds), None)
@@ -57,10 +137,9 @@ def prune(
             f"prune: `findings` must be dead{' or silent' if silent else ''}; got {wrong.kind!r} at {wrong.site!r}. "
             f"{cure[0].upper()}{cure[1:]}."
         )
-    if isinstance(findings, Record) and not items:
+    if isinstance(findings, Record) and not items and not also:
         _refuse_unproved(findings)
-    act, skipped = adapter.acts.prune(model, wanted_of(findings, items, "prune"), probe=probe)
-    return receipt("prune", act, act.undo, skipped)
+    return items
 
 
 def _refuse_unproved(record: Record) -> None:
@@ -70,4 +149,87 @@ def _refuse_unproved(record: Record) -> None:
         raise RectifierValueError(
             f"prune: `findings` must hold units that are proved dead; got a record with none, and {silent} that are "
             "only seen silent. Pass silent=True to cut those: the outputs change where one would have fired."
+        )
+
+
+def _of_cut(proved: bool, record: bool, proofs: str) -> str:
+    if proved:
+        held = f" ({proofs})" if proofs else ""
+        return f"Proved: each unit that was cut gives 0{held}; what is left is the rounding of shorter sums."
+    what = "units that were only seen silent" if record else "units of findings that came without their record"
+    return f"Not proved: {what} were cut, and the outputs change where one would have fired."
+
+
+def _of_folding(folded: tuple[str, ...], shown: frozenset[str], proofs: str) -> str:
+    seen = ", ".join(site for site in folded if site not in shown)
+    if not folded:
+        return ""
+    if seen:
+        return f"Not proved: units of {seen} were only seen open, and the outputs change where one would have shut."
+    return f"Proved: each unit of {', '.join(folded)} is open ({proofs}); what is left is the rounding of other sums."
+
+
+def _always_open(record: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(f.site for f in record.of("always_open") if len(f.units) == f.total))
+
+
+def _inputs(findings: Any) -> str:
+    """The inputs that the proofs of a record are about."""
+    return f"for {findings.box}" if isinstance(findings, Record) and findings.box is not None else ""
+
+
+# Certificates
+
+
+def _certified(adapter: Any, model: Any, certificate: Certificate) -> dict[str, tuple[int, ...]]:
+    try:
+        units = accept(certificate.document, adapter.pruning.arrays(model))
+    except Rejected as error:
+        raise RectifierValueError(
+            "prune: `findings` must be a certificate that holds for these weights; got one that is refused: "
+            f"{error.reason}. Make another with: rectifier check TARGET --certificate FILE"
+        ) from error
+    adapter.pruning.check_mode(model, json.loads(certificate.document))
+    return units
+
+
+def _statements(certificate: Certificate) -> str:
+    networks = json.loads(certificate.document)["networks"]
+    return "; ".join(dict.fromkeys(f"for {network['statement']}" for network in networks))
+
+
+def _shape(certificate: Certificate) -> tuple[int, ...] | None:
+    """Shape of one example: that of the step "input" of a proof through the whole network."""
+    networks = json.loads(certificate.document)["networks"]
+    return tuple(networks[0]["steps"][0]["shape"]) if len(networks) == 1 else None
+
+
+def _check_hashes(adapter: Any, model: Any, certificate: Certificate) -> None:
+    """A record says little of running statistics: its certificate names each tensor that its proofs rest on."""
+    weights: Mapping[str, Any] = adapter.pruning.arrays(model)
+    for network in json.loads(certificate.document)["networks"]:
+        for array in (array for step in network["steps"] for array in step["arrays"].values()):
+            if array["name"] in weights and _digest(weights[array["name"]]) != array["sha256"]:
+                raise RectifierValueError(
+                    f"prune: `findings` must be a record of the model as it is; got one where {array['name']!r} was "
+                    "another tensor. Run rectifier.check again."
+                )
+
+
+def _digest(values: Any) -> str:
+    plain = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+    return hashlib.sha256(f"{values.dtype.name} {list(values.shape)}\n".encode() + plain.tobytes()).hexdigest()
+
+
+def _check_modes(adapter: Any, model: Any, proofs: str) -> None:
+    training, evaluation = adapter.pruning.running_statistics(model)
+    if training and "in evaluation mode" in proofs:
+        raise RectifierValueError(
+            "prune: `findings` must hold in the mode that the model is in; got proofs with batch normalisation in "
+            "evaluation mode, and a model in training mode. Call model.eval() first."
+        )
+    if evaluation and "in training mode" in proofs:
+        raise RectifierValueError(
+            "prune: `findings` must hold in the mode that the model is in; got proofs for training mode, and a model "
+            "in evaluation mode. Check the model in the mode that it is used in."
         )

@@ -5,14 +5,19 @@ from __future__ import annotations
 import importlib
 import platform
 import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import RectifierTypeError
 
-__all__ = ["adapter_for", "versions"]
+if TYPE_CHECKING:
+    from .weights.stored import Tensor
+
+__all__ = ["adapter_for", "adapter_for_loaded", "stored_by_torch", "versions"]
 
 
 def adapter_for(model: Any, verb: str) -> ModuleType:
@@ -27,6 +32,22 @@ def adapter_for(model: Any, verb: str) -> ModuleType:
         f"{verb}: `model` must be a PyTorch model (torch.nn.Module); got {type(model).__name__}. "
         "Pass the model itself, not its weights or its class."
     )
+
+
+def adapter_for_loaded(verb: str) -> ModuleType:
+    """The adapter for models that a function of the user's is yet to make. Raises where no framework is loaded."""
+    if "torch" not in sys.modules:
+        raise RectifierTypeError(
+            f"{verb}: `model` must make a PyTorch model where it is a function; got one while PyTorch is not imported. "
+            "Import torch first."
+        )
+    return importlib.import_module("rectifier.frameworks.torch.checkup")
+
+
+def stored_by_torch(path: Path) -> Mapping[str, Tensor]:
+    """The tensors of a file that torch.save wrote; the one place that imports a framework for the user."""
+    read: Callable[[Path], Mapping[str, Tensor]] = importlib.import_module("rectifier.frameworks.torch.stored").read
+    return read(path)
 
 
 def versions() -> dict[str, str]:

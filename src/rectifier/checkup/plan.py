@@ -9,10 +9,23 @@ from typing import Any, Literal
 from ..errors import RectifierTypeError, RectifierValueError
 from .records import Finding, LayerVitals, Receipt, Record, SiteVitals
 
-__all__ = ["NOTHING_BELOW", "Wanted", "chosen", "receipt", "units_of", "wanted_of"]
+__all__ = ["NOTHING_BELOW", "Act", "Wanted", "chosen", "receipt", "units_of", "wanted_of"]
 
 #: Rectifiers that are exactly 0 on the whole of z ≤ 0.
 NOTHING_BELOW = frozenset({"relu", "relu6", "squared_relu"})
+
+
+@dataclass(frozen=True)
+class Act:
+    """What a framework did at one site."""
+
+    site: str
+    units: tuple[int, ...]
+    change: str
+    output_change: float | None
+    parameters_before: int
+    parameters_after: int
+    undo: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -77,7 +90,7 @@ def units_of(findings: Iterable[Finding], verb: str) -> dict[str, tuple[int, ...
 
 
 def receipt(
-    how: Literal["recycle", "swap", "prune"], act: Any, undo: Callable[[], None], skipped: tuple[str, ...]
+    how: Literal["recycle", "swap", "rescale", "prune"], act: Act, undo: Callable[[], None], skipped: tuple[str, ...]
 ) -> Receipt:
     """The receipt of what a framework did at one site. undo: how the caller takes it back."""
     return Receipt(

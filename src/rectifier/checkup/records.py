@@ -2,15 +2,14 @@
 
 Nothing here knows a framework. An observer (one per framework) makes :class:`Snapshot` objects, :func:`judge` turns
 them into :class:`Finding` objects, a :class:`Record` holds both, and every report is made from a record alone.
-A record is written as one JSON document (:meth:`Record.to_json`) and read back (:meth:`Record.from_json`).
+How they become files and come back is the business of :mod:`.documents` (JSON) and :mod:`.tables` (Parquet).
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,8 +32,6 @@ __all__ = [
     "Snapshot",
 ]
 
-SCHEMA = "rectifier-record/1"
-
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -56,6 +53,13 @@ Kind = Literal[
     "nan",
     "saturated",
     "nearly_silent",
+    "closed",
+    "constant",
+    "infinite",
+    "scale",
+    "duplicate",
+    "unmoved",
+    "drift",
 ]
 
 #: How much a finding matters: nothing to do; look at it; act. ``docs/verdicts.md`` has the thresholds and reasons.
@@ -93,6 +97,7 @@ FAULTS: frozenset[str] = frozenset(
         "initialisation",
         "selu",
         "nan",
+        "infinite",
     }
 )
 
@@ -275,7 +280,7 @@ class Record:
 
     model: str
     """Class name of the model."""
-    source: Literal["check", "watch"]
+    source: Literal["check", "watch", "weights"]
     snapshots: tuple[Snapshot, ...]
     findings: tuple[Finding, ...] = ()
     not_observed: tuple[str, ...] = ()
@@ -315,7 +320,9 @@ class Record:
 
     def to_json(self) -> str:
         """The record as one JSON document (NaN and infinities as the strings "nan", "inf", "-inf")."""
-        return json.dumps({"schema": SCHEMA, **_plain(self)}, indent=1, allow_nan=False)
+        from . import documents
+
+        return documents.to_json(self)
 
     @staticmethod
     def from_json(text: str) -> Record:
@@ -323,19 +330,35 @@ class Record:
 
         Raises RectifierValueError where the text is not such a record.
         """
-        try:
-            document = json.loads(text)
-            if document.pop("schema") != SCHEMA:
-                raise KeyError("schema")
-            return _record(document)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise RectifierValueError(
-                f"record: the text must be a record of schema {SCHEMA!r}; reading it failed with {error!r}. "
-                "Pass a file written with --json."
-            ) from error
+        from . import documents
+
+        return documents.from_json(text)
+
+    def to_parquet(self, path: str | Path, *, force: bool = False) -> Path:
+        """Write the record as one Parquet file: a table with one row a snapshot, site and unit, and all else beside it.
+
+        The columns are snapshot, step, site, unit, examples, and each array of :class:`SiteVitals`; null where that
+        was not measured. An existing file is refused without ``force``. Returns the path.
+
+        Raises RectifierValueError where the file exists or could not be written.
+        """
+        from ..reporters import files
+        from . import tables
+
+        return files.write_with(path, lambda part: tables.write(self, part), force=force)
 
     @staticmethod
     def read(path: str | Path) -> Record:
+        """Read a file that holds a record, as JSON or as Parquet: its content tells which.
+
+        Raises RectifierValueError where it holds none, OSError where it cannot be read, and UnicodeDecodeError where it
+        is neither text nor Parquet.
+        """
+        from . import tables
+
+        with Path(path).open("rb") as file:
+            if file.read(len(tables.MAGIC)) == tables.MAGIC:
+                return tables.read(Path(path))
         return Record.from_json(Path(path).read_text(encoding="utf-8"))
 
 
@@ -343,7 +366,7 @@ class Record:
 class Receipt:
     """What one act of ``heal`` or ``prune`` changed, what it did to the outputs, and how to take it back."""
 
-    act: Literal["recycle", "swap", "prune"]
+    act: Literal["recycle", "swap", "rescale", "prune"]
     site: str
     units: tuple[int, ...]
     change: str
@@ -356,104 +379,17 @@ class Receipt:
     """Takes the act back, bit for bit (weights, biases, optimizer state); refuses where they changed since."""
     skipped: tuple[str, ...] = ()
     """What the same call left as it was, and why, one line a place (on each of its receipts)."""
+    evidence: str = ""
+    """Of ``prune``: what shows that the outputs stay, and whether that is proved or was only measured."""
+    proved: bool | None = None
+    """Of ``prune``: True where each unit that was cut is proved to give 0; None where nothing was."""
+    flops: tuple[int, int] | None = None
+    """Of ``prune`` with a probe: floating-point operations of one pass before and after (a product counts as two)."""
+    seconds: tuple[float, float] | None = None
+    """Of ``prune`` with a probe: median time of one pass of the model before and after, run by turns."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """The receipt without its ``undo``, as values that JSON can hold (NaN and infinities as strings)."""
+        from . import documents
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, (SiteVitals, LayerVitals, Snapshot, Finding, Record)):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name != "certificate"}
-    if isinstance(value, np.ndarray):
-        return [_plain(item) for item in value.tolist()]
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _floats(value: Any) -> Floats:
-    return np.array([float(item) for item in value], dtype=np.float64)
-
-
-def _record(document: dict[str, Any]) -> Record:
-    return Record(
-        **{
-            **document,
-            "snapshots": tuple(_snapshot(item) for item in document["snapshots"]),
-            "findings": tuple(_finding(item) for item in document["findings"]),
-            "not_observed": tuple(document["not_observed"]),
-        }
-    )
-
-
-def _snapshot(document: dict[str, Any]) -> Snapshot:
-    return Snapshot(
-        step=int(document["step"]),
-        sites=tuple(_site(item) for item in document["sites"]),
-        layers=tuple(_layer(item) for item in document["layers"]),
-        loss=_number(document["loss"]),
-        looked=tuple(int(step) for step in document.get("looked", ())),
-    )
-
-
-def _site(document: dict[str, Any]) -> SiteVitals:
-    counts = ("infinite", "lived")
-    optional = ("gradient_abs", "bias", "weight_norm", "moved", "scale", "shift")
-    return SiteVitals(
-        **{
-            **document,
-            "parameters": {key: float(value) for key, value in document["parameters"].items()},
-            "fired": np.array(document["fired"], dtype=np.int64),
-            "nan": np.array(document["nan"], dtype=np.int64),
-            **{
-                name: None if document.get(name) is None else np.array(document[name], dtype=np.int64)
-                for name in counts
-            },
-            **{name: _floats(document[name]) for name in ("sum_h", "sum_abs_h", "min_z", "max_z")},
-            "rms_h": float(document["rms_h"]),
-            "gradient_rms": _number(document["gradient_rms"]),
-            **{name: None if document.get(name) is None else _floats(document[name]) for name in optional},
-            **{name: _ints(document.get(name)) for name in ("flat_low", "flat_high")},
-        }
-    )
-
-
-def _ints(value: Any) -> Ints | None:
-    return None if value is None else np.array(value, dtype=np.int64)
-
-
-def _layer(document: dict[str, Any]) -> LayerVitals:
-    scales = (
-        "activation_rms",
-        "gradient_rms",
-        "weight_gradient_rms",
-        "update_ratio",
-        "input_mean",
-        "input_rms",
-        "values",
-    )
-    return LayerVitals(
-        **{
-            **document,
-            "weight_rms": float(document["weight_rms"]),
-            **{name: _number(document.get(name)) for name in scales},
-        }
-    )
-
-
-def _finding(document: dict[str, Any]) -> Finding:
-    return Finding(
-        **{
-            **document,
-            "units": tuple(document["units"]),
-            "measures": {key: float(value) for key, value in document["measures"].items()},
-            "since": {int(key): int(value) for key, value in document["since"].items()},
-        }
-    )
+        return documents.plain_receipt(self)

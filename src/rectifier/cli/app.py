@@ -11,9 +11,11 @@ from .bench import bench
 from .certificate import certificate
 from .check import check
 from .demo import demo
+from .heal import heal
+from .prune import prune
 from .report import report
 from .show import show
-from .status import CERTIFICATE_HELP, HELP, PLAIN_HELP, VERIFY_HELP
+from .status import ACT_HELP, CERTIFICATE_HELP, HELP, PLAIN_HELP, VERIFY_HELP
 from .verify import verify
 
 __all__ = ["app"]
@@ -50,6 +52,8 @@ def frame(
 app.command(epilog=PLAIN_HELP)(demo)
 app.command(epilog=HELP)(check)
 app.command(epilog=CERTIFICATE_HELP)(certificate)
+app.command(epilog=ACT_HELP)(heal)
+app.command(epilog=ACT_HELP)(prune)
 app.command(epilog=HELP)(report)
 app.command(epilog=PLAIN_HELP)(show)
 app.command(epilog=VERIFY_HELP)(verify)

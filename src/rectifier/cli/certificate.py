@@ -13,7 +13,7 @@ from ..errors import RectifierValueError
 from .frame import UNREADABLE, Debug, guarded, note, why_unreadable
 from .status import FINDINGS
 
-__all__ = ["certificate"]
+__all__ = ["certificate", "text_of"]
 
 
 @guarded
@@ -32,7 +32,7 @@ def certificate(
 
     Example: rectifier certificate proof.json --weights model.pt
     """
-    document = _text(file)
+    document = text_of(file, "certificate", "FILE")
     arrays = _arrays(weights)
     from ..checkup.proofs.checker import Rejected, accept
 
@@ -50,13 +50,14 @@ def certificate(
     note(f"Accepted: {total} {'unit' if total == 1 else 'units'} cannot fire for any input of the certificate's box.")
 
 
-def _text(path: str) -> str:
+def text_of(path: str, verb: str, argument: str) -> str:
+    """What a file of a certificate holds; the verb and its argument are for the message where it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except UNREADABLE as error:
         reason = why_unreadable(error)
     raise RectifierValueError(
-        f"certificate: `FILE` must be a file written with check --certificate; got {path!r}: {reason}. "
+        f"{verb}: `{argument}` must be a file written with check --certificate; got {path!r}: {reason}. "
         "Make one with: rectifier check TARGET --certificate FILE"
     )
 

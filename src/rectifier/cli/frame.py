@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn, ParamSpec
 
 import typer
 
+from ..checkup.weights.names import printable
 from ..errors import RectifierError, RectifierValueError
 from .status import BROKEN_PIPE, FAULT, INTERRUPTED, USAGE
 
@@ -24,7 +25,9 @@ __all__ = [
     "Force",
     "Html",
     "Json",
+    "Junit",
     "Outputs",
+    "Parquet",
     "Seed",
     "UNREADABLE",
     "UNWRITTEN",
@@ -44,10 +47,13 @@ P = ParamSpec("P")
 _EXTRAS = {
     "jinja2": "checkup",
     "matplotlib": "checkup",
+    "ml_dtypes": "checkup",
     "mpmath": "verify",
     "plotext": "checkup",
     "plotly": "checkup",
+    "pyarrow": "checkup",
     "rich": "checkup",
+    "safetensors": "checkup",
     "sklearn": "demo",
     "torch": "torch",
 }
@@ -56,6 +62,8 @@ Html = Annotated[str | None, typer.Option(metavar="FILE", help="Write the page (
 Json = Annotated[
     str | None, typer.Option(metavar="FILE", help="Write the record as JSON; - writes it to standard output.")
 ]
+Parquet = Annotated[str | None, typer.Option(metavar="FILE", help="Write the record as a Parquet table.")]
+Junit = Annotated[str | None, typer.Option(metavar="FILE", help="Write JUnit's XML, for a pipeline's test report.")]
 CertificateFile = Annotated[
     str | None, typer.Option("--certificate", metavar="FILE", help="Write the proofs, for rectifier certificate.")
 ]
@@ -78,8 +86,8 @@ def why_unreadable(error: BaseException) -> str:
 
 
 def note(text: str) -> None:
-    """One line of prose, on standard error."""
-    print(text, file=sys.stderr)
+    """One line of prose, on standard error; names in it may be those of a stranger's file."""
+    print(printable(text), file=sys.stderr)
 
 
 def fail(message: str, status: int = USAGE) -> NoReturn:
@@ -157,12 +165,28 @@ class Outputs:
     """The files a verb was asked to write, refused before the run where they could not be written after it."""
 
     def __init__(
-        self, verb: str, *, html: str | None, json: str | None, force: bool, certificate: str | None = None
+        self,
+        verb: str,
+        *,
+        html: str | None,
+        json: str | None,
+        force: bool,
+        parquet: str | None = None,
+        junit: str | None = None,
+        certificate: str | None = None,
+        source: str | None = None,
     ) -> None:
+        """source: the file that is read, which must not be written over, not even with --force."""
         self.json_to_stdout = json == "-"
-        self.html, self.certificate, self.force = html, certificate, force
+        self.html, self.parquet, self.junit, self.certificate, self.force = html, parquet, junit, certificate, force
         self.json = None if self.json_to_stdout else json
-        options = {"--html": html, "--json": self.json, "--certificate": certificate}
+        options = {
+            "--html": html,
+            "--json": self.json,
+            "--parquet": parquet,
+            "--junit": junit,
+            "--certificate": certificate,
+        }
         named = {option: path for option, path in options.items() if path is not None}
         for option, path in named.items():
             if path == "-":
@@ -185,6 +209,10 @@ class Outputs:
                     f"{verb}: `{one}` and `{other}` must name two files; got {path!r} twice. Name another."
                 )
         for option, path in named.items():
+            if source is not None and Path(path).resolve() == Path(source).resolve():
+                raise RectifierValueError(
+                    f"{verb}: `{option}` must not name the record that is read; got {path!r}. Name another."
+                )
             refuse_unwritable(verb, option, path, force=force)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, get_args
@@ -11,6 +12,7 @@ import typer
 
 from ..checkup.records import Kind, Record
 from ..errors import RectifierValueError
+from ..reporters.junit import Case, by_finding
 from .frame import note
 from .status import FINDINGS, NOTHING
 
@@ -56,33 +58,37 @@ class Limits:
             () if fail_on is None else parse_kinds(verb, fail_on),
         )
 
+    def cases(self, record: Record) -> tuple[Case, ...]:
+        """What is asked of a record: the limits given, or else that no fault is ill."""
+        if not self.shares and not self.fail_on:
+            return by_finding(record)
+        return (*self._shares(record), *self._kinds(record))
+
     def status(self, record: Record) -> int:
         """The exit status for a record, with the reason for a 1 on standard error."""
-        if not self.shares and not self.fail_on:
-            return FINDINGS if any(finding.ill for finding in record.findings) else NOTHING
-        reasons = [*self._shares_exceeded(record), *self._kinds_found(record)]
-        for reason in reasons:
-            note(f"Limit exceeded: {reason}")
-        return FINDINGS if reasons else NOTHING
+        failures = [case.failure for case in self.cases(record) if case.failure is not None]
+        if self.shares or self.fail_on:
+            for failure in failures:
+                note(f"Limit exceeded: {failure}")
+        return FINDINGS if failures else NOTHING
 
-    def _shares_exceeded(self, record: Record) -> list[str]:
-        reasons = []
+    def _shares(self, record: Record) -> Iterator[Case]:
         for name, limit in self.shares.items():
-            share = record.share(*SHARES[name])
+            # Of weights alone nobody can say what reads a closed unit: a gate counts it.
+            kinds = (*SHARES[name], *(("closed",) if record.source == "weights" and name != "rare" else ()))
+            share = record.share(*kinds)
+            failure = None
             if math.isnan(share):
-                reasons.append(f"no unit was observed, so --max-{name} cannot be judged")
+                failure = f"no unit was observed, so --max-{name} cannot be judged"
             elif share > limit:
-                reasons.append(f"{share:.2%} of the units are {_either(SHARES[name])}; --max-{name} is {limit:.2%}")
-        return reasons
+                failure = f"{share:.2%} of the units are {_either(kinds)}; --max-{name} is {limit:.2%}"
+            yield Case(f"--max-{name} {limit:.2%}", failure, record.of(*kinds))
 
-    def _kinds_found(self, record: Record) -> list[str]:
-        reasons = []
+    def _kinds(self, record: Record) -> Iterator[Case]:
         for kind in self.fail_on:
             found = record.of(kind)
-            if found:
-                where = ", ".join(dict.fromkeys(finding.site for finding in found))
-                reasons.append(f"{kind.replace('_', ' ')} in {where}")
-        return reasons
+            where = ", ".join(dict.fromkeys(finding.site for finding in found))
+            yield Case(f"--fail-on {kind}", f"{kind.replace('_', ' ')} in {where}" if found else None, found)
 
 
 def _either(words: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "ACT_HELP",
     "BROKEN_PIPE",
     "CERTIFICATE_HELP",
     "FAULT",
@@ -36,6 +37,13 @@ PLAIN_HELP = """\b
 Exit status:
   0  done
   2  usage, or the output could not be written
+  3  a fault of rectifier's
+"""
+
+ACT_HELP = """\b
+Exit status:
+  0  done, or nothing to do
+  2  usage, your own code failed, or what was asked for is refused
   3  a fault of rectifier's
 """
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import TargetError
 
-__all__ = ["Subject", "call", "find", "told"]
+__all__ = ["Subject", "call", "find", "load", "told"]
 
 FORM = "package.module:function or path/to/file.py:function"
 RESULT = "(model, batches) or (model, batches, loss)"
@@ -83,6 +83,16 @@ def call(function: Callable[[], Any], target: str) -> Subject:
     if loss is not None and not callable(loss):
         raise _wrong_result(target, f"its third value, the loss, is {_a(loss)}, not a function of (outputs, targets)")
     return Subject(model, batches, loss)
+
+
+def load(target: str, verb: str, before: Callable[[], None]) -> Subject:
+    """Find the target and call it, after ``before``. Its errors are told as those of the verb."""
+    try:
+        function = find(target)
+        before()
+        return call(function, target)
+    except TargetError as error:
+        raise TargetError(verb + str(error).removeprefix("check")) from error.__cause__
 
 
 def told(error: BaseException) -> str:

@@ -1,7 +1,8 @@
-"""Reports: a record in the terminal, as a page, as JSON. Everything here is made from a record alone."""
+"""Reports: a record in the terminal, as a page, as JSON, Parquet and JUnit's XML, each made from a record alone."""
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import IO
 
@@ -16,15 +17,19 @@ def report(
     *,
     html: str | Path | None = None,
     json: str | Path | None = None,
+    parquet: str | Path | None = None,
+    junit: str | Path | None = None,
     force: bool = False,
     file: IO[str] | None = None,
 ) -> None:
-    """Print a record in plain words, and write its page and its JSON where asked.
+    """Print a record in plain words, and write its page and other forms where asked.
 
     Arguments
-        record: what ``check`` or ``watch`` returned, or the path of a JSON record.
+        record: what ``check`` or ``watch`` returned, or the path of a record (JSON or Parquet).
         html: file for the self-contained page.
         json: file for the record as JSON.
+        parquet: file for the record as a Parquet table (:meth:`.Record.to_parquet`).
+        junit: file for the faults as JUnit's XML; one that is ill is a failure.
         force: True to replace files that exist.
         file: where to print; standard output by default.
 
@@ -37,20 +42,29 @@ def report(
     """
     from .files import check_writable, write
     from .html import render
+    from .junit import render as render_junit
     from .terminal import console, print_record
 
-    if html is not None and json is not None and Path(html).resolve() == Path(json).resolve():
-        raise RectifierValueError(
-            f"report: `html` and `json` must be two files; got {str(html)!r} for both. Give one another name."
-        )
-    for path in (html, json):
-        if path is not None:
-            check_writable(path, force)
+    given = {"html": html, "json": json, "parquet": parquet, "junit": junit}
+    named = {name: path for name, path in given.items() if path is not None}
+    for (one, path), (other, second) in itertools.combinations(named.items(), 2):
+        if Path(path).resolve() == Path(second).resolve():
+            raise RectifierValueError(
+                f"report: `{one}` and `{other}` must be two files; got {str(path)!r} for both. Give one another name."
+            )
+    for name, path in named.items():
+        if isinstance(record, (str, Path)) and Path(path).resolve() == Path(record).resolve():
+            raise RectifierValueError(
+                f"report: `{name}` must not be the record that is read; got {str(path)!r}. Give it another name."
+            )
+        check_writable(path, force)
     found = _read(record)
-    texts = [(path, make) for path, make in ((html, render), (json, Record.to_json)) if path is not None]
-    # Both texts exist before either file does.
-    ready = [(path, make(found)) for path, make in texts]
+    makers = {"html": render, "json": Record.to_json, "junit": render_junit}
+    # All texts exist before any file does.
+    ready = [(named[name], make(found)) for name, make in makers.items() if name in named]
     print_record(found, console(file))
+    if parquet is not None:
+        found.to_parquet(parquet, force=force)
     for path, text in ready:
         write(path, text, force=force)
 
@@ -61,17 +75,18 @@ def _read(record: Record | str | Path) -> Record:
     if not isinstance(record, (str, Path)):
         raise RectifierTypeError(
             f"report: `record` must be a Record or the path of one; got {type(record).__name__}. "
-            "Pass what check or watch returned, or a file written with --json."
+            "Pass what check or watch returned, or a file written with --json or --parquet."
         )
     path = Path(record)
     if not path.is_file():
         raise RectifierValueError(
-            f"report: `record` must be a file that exists; got {str(path)!r}. Pass a file written with --json."
+            f"report: `record` must be a file that exists; got {str(path)!r}. "
+            "Pass a file written with --json or --parquet."
         )
     try:
         return Record.read(path)
     except UnicodeDecodeError as error:
         raise RectifierValueError(
-            f"report: `record` must be a JSON record in UTF-8; got {str(path)!r}, which is not text. "
-            "Pass a file written with --json."
+            f"report: `record` must be a record as JSON or Parquet; got {str(path)!r}, which is neither. "
+            "Pass a file written with --json or --parquet."
         ) from error

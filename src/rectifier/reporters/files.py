@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import RectifierValueError
 
-__all__ = ["check_writable", "write"]
+__all__ = ["check_writable", "write", "write_with"]
 
 
 def check_writable(path: str | Path, force: bool = False) -> Path:
@@ -35,10 +36,14 @@ def check_writable(path: str | Path, force: bool = False) -> Path:
             f"write: `path` must lie in a folder that exists; got {str(target)!r}. Create {str(folder)!r} first."
         )
     if not os.access(folder, os.W_OK):
-        raise RectifierValueError(
-            f"write: `path` must lie in a folder that can be written to; got {str(target)!r}. Pick another folder."
-        )
+        raise _unwritable(target)
     return target
+
+
+def _unwritable(target: Path) -> RectifierValueError:
+    return RectifierValueError(
+        f"write: `path` must lie in a folder that can be written to; got {str(target)!r}. Pick another folder."
+    )
 
 
 def write(path: str | Path, text: str, *, force: bool = False) -> Path:
@@ -47,12 +52,20 @@ def write(path: str | Path, text: str, *, force: bool = False) -> Path:
     Returns the path. Raises RectifierValueError as :func:`check_writable`, and OSError where the disk fails; then
     nothing is left behind and an existing file is as it was.
     """
+    return write_with(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"), force=force)
+
+
+def write_with(path: str | Path, make: Callable[[Path], object], *, force: bool = False) -> Path:
+    """Write ``path`` whole or not at all, as :func:`write`; ``make`` writes the file that it is given."""
     target = check_writable(path, force)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    except (FileNotFoundError, PermissionError) as error:  # where the system's answer was not all there is to it
+        raise _unwritable(target) from error
+    os.close(handle)
     part = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        make(part)
         # mkstemp makes the file private; a report is as readable as any file its user makes.
         part.chmod(0o666 & ~_umask())
         if force:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..checkup.records import Finding, Record, SiteVitals
-from . import charts
-from .page import Card, Fact, Folded, Section, Table, Tone
+from . import charts, saved
+from .maps import UnitMaps, unit_maps
+from .page import Card, Fact, Folded, Mark, Section, Table, Tone, UnitMap
 from .page import render as render_page
 from .words import (
     TITLES,
@@ -43,6 +44,14 @@ SITE_COLUMNS = (
 _OBSERVATIONS = ("rare", "always_open", "always_closed")
 
 
+_VERBS = {"check": "Check-up", "watch": "Training", "weights": "Saved weights"}
+_HOW = {
+    "check": "examined once (check)",
+    "watch": "watched during training (watch)",
+    "weights": "from its saved weights; nothing was run (check_weights)",
+}
+
+
 def render(record: Record) -> str:
     """The page of a check-up, as the text of one HTML file.
 
@@ -52,13 +61,14 @@ def render(record: Record) -> str:
     True
     """
     of = f"{record.name} ({record.model})" if record.name and record.name != record.model else record.model
-    verb = "Check-up" if record.source == "check" else "Training"
+    drawn = unit_maps(record) if record.snapshots and record.source != "weights" else None
     return render_page(
-        f"{verb} of {of}",
+        f"{_VERBS[record.source]} of {of}",
         "\n".join(sentences(record)),
-        sections(record),
+        _sections(record, drawn),
         facts=facts(record),
         footer=_versions(record.versions),
+        units=drawn.document if drawn else None,
     )
 
 
@@ -66,6 +76,8 @@ def facts(record: Record) -> tuple[Fact, ...]:
     """The numbers under the summary."""
     if not record.snapshots:
         return ()
+    if record.source == "weights":
+        return saved.facts(record)
     sites = record.last.sites
     dead = {(f.site, unit) for f in record.of("dead") for unit in f.units}
     silent = {(f.site, unit) for f in record.of("silent") for unit in f.units} - dead
@@ -86,22 +98,32 @@ def facts(record: Record) -> tuple[Fact, ...]:
 
 def sections(record: Record) -> tuple[Section, ...]:
     """The record as parts of a page; of a record without a snapshot only what is known of it."""
-    told: list[Section | None] = [_findings(record)]
-    if record.snapshots:
-        told += [_firing(record), _over_time(record), _depth(record)]
+    return _sections(record, unit_maps(record) if record.snapshots and record.source != "weights" else None)
+
+
+def _sections(record: Record, drawn: UnitMaps | None) -> tuple[Section, ...]:
+    told: list[Section | None] = [_findings(record, drawn)]
+    if record.source == "weights":
+        told += saved.sections(record)
+    elif record.snapshots:
+        told += [_firing(record, drawn), _over_time(record, drawn), _depth(record)]
     told += [_not_observed(record), _measured(record)]
     return tuple(section for section in told if section is not None)
 
 
-def _findings(record: Record) -> Section:
+def _findings(record: Record, drawn: UnitMaps | None) -> Section:
     title = "What was found"
     if not record.findings:
         return Section(
             title, ("Nothing: no finding was recorded.",) if record.snapshots else ("Nothing was observed.",)
         )
     found = ordered(record.findings)
-    carded = [finding for finding in found if finding.kind not in _OBSERVATIONS][:MAX_CARDS]
-    rows = [finding for finding in found if finding not in carded]
+    strip = {site["name"] for site in drawn.document["sites"]} if drawn else set()
+    marks = [_mark(number, finding, strip) for number, finding in enumerate(found, 1)]
+    pairs = list(zip(found, marks, strict=True))
+    carded = [pair for pair in pairs if pair[0].kind not in _OBSERVATIONS][:MAX_CARDS]
+    apart = {mark.number for _, mark in carded}
+    rows = [pair for pair in pairs if pair[1].number not in apart]
     tables: tuple[Table, ...] = ()
     if rows:
         told = "Rarely firing and always open or closed units are observations, not faults."
@@ -109,14 +131,23 @@ def _findings(record: Record) -> Section:
         tables = (
             Table(
                 ("Site", "Finding", "Units", "Evidence", "Cause", "What helps"),
-                tuple((f.site, TITLES[f.kind], _which(f), f.evidence, f.cause, f.remedy) for f in rows),
+                tuple((f.site, TITLES[f.kind], _which(f), f.evidence, f.cause, f.remedy) for f, _ in rows),
                 caption,
+                tuple(mark for _, mark in rows),
             ),
         )
-    return Section(title, cards=tuple(_card(finding) for finding in carded), tables=tables)
+    return Section(title, cards=tuple(_card(finding, mark) for finding, mark in carded), tables=tables)
 
 
-def _card(finding: Finding) -> Card:
+def _mark(number: int, finding: Finding, strip: set[str]) -> Mark:
+    return Mark(number, finding.site, _severity(finding), len(finding.units) if finding.site in strip else 0)
+
+
+def _severity(finding: Finding) -> str:
+    return finding.severity or ("fault" if finding.fault else "note")
+
+
+def _card(finding: Finding, mark: Mark) -> Card:
     name = "Unit" if len(finding.units) == 1 else "Units"
     parts = [(name, _which(finding))] if finding.units else []
     parts.append(("Evidence", finding.evidence))
@@ -139,7 +170,8 @@ def _card(finding: Finding) -> Card:
         f"{TITLES[finding.kind]} at {spot(finding.site, finding.kind)}{why}",
         tuple(parts),
         tone,
-        finding.severity or ("fault" if finding.fault else "note"),
+        mark.severity,
+        mark,
     )
 
 
@@ -150,11 +182,19 @@ def _which(finding: Finding) -> str:
     return whole if short == whole else Folded(short, whole)
 
 
-def _firing(record: Record) -> Section | None:
+def _firing(record: Record, drawn: UnitMaps | None) -> Section | None:
     sites = record.last.sites
     if not sites:
         return None
-    figures = [figure for figure in (charts.firing_map(record), charts.firing_histogram(record)) if figure]
+    told = [
+        "A unit fires where its pre-activation is above zero; "
+        "its firing rate is the share of examples at which it does."
+    ]
+    if drawn:
+        told.append(f"Each row is a site, input side on top, and each cell a unit.{_thinned(drawn.strip)}")
+        if drawn.left_out:
+            told.append(f"{_plural(drawn.left_out, 'site')} with fewer units at fault not drawn; the table has all.")
+    histogram = charts.firing_histogram(record)
     table = Table(
         SITE_COLUMNS,
         site_rows(record),
@@ -162,12 +202,21 @@ def _firing(record: Record) -> Section | None:
     )
     return Section(
         "Which units fire",
-        (
-            "A unit fires where its pre-activation is above zero; "
-            "its firing rate is the share of examples at which it does.",
-        ),
-        tuple(figures),
+        tuple(told),
+        (histogram,) if histogram else (),
         (table,),
+        strip=drawn.strip if drawn else (),
+    )
+
+
+def _thinned(maps: Sequence[UnitMap]) -> str:
+    """What is left out of the maps, where anything is."""
+    most = max(each.drawn for each in maps)
+    if all(each.drawn == each.total for each in maps):
+        return ""
+    return (
+        f" Of a site with more than {count(most)} units {count(most)} are drawn: up to half of them units that a fault "
+        "names, the others evenly spaced; the counts are of all units."
     )
 
 
@@ -195,16 +244,21 @@ def _site_row(site: SiteVitals, rare: int) -> tuple[str, ...]:
     )
 
 
-def _over_time(record: Record) -> Section | None:
-    lines = [figure for figure in (charts.silence_over_time(record), charts.losses(record)) if figure]
-    maps = charts.firing_over_time(record)
+def _over_time(record: Record, drawn: UnitMaps | None) -> Section | None:
+    lines = [chart for chart in (charts.silence_over_time(record), charts.losses(record)) if chart]
+    maps = drawn.maps if drawn else ()
     if not lines and not maps:
         return None
-    left_out = len([site for site in record.last.sites if site.units]) - len(maps)
-    told = ["Each column is one look, each row a unit; a row that turns vermillion and stays so is a unit that died."]
-    if left_out:
-        told.append(f"Maps of the {len(maps)} sites with the most faults; {_plural(left_out, 'site')} not drawn.")
-    return Section("How it came about", tuple(told), (*lines, *maps))
+    told = []
+    if maps:
+        told.append(
+            "Each column of a map is one look, each row a unit; a row that turns vermillion and stays so is a unit "
+            f"that died, and the bright tick is the look from which on it never fired again.{_thinned(maps)}"
+        )
+        left_out = len([site for site in record.last.sites if site.units]) - len(maps)
+        if left_out:
+            told.append(f"Maps of the {len(maps)} sites with the most faults; {_plural(left_out, 'site')} not drawn.")
+    return Section("How it came about", tuple(told), tuple(lines), maps=maps)
 
 
 def _depth(record: Record) -> Section | None:
@@ -247,10 +301,12 @@ def _not_observed(record: Record) -> Section:
 def _measured(record: Record) -> Section:
     rows: list[tuple[str, str]] = [
         ("Model", record.model),
-        ("How", "examined once (check)" if record.source == "check" else "watched during training (watch)"),
+        ("How", _HOW[record.source]),
     ]
     if record.name:
         rows.insert(0, ("Target", record.name))
+    if record.source == "weights":
+        return Section("How it was measured", tables=(Table(("What", "Value"), (*rows, *_version_rows(record))),))
     if record.snapshots:
         steps = [shot.step for shot in record.snapshots]
         looks = f"{count(len(steps))}, at step {count(steps[0])}"
@@ -270,8 +326,12 @@ def _measured(record: Record) -> Section:
         rows.append(("Stopped by", record.stopped))
     rows.append(("Seed", "not given" if record.seed is None else str(record.seed)))
     rows.append(("Box of the proofs", record.box or "none: no proof was tried"))
-    rows += [(f"Version of {name}", version) for name, version in record.versions.items()]
+    rows += _version_rows(record)
     return Section("How it was measured", tables=(Table(("What", "Value"), tuple(rows)),))
+
+
+def _version_rows(record: Record) -> list[tuple[str, str]]:
+    return [(f"Version of {name}", version) for name, version in record.versions.items()]
 
 
 def _by_examples(sites: Sequence[SiteVitals]) -> list[SiteVitals]:

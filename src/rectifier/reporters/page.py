@@ -1,8 +1,9 @@
-"""One self-contained HTML page: text, tables, cards and Plotly figures that open offline.
+"""One self-contained HTML page: text, tables, cards, charts and maps of units that open offline.
 
 The page knows nothing of records: :mod:`.html` and the demonstration hand it :class:`Section` objects. Everything it
-needs is inside it (Plotly's script once, about 5 MB), and its content security policy forbids every request and every
-script but the page's own two, so a layer's name can neither break it nor run.
+needs is inside it, and its content security policy forbids every request and every script but the page's own, so a
+layer's name can neither break it nor run. Charts are small drawings; Plotly's script, which is about 5 MB, comes along
+only where there is a Plotly figure.
 
 >>> from rectifier.reporters import page
 >>> text = page.render("Check-up of MLP", "No unit is silent.", [page.Section("Sites", ("One site, 64 units.",))])
@@ -16,7 +17,7 @@ import base64
 import hashlib
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,7 +26,20 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     from markupsafe import Markup
 
-__all__ = ["Card", "Fact", "Figure", "Folded", "Section", "Table", "Tone", "plain", "render"]
+__all__ = [
+    "Card",
+    "Chart",
+    "Fact",
+    "Figure",
+    "Folded",
+    "Mark",
+    "Section",
+    "Table",
+    "Tone",
+    "UnitMap",
+    "plain",
+    "render",
+]
 
 Tone = Literal["bad", "warn", "good", "plain"]
 
@@ -53,12 +67,26 @@ class Folded(str):
 
 
 @dataclass(frozen=True)
+class Mark:
+    """What makes a card or a row one of the page's numbered findings: its link, and what it is filtered by."""
+
+    number: int
+    """1, 2, …: the finding's place on the page and in its links (``#finding-3``)."""
+    site: str
+    severity: str
+    units: int = 0
+    """How many units it names, where a map shows their site; else 0."""
+
+
+@dataclass(frozen=True)
 class Table:
     """A table of plain text; every row has as many cells as there are columns."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
+    marks: tuple[Mark, ...] = ()
+    """One a row, where the rows are findings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +108,35 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Chart:
+    """A drawing of :mod:`.svg` with what it says."""
+
+    svg: str
+    """Markup, in which every text is escaped."""
+    caption: str
+    alt: str
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class UnitMap:
+    """The place of one site's map, which the page's script draws (:mod:`.maps`)."""
+
+    site: int
+    """Its place in the script's list of sites."""
+    name: str
+    """Of the site, as it reads."""
+    told: str
+    """What it shows, in words."""
+    alt: str
+    drawn: int
+    """How many of the ``total`` units are drawn."""
+    total: int
+    steps: tuple[tuple[float, str], ...] = ()
+    """Places (in per cent of the width) and names of some columns; empty for one look."""
+
+
+@dataclass(frozen=True)
 class Card:
     """One conclusion: a headline and its labelled parts, such as ``("Cause", "too large a step")``."""
 
@@ -88,6 +145,7 @@ class Card:
     tone: Tone = "plain"
     label: str = ""
     """A word or two in the corner, such as ``"fault"``: the tone is never told by colour alone."""
+    mark: Mark | None = None
 
 
 @dataclass(frozen=True)
@@ -101,15 +159,18 @@ class Fact:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page; shown in this order: paragraphs, cards, figures, tables, notes."""
+    """A part of the page; shown in this order: paragraphs, cards, strip, figures, maps, tables, notes."""
 
     title: str
     paragraphs: tuple[str, ...] = ()
-    figures: tuple[Figure, ...] = ()
+    figures: tuple[Figure | Chart, ...] = ()
     tables: tuple[Table, ...] = ()
     cards: tuple[Card, ...] = ()
     notes: tuple[str, ...] = ()
     """Lines of a bulleted list."""
+    strip: tuple[UnitMap, ...] = ()
+    """One row a site."""
+    maps: tuple[UnitMap, ...] = ()
 
 
 def plain(text: str) -> str:
@@ -122,7 +183,13 @@ def plain(text: str) -> str:
 
 
 def render(
-    title: str, summary: str, sections: Sequence[Section], *, facts: Sequence[Fact] = (), footer: str = ""
+    title: str,
+    summary: str,
+    sections: Sequence[Section],
+    *,
+    facts: Sequence[Fact] = (),
+    footer: str = "",
+    units: Mapping[str, Any] | None = None,
 ) -> str:
     """The whole page as one HTML document.
 
@@ -132,6 +199,7 @@ def render(
         sections: the parts, in order.
         facts: a strip of numbers under the summary.
         footer: the last line, such as versions.
+        units: what the script draws the maps from (:attr:`.maps.UnitMaps.document`), where there are any.
 
     Returns the text of the file; all of it is escaped, nothing in it is loaded from elsewhere.
     Raises RectifierValueError where a table's row and its columns differ in length.
@@ -150,23 +218,36 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    library, script = _library(), _read("page.js")
-    figures = [figure for section in sections for figure in section.figures]
+    plotly = any(isinstance(figure, Figure) for section in sections for figure in section.figures)
+    marks = [card.mark for section in sections for card in section.cards if card.mark]
+    marks += [mark for section in sections for table in section.tables for mark in table.marks]
+    scripts = [
+        *([_library()] if plotly else []),
+        _read("page.js"),
+        *([_read("findings.js")] if marks else []),
+        *([_read("units.js")] if units else []),
+    ]
     return environment.get_template("page.html").render(
         title=title,
         summary=summary,
         sections=sections,
         facts=facts,
         footer=footer,
-        style=Markup(_read("page.css")),
-        library=Markup(library) if figures else "",
-        script=Markup(script),
-        # Only these two texts may run: a script that slipped through the escaping would still be refused.
-        policy=f"'sha256-{_digest(script)}'" + (f" 'sha256-{_digest(library)}'" if figures else ""),
+        style=Markup(_read("page.css") + (_read("units.css") if marks or units else "")),
+        scripts=[Markup(script) for script in scripts],
+        # Only these texts may run: a script that slipped through the escaping would still be refused.
+        policy=" ".join(f"'sha256-{_digest(script)}'" for script in scripts),
+        severities=[each for each in ("ill", "warning", "note", "fault") if any(m.severity == each for m in marks)],
+        places=list(dict.fromkeys(mark.site for mark in marks)),
+        number_of_findings=len(marks),
+        marked=lambda section: any(card.mark for card in section.cards) or any(t.marks for t in section.tables),
+        units=_embed(units) if units else "",
+        is_chart=lambda figure: isinstance(figure, Chart),
+        markup=Markup,
         figure_json=_figure_json,
         height=_height,
         column_classes=lambda table: [_column_class(table, place) for place in range(len(table.columns))],
-        themes=_themes_json(),
+        themes=_themes_json() if plotly else "",
     )
 
 
@@ -214,7 +295,13 @@ def _column_class(table: Table, column: int) -> str:
 
 
 def _embed(value: Any) -> Markup:
-    """Plotly's JSON of ``value``, safe inside a ``<script type="application/json">``."""
+    """JSON of ``value``, safe inside a ``<script type="application/json">``."""
+    from jinja2.utils import htmlsafe_json_dumps
+
+    return htmlsafe_json_dumps(value, separators=(",", ":"))
+
+
+def _embed_plotly(value: Any) -> Markup:
     from jinja2.utils import htmlsafe_json_dumps
     from plotly.io.json import to_json_plotly
 
@@ -224,10 +311,10 @@ def _embed(value: Any) -> Markup:
 def _figure_json(figure: Figure) -> Markup:
     document = figure.plot.to_plotly_json()
     layout = {key: value for key, value in document["layout"].items() if key not in ("template", "height", "width")}
-    return _embed({"data": document["data"], "layout": layout, "frames": document.get("frames", [])})
+    return _embed_plotly({"data": document["data"], "layout": layout, "frames": document.get("frames", [])})
 
 
 def _themes_json() -> Markup:
     from ._themes import THEMES
 
-    return _embed(THEMES)
+    return _embed_plotly(THEMES)

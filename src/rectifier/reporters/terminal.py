@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
 
 from ..checkup.records import Finding, Record
+from ..checkup.weights.names import printable
+from . import saved
 from .html import SITE_COLUMNS, site_rows
 from .words import TITLES, first_silence, ordered, spot, summary, told_severity, units
 
@@ -38,12 +41,15 @@ def console(file: IO[str] | None = None, *, stderr: bool = False) -> Console:
 def print_record(record: Record, console: Console) -> None:
     """Print the summary, a table of the sites, the findings, and what was not observed.
 
-    Every name goes through Rich as plain text, so brackets in it are printed, not read as markup.
+    Every name goes through Rich as plain text, so brackets in it are printed, not read as markup, and what would steer
+    the terminal is shown as an escape.
     """
     from rich.text import Text
 
-    console.print(Text(summary(record), style="bold"))
-    if record.snapshots and record.last.sites:
+    console.print(Text(printable(summary(record)), style="bold"))
+    if record.source == "weights":
+        _print_saved(record, console)
+    elif record.snapshots and record.last.sites:
         console.print()
         console.print(_sites(record))
         console.print(Text(_LEGEND, style="dim"))
@@ -56,25 +62,42 @@ def print_record(record: Record, console: Console) -> None:
     if record.not_observed:
         console.print(Text("\nNot observed (never taken as zero)", style="bold"))
         for line in record.not_observed:
-            console.print(Text(f"  {line}"))
+            console.print(Text(printable(f"  {line}")))
+
+
+def _print_saved(record: Record, console: Console) -> None:
+    """The sites that a finding names; without any, none."""
+    from rich.text import Text
+
+    rows = saved.site_rows(record, found=True)
+    if rows:
+        console.print()
+        console.print(_table(saved.SITE_COLUMNS, rows[:MAX_FINDINGS], bold=saved.SITE_COLUMNS.index("Closed")))
+        left = len(record.last.sites) - len(rows[:MAX_FINDINGS])
+        if left:
+            console.print(Text(f"and {left} site{'' if left == 1 else 's'} more", style="dim"))
 
 
 def _sites(record: Record) -> Table:
+    return _table(_COLUMNS, site_rows(record), bold=SITE_COLUMNS.index("Never fired"))
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, bold: int) -> Table:
+    """A table of plain text; numbers other than 0 in the column ``bold`` stand out."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for place, column in enumerate(_COLUMNS):
+    for place, column in enumerate(columns):
         if place < 2:
             table.add_column(column, overflow="fold", min_width=9)
         else:
             table.add_column(column, justify="right", no_wrap=True)
-    silent = SITE_COLUMNS.index("Never fired")
-    for row in site_rows(record):
-        cells = [Text(cell) for cell in row]
-        if row[silent] not in ("0", "–"):
-            cells[silent].stylize("bold red")
+    for row in rows:
+        cells = [Text(printable(cell)) for cell in row]
+        if row[bold] not in ("0", "–"):
+            cells[bold].stylize("bold red")
         table.add_row(*cells)
     return table
 
@@ -93,17 +116,17 @@ def _finding(finding: Finding) -> Table:
     # The first row spans both columns by being a grid of its own.
     outer = Table.grid()
     outer.add_column(overflow="fold")
-    outer.add_row(Text.assemble(title, f" at {spot(finding.site, finding.kind)}{which}"))
+    outer.add_row(Text.assemble(title, printable(f" at {spot(finding.site, finding.kind)}{which}")))
     parts = [
         ("evidence", finding.evidence),
         ("proof", finding.proof),
         ("since", first_silence(finding.since)),
     ]
-    if finding.fault:
+    if finding.fault or finding.severity == "warning":
         parts.append(("severity", told_severity(finding)))
     parts += [("cause", finding.cause), ("what helps", finding.remedy)]
     for name, text in parts:
         if text:
-            grid.add_row(Text(f"  {name}", style="dim"), Text(text))
+            grid.add_row(Text(f"  {name}", style="dim"), Text(printable(text)))
     outer.add_row(grid)
     return outer

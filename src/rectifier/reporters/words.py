@@ -28,8 +28,14 @@ __all__ = [
 #: kind → what it is called, gravest first: the order in which findings are told.
 TITLES: Mapping[str, str] = {
     "nan": "NaN",
+    "infinite": "Infinite",
     "dead": "Proved dead",
     "silent": "Silent",
+    "closed": "Closed",
+    "constant": "Constant",
+    "unmoved": "Not moved by a gradient",
+    "drift": "Drifting shut",
+    "scale": "Scale far off",
     "dormant": "Dormant",
     "exploding_gradient": "Exploding gradient",
     "vanishing_gradient": "Vanishing gradient",
@@ -44,6 +50,7 @@ TITLES: Mapping[str, str] = {
     "always_closed": "Always closed",
     "saturated": "Saturated",
     "nearly_silent": "Nearly silent",
+    "duplicate": "Alike",
 }
 ORDER: Mapping[str, int] = {kind: place for place, kind in enumerate(TITLES)}
 
@@ -172,6 +179,10 @@ def sentences(record: Record) -> tuple[str, ...]:
     """The summary in parts: what was found; then cause and cure, and what else, where there is any."""
     if not record.snapshots:
         return (f"{_stopped(record)}Nothing was observed, so nothing can be said about any unit.",)
+    if record.source == "weights":
+        from .saved import sentences as told_of_weights
+
+        return told_of_weights(record)
     sites = record.last.sites
     total = sum(site.units for site in sites)
     if not total:

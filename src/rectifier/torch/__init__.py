@@ -42,6 +42,7 @@ from ._layers import CELU, ELU, SELU, Abs, LeakyReLU, PReLU, ReLU, ReLU6, Softpl
 from ._leaky import LeakyAverage, LeakyCell
 from ._lean import Leaned, lean
 from ._swap import Change, Missed, Swapped, swap
+from ._weights import load_weights, save_weights
 
 __all__ = [
     "CELU",
@@ -68,9 +69,11 @@ __all__ = [
     "lean",
     "leaky_average",
     "leaky_relu",
+    "load_weights",
     "prelu",
     "relu",
     "relu6",
+    "save_weights",
     "selu",
     "softplus",
     "squared_relu",

@@ -18,7 +18,7 @@ from .observer.live import Counting, Gradients, before_step, on_pass, on_step, u
 from .observer.observe import Observer
 
 if TYPE_CHECKING:
-    from . import acts
+    from . import acts, pruning, trials, written
 
 __all__ = [
     "Counting",
@@ -33,16 +33,19 @@ __all__ = [
     "observable",
     "on_pass",
     "on_step",
+    "pruning",
     "run",
     "title",
+    "trials",
     "undisturbed",
     "unowned",
+    "written",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "acts":  # loads torch.fx, which a check does not need
-        return importlib.import_module("rectifier.frameworks.torch.acts")
+    if name in ("acts", "pruning", "trials", "written"):  # most load torch.fx, which a check does not need
+        return importlib.import_module(f"rectifier.frameworks.torch.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

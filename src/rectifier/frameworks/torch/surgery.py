@@ -24,7 +24,6 @@ __all__ = [
     "Look",
     "count_parameters",
     "look",
-    "optimizer_edits",
     "output_change",
     "refuse_undo",
     "unchanged",
@@ -103,37 +102,6 @@ class Edits:
             raise refuse_undo(site, "weights or optimizer state")
         for edit in reversed(self.edits):
             edit.undo()
-
-
-def optimizer_edits(optimizer: torch.optim.Optimizer | None, edit: Edit) -> list[Edit]:
-    """What goes with an edit of a parameter in the optimizer's state: the same slice of every tensor of its shape.
-
-    Momenta and moments go to 0; what is no moment goes to its start: ``step_size`` (Rprop) to the learning rate,
-    ``ax`` (ASGD) to the new weights, ``sum`` (Adagrad) to its initial value. Counters of steps belong to the whole
-    parameter and stay. Raises RectifierValueError for a state of another shape.
-    """
-    if optimizer is None:
-        return []
-    made = []
-    for key, state in optimizer.state.get(edit.tensor, {}).items():
-        if not isinstance(state, torch.Tensor) or state.numel() <= 1 and edit.tensor.numel() > 1:
-            continue
-        if state.ndim == 0:
-            continue
-        if state.shape != edit.tensor.shape:
-            raise RectifierValueError(
-                f"heal: `optimizer` must keep state of the shape of its parameter, {tuple(edit.tensor.shape)}; got "
-                f"{key!r} of shape {tuple(state.shape)} in {type(optimizer).__name__}. Leave `optimizer` out and make "
-                "a new one afterwards."
-            )
-        group = next(g for g in optimizer.param_groups if any(p is edit.tensor for p in g["params"]))
-        starts: Mapping[str, Any] = {
-            "step_size": group.get("lr", 0.0),
-            "ax": edit.value,
-            "sum": group.get("initial_accumulator_value", 0.0),
-        }
-        made.append(Edit(state, edit.axis, edit.index, starts.get(key, 0.0)))
-    return made
 
 
 @dataclass(frozen=True)

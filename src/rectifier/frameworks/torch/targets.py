@@ -18,10 +18,11 @@ from ...errors import RectifierValueError
 from .calm import value_of
 from .observer.kinds import has_weights
 from .observer.reading import rows
+from .parts import Parts
 from .surgery import Look, look
-from .tracing.graph import Graph, Place
+from .tracing.graph import Place
 
-__all__ = ["Target", "targets_of"]
+__all__ = ["Target", "check_fresh", "same_norm", "targets_of"]
 
 
 @dataclass(frozen=True)
@@ -41,18 +42,20 @@ def targets_of(
     alive: bool,
     fits: Callable[[Place], None] | None = None,
     plan: Callable[[Target, Look | None], None] | None = None,
+    idle: bool = False,
 ) -> tuple[list[Target], tuple[str, ...]]:
     """What can be acted on, and a line on each place or unit that cannot.
 
     alive: units that fire on the probe are acted on too. fits: raises where a place will not do. plan: called for
-    each target with what the probe showed; raises where it cannot be acted on.
+    each target with what the probe showed; raises where it cannot be acted on. idle: it is no error where nothing
+    can be done at all.
 
     Raises RectifierValueError where findings without a record ask for what cannot be done, where the record is of
-    other weights, and where nothing can be done at all.
+    other weights, and, unless ``idle``, where nothing can be done at all.
     """
     if wanted.record and wanted.units:
-        _check_fresh(model, wanted, verb)
-    graph = Graph(model, verb)
+        check_fresh(model, wanted, verb)
+    parts = Parts(model, verb, probe)
     refused: list[RectifierValueError] = []
     places: list[Place] = []
 
@@ -65,7 +68,7 @@ def targets_of(
             refused.append(error)
 
     def follow(site: str) -> None:
-        place = _place(graph, site, wanted, verb)
+        place = _place(parts, site, wanted, verb)
         if fits is not None:
             fits(place)
         places.append(place)
@@ -97,7 +100,7 @@ def targets_of(
     for place in places:
         attempt(partial(take, place))
     lines = tuple(str(error).removeprefix(f"{verb}: ") for error in refused)
-    if wanted.units and not targets:
+    if wanted.units and not targets and not idle:
         if len(refused) == 1:
             raise refused[0]
         raise RectifierValueError(
@@ -115,8 +118,8 @@ def _alive(site: str, live: list[int], verb: str) -> RectifierValueError:
     )
 
 
-def _place(graph: Graph, site: str, wanted: Wanted, verb: str) -> Place:
-    place = graph.place(site)
+def _place(parts: Parts, site: str, wanted: Wanted, verb: str) -> Place:
+    place = parts.place(site)
     units = wanted.units[site]
     if any(not 0 <= unit < place.units for unit in units):
         raise RectifierValueError(
@@ -130,7 +133,7 @@ def _place(graph: Graph, site: str, wanted: Wanted, verb: str) -> Place:
             "Check the model as it is now."
         )
     vitals = wanted.vitals.get(site)
-    if vitals is not None and place.norm is not None and not _same_norm(place.norm, vitals):
+    if vitals is not None and place.norm is not None and not same_norm(place.norm, vitals):
         raise RectifierValueError(
             f"{verb}: `findings` must be a record of the model as it is; got one where γ or β of layer "
             f"{place.norm_name!r}, before {site!r}, were others. Run rectifier.check again."
@@ -138,7 +141,7 @@ def _place(graph: Graph, site: str, wanted: Wanted, verb: str) -> Place:
     return place
 
 
-def _same_norm(norm: nn.Module, vitals: SiteVitals) -> bool:
+def same_norm(norm: nn.Module, vitals: SiteVitals) -> bool:
     for name, then in (("weight", vitals.scale), ("bias", vitals.shift)):
         now = value_of(norm, name)
         if now is None or then is None:
@@ -148,7 +151,7 @@ def _same_norm(norm: nn.Module, vitals: SiteVitals) -> bool:
     return True
 
 
-def _check_fresh(model: nn.Module, wanted: Wanted, verb: str) -> None:
+def check_fresh(model: nn.Module, wanted: Wanted, verb: str) -> None:
     """Verdicts are about weights: they say nothing of weights that have changed since."""
     modules = dict(model.named_modules())
 

@@ -2,7 +2,8 @@
 (() => {
   const root = document.documentElement;
   const button = document.getElementById("theme");
-  const themes = JSON.parse(document.getElementById("themes").textContent);
+  // Only a page with figures of Plotly's has them; all else takes its colours from the style.
+  const themes = JSON.parse(document.getElementById("themes")?.textContent ?? "{}");
   const system = window.matchMedia("(prefers-color-scheme: dark)");
   // A file opened from disk may be refused storage: the choice is then kept for this view only.
   const storage = {

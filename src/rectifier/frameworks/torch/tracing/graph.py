@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ _POOLS = frozenset(
     f"{start}{kind}_pool{n}d" for start in ("", "adaptive_") for kind in ("max", "avg") for n in (1, 2, 3)
 )
 _SAME = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d", "contiguous", "fn", "relu_"}) | _POOLS
+_JOINS = frozenset({"cat", "concat", "concatenate"})
 _SHAPE_ONLY = frozenset({"size", "dim", "getattr", "numel"})
 
 
@@ -37,10 +38,15 @@ class Consumer:
     """Inputs of the layer that one unit fills: 1, or the positions where a map was flattened."""
     unit_major: bool
     """True: the inputs of one unit are next to each other (a flattened map); False: they are ``units`` apart."""
+    offset: int = 0
+    """Channels of a concatenation that stand before those of the site."""
+    width: int | None = None
+    """Channels of the whole concatenation; None where there is none."""
 
     def columns(self, units: torch.Tensor, total: int) -> torch.Tensor:
         """Indices into axis 1 of the weight that these units fill."""
         steps = torch.arange(self.per_unit)
+        units, total = units + self.offset, self.width or total
         if self.unit_major:
             return (units[:, None] * self.per_unit + steps).reshape(-1)
         return (units[:, None] + steps * total).reshape(-1)
@@ -117,6 +123,9 @@ class Graph:
         """What stands before and behind a site. Raises RectifierValueError where it cannot be followed."""
         if site not in self.sites:
             kept = self._kept_whole(site)
+            inner = self._feed_forward(site) if kept is not None and self.verb == "heal" else None
+            if inner is not None:
+                return inner
             if kept is not None:
                 raise self._refuse(site, f"it is inside {kept}, which torch.fx keeps whole")
             raise RectifierValueError(
@@ -166,7 +175,9 @@ class Graph:
         if _name(value) in ("add", "iadd", "add_"):
             sizes = {self._channels(arg) for arg in value.args} - {None}
             return sizes.pop() if len(sizes) == 1 else None
-        return self._channels(value.args[0]) if _name(value) in _SAME else None
+        func = value.target if value.op == "call_function" else getattr(torch.Tensor, str(value.target), None)
+        passes = _name(value) in _SAME or identify_call(func, value.args, value.kwargs) is not None
+        return self._channels(value.args[0]) if passes else None
 
     def _kept_whole(self, site: str) -> str | None:
         """The module of PyTorch's own, such as a TransformerEncoderLayer, whose inside the graph does not show."""
@@ -175,6 +186,29 @@ class Graph:
             if inside and identify(self._module(node)) is None:
                 return f"{node.target}, a {type(self._module(node)).__name__}"
         return None
+
+    def _feed_forward(self, site: str) -> Place | None:
+        """The activation of PyTorch's transformer layers: linear1 → it → dropout → linear2, as their code has it."""
+        name, _, own = site.rpartition(".")
+        layer: Any = self.model.get_submodule(name)
+        kind = next(
+            (kind for kind in (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer) if isinstance(layer, kind)), None
+        )
+        if kind is None or type(layer)._ff_block is not kind._ff_block:
+            return None
+        act = layer.activation
+        found = identify(act) if isinstance(act, nn.Module) else identify_call(act, (None,), {})
+        if found is None or own not in ("activation", f"{found[0]}#0"):
+            return None
+        called = [str(node.target) for node in self.graph.nodes if node.op == "call_module"]
+        times = sum(name == whole or name.startswith(f"{whole}.") for whole in called)
+        if times != 1:
+            raise self._refuse(site, f"{name} is called {times} times")
+        consumer = Consumer(f"{name}.linear2", layer.linear2, 1, unit_major=True)
+        place = Place(site, *found, f"{name}.linear1", layer.linear1, None, None, (consumer,))
+        self._own(site, place.layer_name, layer.linear1)
+        self._own(site, consumer.name, layer.linear2)
+        return place
 
     def _refuse(self, site: str, why: str) -> RectifierValueError:
         return RectifierValueError(
@@ -238,7 +272,45 @@ class Graph:
             elif _name(user) in _SAME:
                 yield from self._behind(site, user, units, conv, flat=flat)
                 continue
+            elif _name(user) in _JOINS and self.verb == "heal" and not flat:  # what is cut must be the whole input
+                yield from self._joined(site, user, node, conv)
+                continue
             raise self._refuse(site, f"its units go into {_say(user)}")
+
+    def _joined(self, site: str, user: fx.Node, node: fx.Node, conv: bool) -> Iterator[Consumer]:
+        """What reads a concatenation: the units stand behind those of the parts before them."""
+        parts = user.args[0] if user.args else user.kwargs.get("tensors")
+        axis = user.args[1] if len(user.args) > 1 else user.kwargs.get("dim", user.kwargs.get("axis", 0))
+        if not isinstance(parts, (tuple, list)) or axis not in ((1, -3) if conv else (1, -1)):
+            raise self._refuse(site, f"its units go into {_say(user)} along axis {axis}")
+        widths = [self._width(part, conv) for part in parts]
+        other = next((_say(part) for part, width in zip(parts, widths, strict=True) if width is None), None)
+        if other is not None:
+            raise self._refuse(site, f"its units go into {_say(user)}, beside {other}, whose size cannot be told")
+        sizes = [width or 0 for width in widths]
+        for place in (n for n, part in enumerate(parts) if part is node):
+            for consumer in self._behind(site, user, sum(sizes), conv, flat=False):
+                if not conv and axis == 1 and consumer.per_unit != 1:
+                    raise self._refuse(site, f"its units go into {_say(user)}, which may join tokens")
+                yield replace(consumer, offset=consumer.offset + sum(sizes[:place]), width=consumer.width or sum(sizes))
+
+    def _width(self, value: Any, conv: bool) -> int | None:
+        """Units of a part of a concatenation, as the layers before it tell; None where they do not."""
+        if conv:
+            return self._channels(value)
+        if not isinstance(value, fx.Node) or not value.args:
+            return None
+        if value.op == "call_module":
+            module = self._module(value)
+            if isinstance(module, nn.Linear):
+                return module.out_features
+            passes = (
+                isinstance(module, (nn.Identity, _DropoutNd, nn.LayerNorm, _NormBase)) or identify(module) is not None
+            )
+            return self._width(value.args[0], conv) if passes else None
+        func = value.target if value.op == "call_function" else getattr(torch.Tensor, str(value.target), None)
+        passes = identify_call(func, value.args, value.kwargs) is not None or _name(value) == "dropout"
+        return self._width(value.args[0], conv) if passes else None
 
     def _consumer(self, site: str, name: str, module: nn.Module, units: int, conv: bool, flat: bool) -> Consumer:
         if isinstance(module, nn.Linear):

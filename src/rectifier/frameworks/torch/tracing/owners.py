@@ -1,0 +1,67 @@
+"""Whose the tensors are that a model computes with, and which of them can be made smaller where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from .channels import Channels, Slot
+
+__all__ = ["Owners"]
+
+
+class Owners:
+    """Parameters and buffers of a model by the module that holds them."""
+
+    def __init__(self, model: nn.Module, channels: Channels) -> None:
+        self.channels = channels
+        self._held: dict[int, list[tuple[nn.Module, str, str]]] = {}
+        self._used: dict[int, list[torch.Tensor]] = {}
+        for path, module in model.named_modules():
+            for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+                if tensor is not None:
+                    self._held.setdefault(id(tensor), []).append((module, name, path))
+
+    def of(self, tensor: torch.Tensor) -> tuple[nn.Module, str, str] | str:
+        """Module, name in it and the module's own name; or why the tensor cannot be made smaller there."""
+        owners = self._held.get(id(tensor), [])
+        if not owners:
+            return "computes with a tensor that is computed from others, by a parametrization or by code"
+        if len(owners) > 1:
+            names = " and ".join(".".join(filter(None, (path, name))) for _, name, path in owners)
+            return f"{names} are one tensor"
+        module, name, path = owners[0]
+        if _hooked(module):
+            return f"layer {path} has hooks"
+        if getattr(tensor, "_backward_hooks", None) or getattr(tensor, "_post_accumulate_grad_hooks", None):
+            return f"{'.'.join(filter(None, (path, name)))} has hooks"
+        return owners[0]
+
+    def take(self, tensor: torch.Tensor, axes: Mapping[int, torch.Tensor], where: str, *, slots: bool = True) -> None:
+        """These channels are places along these axes of this tensor; they stay where it cannot be made smaller.
+
+        where: the layer or call that computes with it. slots: False where it is made smaller in another way.
+        """
+        owner = self.of(tensor)
+        used = self._used.setdefault(id(tensor), [])
+        again = bool(used)
+        used += axes.values()
+        if isinstance(owner, str) or again:
+            reason = f"{where} is called several times"
+            if isinstance(owner, str):
+                reason = f"{where} {owner}" if id(tensor) not in self._held else owner
+            for channels in used:
+                self.channels.hold(channels, reason)
+        elif slots:
+            self.channels.slots += [Slot(tensor, axis, channels) for axis, channels in axes.items()]
+
+
+def _hooked(module: nn.Module) -> bool:
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(
+        not (getattr(hook, "__module__", None) or "").startswith("rectifier.")
+        for each in hooks
+        for hook in each.values()
+    )
