@@ -87,7 +87,7 @@ def test_one_click_from_a_finding_to_its_units_and_back(look: Open, watched: Rec
 def test_the_same_link_leads_there_again(look: Open, watched: Record) -> None:
     opened = look(watched)
     opened.click("#finding-1 a.units")
-    opened.until("location.hash === '#units-1'")
+    opened.until("document.activeElement.classList.contains('tall')")
     opened.run("scrollTo(0, 0)")
     opened.click("#finding-1 a.units")
     opened.until("scrollY > 500")
