@@ -65,7 +65,9 @@ class Browser:
 
     def open(self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False, anchor: str = "") -> Page:
         """Load a file as a person would, offline, and wait until the page has drawn."""
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        # A context of its own: what one page stores (the look that was chosen), no other finds.
+        context = self.call("Target.createBrowserContext")["browserContextId"]
+        target = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = Page(self, session, target)
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -102,7 +104,7 @@ class Page:
         return answer["result"].get("value")
 
     def until(self, script: str) -> None:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 180
         while not self.run(script):
             assert time.monotonic() < end, script
             time.sleep(0.02)

@@ -78,6 +78,12 @@ def test_one_case_a_fault_and_a_failure_where_it_is_ill(watched: Record) -> None
     )
 
 
+def test_whatever_is_ill_fails_as_the_exit_status_says(watched: Record) -> None:
+    (rare,) = watched.of("rare")
+    told = outcomes(read(junit.render(watched.with_findings((replace(rare, severity="ill"),)))))
+    assert list(told.values()) == ["", "failure"]
+
+
 def test_a_healthy_model_is_a_suite_that_passed(healthy: Record) -> None:
     assert outcomes(read(junit.render(healthy))) == {"The check-up ran to its end": ""}
 

@@ -39,7 +39,7 @@ def by_finding(record: Record) -> tuple[Case, ...]:
     cases: list[Case] = []
     seen: dict[str, int] = {}
     for finding in ordered(record.findings):
-        if not finding.fault:
+        if not (finding.fault or finding.ill):
             continue
         name = _headline(finding)
         seen[name] = seen.get(name, 0) + 1
