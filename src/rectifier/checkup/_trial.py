@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .._family import family
 from ..errors import RectifierError, RectifierTypeError, RectifierValueError
-from ._check import check, check_common
+from ._check import check
 from ._heal import check_starts, heal
 from .adapters import adapter_for, adapter_for_loaded
 from .records import Record
+from .trial_arguments import (
+    CLIP,
+    NOTHING,
+    RECYCLE,
+    RESCALE,
+    Remedy,
+    check_arguments,
+    check_batches,
+    check_source,
+    chosen_remedies,
+)
 
 __all__ = ["Arm", "Trial", "mean_and_error", "trial"]
-
-Remedy = Callable[[Any, Any, Record], Any]
-NOTHING, RECYCLE, RESCALE, CLIP = "nothing", "recycle", "rescale", "clip gradients"
-#: Rectifiers that a swap may put in place, by name.
-_SWAPS = tuple(name for name, row in family.items() if row.layer is not None)
 
 #: 97.5 % quantiles of Student's t for 1, 2, … degrees of freedom.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120)
@@ -154,12 +159,12 @@ def trial(
     >>> [(arm.remedy, arm.step) for arm in tried.arms]
     [('nothing', 1.0), ('rescale', 1.0), ('nothing', 0.1), ('rescale', 0.1)]
     """
-    chosen = _chosen(remedies)
-    _check_arguments(loss, score, steps, repeats, smaller, clip, seed)
+    chosen = chosen_remedies(remedies)
+    check_arguments(loss, score, steps, repeats, smaller, clip, seed)
     check_starts("trial", starts)
-    _check_source(data, "data")
+    check_source(data, "data")
     if test is not None:
-        _check_source(test, "test")
+        check_source(test, "test")
     made = callable(model) and not _is_model(model)
     adapter = adapter_for_loaded("trial") if made else adapter_for(model, "trial")
     trials = adapter.trials
@@ -176,10 +181,10 @@ def trial(
     with trials.isolated(model, data):
         judged = [] if test is None else list(test)
         if test is not None:
-            _check_batches(judged, "test")
+            check_batches(judged, "test")
         for each in seeds:
             batches, epoch = trials.draw(data, steps, each)
-            _check_batches(batches)
+            check_batches(batches)
             trials.seed_all(each)
             patient = _made(trials, model, each) if made else trials.Patient(model, optimizer)
             runs.append(_Repeat(trials, patient, batches, epoch, judged or batches[:epoch], options, each))
@@ -326,9 +331,6 @@ def _silent(record: Record) -> int:
     return len({(finding.site, unit) for finding in record.of("silent", "dead") for unit in finding.units})
 
 
-# Arguments
-
-
 def _is_model(model: Any) -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(model, torch.nn.Module)
@@ -342,75 +344,3 @@ def _made(trials: Any, make: Callable[[int], Any], seed: int) -> Any:
             "Return (model, optimizer)."
         )
     return trials.patient_of(*made, "the function `model`")
-
-
-def _chosen(remedies: Any) -> dict[str, Remedy | None]:
-    given = [remedies] if isinstance(remedies, str) else remedies
-    found: dict[str, Remedy | None] = {NOTHING: None}
-    for item in given if isinstance(given, Iterable) else [given]:
-        if isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], str) and callable(item[1]):
-            found[item[0]] = item[1]
-        elif isinstance(item, str) and item in (NOTHING, RECYCLE, RESCALE, CLIP, *_SWAPS):
-            found[item] = None
-        else:
-            got = repr(item) if isinstance(item, str) else type(item).__name__
-            raise RectifierValueError(
-                f"trial: `remedies` must be among {NOTHING}, {RECYCLE}, {RESCALE}, {CLIP}, {', '.join(_SWAPS)}, or "
-                f"pairs (name, function); got {got}. A smaller step is tried with every remedy: see `smaller`."
-            )
-    return found
-
-
-def _check_arguments(loss: Any, score: Any, steps: Any, repeats: Any, smaller: Any, clip: Any, seed: Any) -> None:
-    for name, value in (("loss", loss), ("score", score)):
-        if not callable(value) and not (name == "score" and value is None):
-            raise RectifierTypeError(
-                f"trial: `{name}` must be called as {name}(outputs, targets); got {type(value).__name__}. "
-                "Pass for instance torch.nn.functional.cross_entropy."
-            )
-    for name, value in (("steps", steps), ("repeats", repeats)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise RectifierValueError(
-                f"trial: `{name}` must be a whole number, at least 1; got {value!r}. Pass for instance 5."
-            )
-    if smaller is not None and not (_number(smaller) and 0 < smaller < 1):
-        raise RectifierValueError(
-            f"trial: `smaller` must be a share of the step size, between 0 and 1, or None; got {smaller!r}. "
-            "Pass for instance 0.1."
-        )
-    if not (_number(clip) and 0 < clip < math.inf):
-        raise RectifierValueError(f"trial: `clip` must be a norm above 0; got {clip!r}. Pass for instance 1.0.")
-    if seed is None:
-        raise RectifierValueError("trial: `seed` must be a whole number; got None. Pass a number such as 0.")
-    check_common("trial", seed, None)
-
-
-def _check_source(data: Any, name: str) -> None:
-    if not isinstance(data, Iterable):
-        raise RectifierTypeError(
-            f"trial: `{name}` must be an iterable of batches (inputs, targets); got {type(data).__name__}. "
-            "Pass a list of batches or a DataLoader."
-        )
-    if isinstance(data, Iterator):
-        raise RectifierValueError(
-            f"trial: `{name}` must start anew each time it is iterated; got a {type(data).__name__}, which is used up "
-            "after one time. Pass a list of batches or a DataLoader."
-        )
-
-
-def _check_batches(batches: list[Any], name: str = "data") -> None:
-    if not batches:
-        raise RectifierValueError(
-            f"trial: `{name}` must yield batches (inputs, targets); got none from it. Pass a list of batches or a "
-            "DataLoader that is not empty."
-        )
-    wrong = next((batch for batch in batches if not isinstance(batch, (tuple, list)) or len(batch) != 2), None)
-    if wrong is not None:
-        raise RectifierTypeError(
-            f"trial: `{name}` must yield pairs (inputs, targets); got {type(wrong).__name__}. "
-            "Wrap them, such as ((a, b), targets)."
-        )
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
