@@ -30,7 +30,7 @@ __all__ = ["Pruned", "arrays", "check_fresh", "check_mode", "check_model", "prov
 
 _RULE = "prune: `probe` must be a tensor, or a tuple or dict of them"
 #: Runs of each of the two models, and the seconds after which no more are started.
-_ROUNDS, _SECONDS = 21, 2.0
+_ROUNDS, _SECONDS = 21, 1.0
 
 
 @dataclass(frozen=True)
