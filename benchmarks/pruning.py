@@ -73,7 +73,8 @@ def padded(record: Record, multiple: int) -> Iterator[Finding]:
     """The findings, with so many dead channels left in each layer that a multiple of ``multiple`` stays."""
     for finding in record.of("dead"):
         left = -(finding.total - len(finding.units)) % multiple
-        yield replace(finding, units=finding.units[left:])
+        if left < len(finding.units):
+            yield replace(finding, units=finding.units[left:])
 
 
 def by_torch_pruning(model: nn.Module, dead: dict[str, list[int]], x: torch.Tensor) -> nn.Module | None:

@@ -2,8 +2,8 @@
 
 python examples/prune_digits.py [--write docs/pruning.md]
 
-A small network with batch normalisation is trained on scikit-learn's 1,797 digits, with a step size for some steps in
-between that is twenty times too large, and goes on with the right one. What that killed is cut in two ways: what is
+A small network with batch normalisation is trained on scikit-learn's 1,797 digits, for 15 steps in between with a step
+size that is sixteen times too large, and goes on with the right one. What that killed is cut in two goes: what is
 proved dead for every image with pixels in [0, 1], and, because we say so, what was only seen silent.
 """
 
@@ -46,7 +46,7 @@ def train(model: nn.Module, x: torch.Tensor, y: torch.Tensor, steps: int) -> Non
     optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9)
     model.train()
     for step in range(steps):
-        optimizer.param_groups[0]["lr"] = 1.0 if 30 <= step < 45 else 0.05  # the step that is too large
+        optimizer.param_groups[0]["lr"] = 0.8 if 30 <= step < 45 else 0.05  # the step that is too large
         batch = torch.randint(len(x), (64,))
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
@@ -54,9 +54,9 @@ def train(model: nn.Module, x: torch.Tensor, y: torch.Tensor, steps: int) -> Non
     model.eval()
 
 
-def main(steps: int = 200) -> list[str]:
+def main(steps: int = 250, seed: int = 0) -> list[str]:
     """Train, cut twice, and return the lines of a table."""
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     x_train, x_test, y_train, y_test = data()
     model = network()
     train(model, x_train, y_train, steps)
@@ -68,16 +68,19 @@ def main(steps: int = 200) -> list[str]:
         "|---|---|---|---|---|---|---|---|",
         f"| before | {units(whole)} | {count(whole):,} | | | | | {(answers == y_test).float().mean():.2%} |",
     ]
+    operations = seconds = 1.0
     for silent in (False, True):
         record = rectifier.check(model, [x_train], box=(0.0, 1.0))
         receipt = rectifier.prune(model, record, silent=silent, probe=x_test)
         print(receipt.change, receipt.evidence, sep="\n")
         with torch.no_grad():
             now = model(x_test).argmax(1)
-        operations, seconds = (pair or (1, 1) for pair in (receipt.flops, receipt.seconds))
+        if receipt.flops and receipt.seconds:  # of this cut, against the one before
+            operations *= receipt.flops[1] / receipt.flops[0]
+            seconds *= receipt.seconds[1] / receipt.seconds[0]
         lines.append(
             f"| {'and only seen silent' if silent else 'proved dead'} cut | {units(model)} | {count(model):,} "
-            f"| {operations[1] / operations[0] - 1:+.1%} | {seconds[1] / seconds[0] - 1:+.1%} "
+            f"| {operations - 1:+.1%} | {seconds - 1:+.1%} "
             f"| {receipt.output_change:.1e} | {int((now == answers).sum())} of {len(answers)} "
             f"| {(now == y_test).float().mean():.2%} |"
         )

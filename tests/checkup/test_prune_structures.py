@@ -282,6 +282,56 @@ def test_a_unit_that_something_else_reads_before_its_rectifier_stays() -> None:
         rectifier.prune(model, [dead("relu#0", 1)], probe=torch.rand(4, 3))
 
 
+def test_what_only_a_training_calls_is_told() -> None:
+    class Aided(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.aid = nn.Linear(3, 8), nn.Linear(8, 2), nn.Linear(8, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = F.relu(self.a(x))
+            return self.b(h) + self.aid(h) if self.training else self.b(h)
+
+    receipt = rectifier.prune(kill(Aided(), a=[1]), [dead("relu#0", 1)], probe=torch.rand(4, 3))
+    assert receipt.skipped == (
+        "aid: not called in evaluation mode; where a training calls them on what was cut, they no longer fit",
+    )
+
+
+def test_a_weight_that_an_unknown_call_computes_with_stays() -> None:
+    class Reading(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.a = nn.Embedding(10, 8), nn.Linear(8, 8)
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            return F.linear(F.relu(self.a(self.embed(tokens))), self.embed.weight)
+
+    with pytest.raises(rectifier.RectifierValueError, match="where embed is called several times. Leave them out."):
+        rectifier.prune(kill(Reading(), a=[1]), [dead("relu#0", 1)], probe=torch.arange(8).reshape(2, 4))
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: F.max_pool2d(x, 2),
+        lambda x: F.adaptive_max_pool2d(x, 2),
+        lambda x: F.avg_pool2d(x, 3, 1, 1),
+        lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
+        lambda x: F.conv2d(x, torch.zeros(8, 1, 3, 3), padding=1, groups=8),
+        lambda x: F.instance_norm(x),
+        lambda x: torch.maximum(x, torch.zeros_like(x)),
+    ],
+)
+def test_what_is_not_known_stays_so_through_pytorch(call: Any, channels_last: bool) -> None:
+    """That NaN in a channel comes out as NaN there and nowhere else is what the tracing rests on."""
+    x = torch.rand(2, 8, 6, 6)
+    x[:, ::2] = float("nan")
+    y = call(x.contiguous(memory_format=torch.channels_last) if channels_last else x)
+    assert torch.isnan(y[:, ::2]).all() and not torch.isnan(y[:, 1::2]).any()
+
+
 def test_a_whole_layer_that_is_dead_keeps_one_unit_and_its_readers_their_bias() -> None:
     torch.manual_seed(0)
     model = mlp().double()

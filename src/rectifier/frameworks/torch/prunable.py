@@ -33,6 +33,9 @@ def check_model(model: nn.Module) -> None:
     elif inside is not None:
         part = model.get_submodule(inside)
         what, cure = f"{inside!r}, which is {is_opaque(part)}", "Put the part that it was made of there."
+    sharded = any(hasattr(tensor, "full_tensor") for tensor in model.parameters())
+    if what is None and sharded:
+        what, cure = "weights that are spread over processes", "Prune before they are, or what one process holds whole."
     quantized = next((name for name, part in model.named_modules() if _quantized(part)), None)
     if what is None and quantized is not None:
         what = f"{quantized!r}, which is quantized" if quantized else f"a quantized {type(model).__name__}"

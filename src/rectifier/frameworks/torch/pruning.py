@@ -30,7 +30,7 @@ __all__ = ["Pruned", "arrays", "check_fresh", "check_mode", "check_model", "prov
 
 _RULE = "prune: `probe` must be a tensor, or a tuple or dict of them"
 #: Runs of each of the two models, and the seconds after which no more are started.
-_ROUNDS, _SECONDS = 21, 2.0
+_ROUNDS, _SECONDS = 21, 1.0
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def prune(
         site=sites,
         units=() if plan is None else tuple(unit for units in plan.cut.values() for unit in units),
         change=_change([*(() if plan is None else plan.told.values()), *folded.told], optimizer),
-        skipped=(*(() if plan is None else _lines(plan.refused)), *folded.skipped),
+        skipped=(*(() if plan is None else (*_lines(plan.refused), *_uncalled(plan))), *folded.skipped),
         output_change=None if before is None or after is None else output_change(before, after),
         parameters=(total, count_parameters(model)),
         flops=None if flops is None else (flops, _flops(model, args, kwargs)),
@@ -313,6 +313,17 @@ def _unfit(follower: Follower, site: str, units: Sequence[int], wanted: Wanted) 
     if tally.rectifier not in NOTHING_BELOW:
         return _stay(site, units, f"{tally.rectifier} does not give 0 where it is shut")
     return None
+
+
+def _uncalled(plan: _Plan) -> tuple[str, ...]:
+    """What a training may call and this pass did not, told where something was cut."""
+    layers = plan.follower.owners.not_met if plan.removed else []
+    if not layers:
+        return ()
+    return (
+        f"{', '.join(layers)}: not called in evaluation mode; where a training calls them on what was cut, they no "
+        "longer fit",
+    )
 
 
 def _lines(refused: Sequence[RectifierValueError]) -> tuple[str, ...]:

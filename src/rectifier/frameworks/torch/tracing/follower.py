@@ -134,8 +134,16 @@ class Follower(Observer):
         else:
             known = self._known(name, func, args, kwargs, result, told)
         if not known:
+            for tensor in given:
+                self.owners.met(tensor, self._where(name))
             return self._unknown(f"{self._where(name)} reads all of them together", told, result)
         return result
+
+    def _leave(self, name: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        super()._leave(name, module, args, kwargs, output)
+        told = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor) and value in self.ids]
+        if name in self._activations and told and isinstance(output, torch.Tensor) and output not in self.ids:
+            self._unknown(f"{name} cannot be followed", told, output)
 
     def _answer(self, name: str, func: Any, told: list[torch.Tensor], args: tuple[Any, ...]) -> None:
         """A call that gives no tensor: a shape, or a value of a tensor, by which Python may go one way or another."""

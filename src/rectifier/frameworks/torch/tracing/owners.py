@@ -45,8 +45,8 @@ class Owners:
         where: the layer or call that computes with it. slots: False where it is made smaller in another way.
         """
         owner = self.of(tensor)
+        again = id(tensor) in self._used
         used = self._used.setdefault(id(tensor), [])
-        again = bool(used)
         used += axes.values()
         if isinstance(owner, str) or again:
             reason = f"{where} is called several times"
@@ -56,6 +56,21 @@ class Owners:
                 self.channels.hold(channels, reason)
         elif slots:
             self.channels.slots += [Slot(tensor, axis, channels) for axis, channels in axes.items()]
+
+    def met(self, tensor: torch.Tensor, where: str) -> None:
+        """A call that is not known computes with this tensor, so that its size has to stay."""
+        if id(tensor) in self._held:
+            self.take(tensor, {}, where)
+
+    @property
+    def not_met(self) -> list[str]:
+        """Layers none of whose tensors was met."""
+        layers: dict[str, bool] = {}
+        for key, owners in self._held.items():
+            for _, name, path in owners:
+                if name != "num_batches_tracked":
+                    layers[path] = layers.get(path, False) or key in self._used
+        return [path for path, met in layers.items() if not met]
 
 
 def _hooked(module: nn.Module) -> bool:
