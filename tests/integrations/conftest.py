@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+
 import pytest
 import torch
+
+# TensorBoard asks for this module before it loads TensorFlow, which takes seconds and is not needed to read its files.
+sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
 
 
 @pytest.fixture(autouse=True)

@@ -173,7 +173,7 @@ def test_a_resumed_training_goes_on_counting(tmp_path: Path) -> None:
     watch = WatchCallback(every=2, log=told.append)
     trainer(tmp_path, watch).train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
     assert [numbers["rectifier/step"] for numbers in told] == [4, 5, 6]
-    assert [s.step for s in watch.record.snapshots] == [1, 3]
+    assert [s.step for s in watch.record.snapshots] == [1, 2, 3]
 
 
 def test_stop_and_raise_when_ill(tmp_path: Path) -> None:
