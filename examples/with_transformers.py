@@ -28,7 +28,7 @@ model = OPTForSequenceClassification(
 images, classes = data().tensors
 texts = [
     {"input_ids": ink, "attention_mask": torch.ones_like(ink), "labels": label}
-    for ink, label in zip((16 * images).long(), classes, strict=True)
+    for ink, label in zip((16 * images[:640]).long(), classes, strict=False)
 ]
 arguments = TrainingArguments(
     "out", num_train_epochs=1, per_device_train_batch_size=32, learning_rate=1e-3, logging_steps=20, report_to="none"

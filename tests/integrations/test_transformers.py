@@ -100,14 +100,23 @@ def test_a_training_is_watched_and_is_the_same_bit_for_bit(tmp_path: Path) -> No
     assert untouched(watched.model)
 
 
+class Reporter(TrainerCallback):
+    def __init__(self) -> None:
+        self.told: list[dict[str, float]] = []
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **given: Any) -> None:
+        self.told.append(dict(logs))
+
+
+def test_reporters_that_came_before_can_be_told_as_well(tmp_path: Path) -> None:
+    reporter, watch = Reporter(), WatchCallback(every=2)
+    made = trainer(tmp_path, reporter)
+    made.callback_handler.callbacks.insert(0, watch)  # as the docs say
+    made.train()
+    assert [told.get("rectifier/step") for told in reporter.told] == [2, 4, 6, None]
+
+
 def test_the_trainers_logs_are_told(tmp_path: Path) -> None:
-    class Reporter(TrainerCallback):
-        def __init__(self) -> None:
-            self.told: list[dict[str, float]] = []
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **given: Any) -> None:
-            self.told.append(dict(logs))
-
     reporter, looks = Reporter(), list[dict[str, float]]()
     watch = WatchCallback(every=2, log=looks.append)
     made = trainer(tmp_path, watch, reporter)

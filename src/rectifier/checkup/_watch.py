@@ -433,8 +433,8 @@ class Watching:
         if self._log is None or not self._snapshots:
             return
         found = metrics(self._snapshots[-1])
-        if last:
-            found |= verdicts(self.record)
+        if last:  # gradients were read up to here
+            found |= {"rectifier/step": float(self.step), **verdicts(self.record)}
         try:
             self._log(found)
         except Exception as error:

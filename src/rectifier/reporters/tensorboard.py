@@ -40,11 +40,13 @@ class TensorBoard:
     def __init__(self, folder: str | Path | SummaryWriter) -> None:
         self._writer = _writer(folder)
         self._told: set[int] = set()
+        self._judged = False
 
     def __call__(self, numbers: dict[str, float]) -> None:
         """The numbers of one look as scalars, at its step."""
         step = next(int(value) for name, value in numbers.items() if name.endswith("/step"))
         self._told.add(step)
+        self._judged |= any(name.endswith("/faults") for name in numbers)
         for name, value in numbers.items():
             self._writer.add_scalar(name, value, step)
 
@@ -56,7 +58,7 @@ class TensorBoard:
                 self(metrics(snapshot))
             self._histograms(snapshot)
         step = record.last.step if record.snapshots else 0
-        for name, value in verdicts(record).items():
+        for name, value in verdicts(record).items() if not self._judged else ():
             self._writer.add_scalar(name, value, step)
         self._writer.add_text("rectifier/summary", summary(record), step)
         lines = [_told(finding) for finding in ordered(record.findings)]
