@@ -108,7 +108,7 @@ class WatchCallback(Callback):
             )
         for name, part in candidates.items():
             if owners[name] is not None:
-                self._watches.start(name, part, owners[name], group, tell)
+                self._watches.start(name, part, owners[name], group, tell if trainer.loggers else None)
         watched = {name: part for name, part in candidates.items() if owners[name] is not None}
         if len(watched) > 1:
             self._roots.follow(watched, self._watches.unsure)
