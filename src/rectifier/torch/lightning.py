@@ -114,7 +114,7 @@ class WatchCallback(Callback):
             self._roots.follow(watched, self._watches.unsure)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        for name in self._roots.inner():
+        for name in self._roots.settled():
             self._watches.drop(name)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -219,9 +219,13 @@ class _Roots:
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
         self._depth -= 1
 
-    def inner(self) -> set[str]:
-        """Between two calls: those found out to be called by another, each told once."""
+    def settled(self) -> set[str]:
+        """After a batch: those that need not be watched, each told once. They are called by another one, or are the
+        module round a part that was called: to go on looking out for its call would cost something at every step."""
         found, self._inner = self._inner, set()
+        if self._called and "" in self._open:
+            self._open.discard("")
+            found.add("")
         if self._handles and not self._open:
             self.leave()
         return found
