@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from time import perf_counter
 from types import TracebackType
@@ -12,11 +13,12 @@ from weakref import WeakSet
 
 import numpy as np
 
-from ..errors import RectifierValueError
+from ..errors import RectifierTypeError, RectifierValueError
 from ._check import check_common, may_be_dead
 from ._judge import judge
 from .adapters import adapter_for, versions
 from .history import CAPACITY, half_way, halve, lengthen, merge, ungraded
+from .metrics import metrics, verdicts
 from .pace import REFERENCES, Pace
 from .proofs.proof import describe, prove
 from .records import Record, Snapshot
@@ -43,6 +45,7 @@ def watch(
     seed: int | None = None,
     limits: Thresholds | None = None,
     group: Any = None,
+    log: Callable[[dict[str, float]], Any] | None = None,
 ) -> Watching:
     """Watch a model train: a context manager whose ``record`` tells which units died, when, and why.
 
@@ -65,6 +68,9 @@ def watch(
     limits: the thresholds of the verdicts.
     group: ``torch.distributed`` processes that train together: their counts are summed at each snapshot, and each gets
         the same record. By default those of a model under DDP or FSDP.
+    log: called after each look, and once more at the end, with a flat dict of floats (docs/integrations.md lists its
+        names), by the first of several processes alone. What it takes counts as part of the look. If it raises, that
+        is told in one RuntimeWarning and the training goes on.
 
     Raises RectifierTypeError or RectifierValueError for arguments that cannot be used, for an optimizer that steps no
     parameter of the model, and for a model that is watched already. What the block raises goes through unchanged; the
@@ -94,6 +100,11 @@ def watch(
     if budget is not None:
         _check_budget(budget, every)
     check_common("watch", seed, limits)
+    if log is not None and not callable(log):
+        raise RectifierTypeError(
+            f"watch: `log` must be a function that takes a dict, or None; got {type(log).__name__}. "
+            "Pass for instance print, or the log method of a Weights & Biases run."
+        )
     adapter.check_optimizer(optimizer, "watch")
     group = adapter.group_of(model, group, "watch")
     model = adapter.observable(model, "watch")
@@ -104,7 +115,7 @@ def watch(
         )
     counts = every != "auto" if gates is None else gates == "every"
     pace = Pace(None if every == "auto" else every, _BUDGET[counts] if budget is None else budget)
-    return Watching(adapter, model, optimizer, pace, counts, name, seed, limits, group)
+    return Watching(adapter, model, optimizer, pace, counts, name, seed, limits, group, log)
 
 
 def _check_budget(budget: float, every: Any) -> None:
@@ -146,12 +157,15 @@ class Watching:
         seed: int | None,
         limits: Thresholds | None,
         group: Any = None,
+        log: Callable[[dict[str, float]], Any] | None = None,
     ) -> None:
         self.step = 0
         """Steps counted so far."""
         self._adapter, self._model, self._optimizer = adapter, model, optimizer
         self._name, self._seed, self._limits = name, seed, limits
         self._pace, self._counts = pace, counts
+        self._log = log if adapter.leads(group) else None
+        self._log_failed = False
         self._observer = adapter.Observer(model, training_only=True, group=group)
         self._gradients = None if optimizer is None else adapter.Gradients(self._observer, optimizer)
         self._counting = adapter.Counting(self._observer) if counts else None
@@ -218,6 +232,7 @@ class Watching:
         # The other processes do not know of the error, so there is nobody to sum with.
         if error is None or self._observer.group is None:
             self._last_look((self.step,) if broken_off else ())
+        self._tell(last=True)
 
     def __enter__(self) -> Watching:
         return self.start()
@@ -312,6 +327,7 @@ class Watching:
                 self._observer.see_weight_gradients()
             if self.step >= self._pace.next:
                 self._take()
+                self._tell()
                 if self._pace.measured and not self._always:
                     self._close_look()
                 self._pace.looked(self.step, self._seconds())
@@ -411,6 +427,25 @@ class Watching:
         if len(self._snapshots) >= CAPACITY:
             self._snapshots = halve(self._snapshots)
             self._pace.halved()
+
+    def _tell(self, *, last: bool = False) -> None:
+        """Hand the last snapshot to the user's logger; at the end with the verdicts, which take too long before."""
+        if self._log is None or not self._snapshots:
+            return
+        found = metrics(self._snapshots[-1])
+        if last:  # gradients were read up to here
+            found |= {"rectifier/step": float(self.step), **verdicts(self.record)}
+        try:
+            self._log(found)
+        except Exception as error:
+            if not self._log_failed:
+                self._log_failed = True
+                warnings.warn(
+                    f"watch: `log` raised {type(error).__name__} at step {self.step}: {error}. The training goes on, "
+                    "the record is kept, and `log` is called again at the next look; what it raises is told once.",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
 
     def _believe(self, snapshot: Snapshot) -> None:
         """Where a look refutes what the gradients say, nothing that they said stands."""

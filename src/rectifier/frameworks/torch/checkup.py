@@ -12,7 +12,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from ...errors import RectifierTypeError, RectifierValueError
 from .calm import plain_value, undisturbed
-from .observer.distributed import gather, group_of, title, unwrapped
+from .observer.distributed import gather, group_of, leads, title, unwrapped
 from .observer.kinds import is_opaque
 from .observer.live import Counting, Gradients, before_step, on_pass, on_step, unowned
 from .observer.observe import Observer
@@ -30,6 +30,7 @@ __all__ = [
     "check_optimizer",
     "gather",
     "group_of",
+    "leads",
     "observable",
     "on_pass",
     "on_step",

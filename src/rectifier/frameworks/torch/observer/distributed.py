@@ -22,7 +22,7 @@ from .tally import LayerTally, SiteTally
 if TYPE_CHECKING:
     from .observe import Observer
 
-__all__ = ["alone", "gather", "group_of", "title", "total", "unwrapped"]
+__all__ = ["alone", "gather", "group_of", "leads", "title", "total", "unwrapped"]
 
 #: Whole numbers of a tally that are no counts.
 _FIXED = frozenset({"axis", "ndim", "units"})
@@ -87,6 +87,11 @@ def alone(group: Any) -> list[str]:
     if not others:
         return []
     return [f"the other processes ({others}): this one counted alone; pass the model under DDP or FSDP, or group="]
+
+
+def leads(group: Any) -> bool:
+    """Whether this process is the first of the group, or alone."""
+    return group is None or dist.get_rank(group) == 0
 
 
 def gather(group: Any, item: Any) -> list[Any]:
