@@ -248,4 +248,4 @@ def test_the_checker_follows_every_step(kind: str, training: bool) -> None:
 
 
 def document_of(network: Network, found: Any) -> str:
-    return Certificate.of([Claim(network, found, ((Site("all", "relu", len(found) - 1, 0), {}),), "")]).document
+    return Certificate.of([Claim(network, found, ((Site("all", "relu", len(found) - 1, 0), {}),))]).document

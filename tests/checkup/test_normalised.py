@@ -46,7 +46,7 @@ def test_nothing_computed_passes_it(seed: int) -> None:
                 x = offset + spread * x
                 reach = float(x.abs().max())
                 maps = x.T.reshape(1, 8, m, 1)
-                two, one = normalised(settings(m), reach, U), normalised(settings(m, passes=1), reach, U)
+                two, one = (float(normalised(settings(m, passes=n), reach, U)) for n in (2, 1))
                 ways = {
                     "batch": (F.batch_norm(x, None, None, training=True), two),
                     "maps": (F.batch_norm(maps, None, None, training=True), two),
@@ -59,7 +59,7 @@ def test_nothing_computed_passes_it(seed: int) -> None:
                     "group": (F.group_norm(maps, 8), one),
                     "rms": (
                         F.rms_norm(x.T.contiguous(), (m,), eps=1e-5),
-                        normalised(settings(m, centred=False), reach, U),
+                        float(normalised(settings(m, centred=False), reach, U)),
                     ),
                 }
                 for name, (z, bound) in ways.items():

@@ -5,11 +5,12 @@ from __future__ import annotations
 from ._check import check
 from ._heal import heal
 from ._judge import judge
+from ._proved import proved
 from ._prune import prune
 from ._watch import Watching, watch
 from .errors import Interrupted, ObservationError
 from .proofs.certificate import Certificate
-from .proofs.checker import Rejected, accept
+from .proofs.checker import Proved, Rejected, accept, examine
 from .records import FAULTS, Finding, LayerVitals, Receipt, Record, SiteVitals, Snapshot
 from .thresholds import Thresholds
 
@@ -20,6 +21,7 @@ __all__ = [
     "Interrupted",
     "LayerVitals",
     "ObservationError",
+    "Proved",
     "Receipt",
     "Record",
     "Rejected",
@@ -29,8 +31,10 @@ __all__ = [
     "Watching",
     "accept",
     "check",
+    "examine",
     "heal",
     "judge",
+    "proved",
     "prune",
     "watch",
 ]

@@ -77,9 +77,10 @@ def _fitted(network: Network, box: Interval | None) -> Interval | None:
         ) from None
     if shape == whole:
         return low, high
-    if len(shape) > 1:
+    if len(shape) > 1:  # one range a channel
         low, high = low.reshape(shape[0], -1).min(axis=1), high.reshape(shape[0], -1).max(axis=1)
-        return low.reshape(shape), high.reshape(shape)
+        one = (shape[0], *(1 for _ in shape[1:]))
+        return low.reshape(one), high.reshape(one)
     # positions in front of the features (tokens) share one range
     return low.reshape(-1, shape[0]).min(axis=0), high.reshape(-1, shape[0]).max(axis=0)
 
@@ -122,7 +123,7 @@ def prove(networks: Sequence[Network], box: Interval | None, *, seen: Sequence[S
                 proofs.statements[site.name] = f"{_how(network, site)}, for {_words(network, box)}"
                 dead.append((site, units))
         if dead:
-            claims.append(Claim(network, found, tuple(dead), _words(network, box)))
+            claims.append(Claim(network, found, tuple(dead)))
     return Proofs(proofs.bounds, proofs.statements, Certificate.of(claims) if claims else None)
 
 

@@ -19,6 +19,7 @@ from .observer.observe import Observer
 
 if TYPE_CHECKING:
     from . import acts
+    from .tracing import certified
 
 __all__ = [
     "Counting",
@@ -27,6 +28,7 @@ __all__ = [
     "acts",
     "arguments",
     "before_step",
+    "certified",
     "check_optimizer",
     "gather",
     "group_of",
@@ -43,6 +45,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "acts":  # loads torch.fx, which a check does not need
         return importlib.import_module("rectifier.frameworks.torch.acts")
+    if name == "certified":
+        return importlib.import_module("rectifier.frameworks.torch.tracing.certified")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -16,7 +16,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from ....checkup.proofs.network import Network, Site, Step
 from ....checkup.records import LayerVitals, SiteVitals, Snapshot
 from ..calm import plain_value, value_of
-from ..tracing.lowering import step_of
+from ..tracing.lowering import first_layer, next_layer
 from .tally import SiteTally, to_host
 
 if TYPE_CHECKING:
@@ -293,34 +293,29 @@ class Reader:
                 continue
             stored = self._weight(tally.layer)
             info = torch.finfo(stored.dtype)
-            shape = steps[0].shape
+            shape = (-1, *(1 for _ in steps[0].shape[1:]))
             found.append(
                 Network(
-                    steps=steps,
+                    steps=tuple(steps),
                     sites=(Site(site, tally.rectifier, len(steps) - 1, 0),),
                     roundoff=self._roundoff_of(tally.layer),
                     smallest=float(info.tiny),
                     largest=float(info.max),
                     condition=", with batch normalisation in evaluation mode" if tally.norm else "",
+                    training=self._o.training_only,
                     input_shape=self._o.input_shape or (),
                     observed=(low.reshape(shape), high.reshape(shape)),
                 )
             )
         return tuple(found)
 
-    def _chain(self, tally: SiteTally) -> tuple[Step, ...] | None:
+    def _chain(self, tally: SiteTally) -> list[Step] | None:
         """Input, layer and normalisation in evaluation mode, all positions of a convolution taken together."""
         assert tally.layer is not None
-        size, one = len(self._o.ranges[tally.layer][0]), (1,) * (self._weight(tally.layer).ndim - 2)
-        steps = [Step("input", (), (size, *one), layer="the input")]
-        for name in (tally.layer, tally.norm):
-            if name is None:
-                continue
-            step = step_of(self._o.names[name], name, steps[-1].shape, (tally.units, *one), len(steps) - 1)
-            if step is None:
-                return None
-            steps.append(step)
-        return tuple(steps)
+        steps = first_layer(self._o.names[tally.layer], tally.layer, len(self._o.ranges[tally.layer][0]))
+        if steps is None or tally.norm is None:
+            return steps
+        return next_layer(self._o.names[tally.norm], tally.norm, steps)
 
 
 def _counts(values: Floats | None) -> npt.NDArray[np.int64] | None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-import operator
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,11 @@ from torch import fx, nn
 from torch.nn.modules import module as every_module
 
 from ....checkup.proofs.network import Network
-from ....errors import RectifierValueError
 from ..observer.kinds import is_norm
 from .graph import Graph, Tracer
-from .steps import BATCH, IN_PLACE, Builder
+from .steps import BATCH, Builder
 
-__all__ = ["traced"]
+__all__ = ["hooked", "traced"]
 
 Shape = tuple[int, ...]
 
@@ -28,31 +26,7 @@ Shape = tuple[int, ...]
 _MOST_WEIGHTS = 200_000_000
 
 
-class _Strict(fx.Proxy):
-    """What is set on a traced tensor (``z.data = …``) would be lost without a trace."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name not in ("node", "tracer"):
-            raise RectifierValueError(f"`{name}` is set on a tensor")
-        super().__setattr__(name, value)
-
-
-def _in_place(name: str) -> Callable[[_Strict, Any], fx.Proxy]:
-    def method(self: _Strict, other: Any) -> fx.Proxy:
-        return self.tracer.create_proxy("call_function", getattr(operator, name), (self, other), {})
-
-    return method
-
-
-# torch.fx takes ``z += y`` for ``z = z + y``, and loses that every view of z changes with it.
-for _name in IN_PLACE:
-    setattr(_Strict, f"__{_name}__", _in_place(_name))
-
-
-class _StrictTracer(Tracer):
-    def proxy(self, node: fx.Node) -> fx.Proxy:
-        return _Strict(node, self)
-
+class _Defaults(Tracer):
     def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
         # A check calls the model with its inputs alone; what else it takes has its default.
         parameters = inspect.signature(root.forward).parameters.values()
@@ -61,7 +35,7 @@ class _StrictTracer(Tracer):
 
 
 class _Traced(Graph):
-    tracer = _StrictTracer
+    tracer = _Defaults
 
 
 def traced(
@@ -73,11 +47,9 @@ def traced(
     normalised by the batch's own moments, of at most ``rows`` examples. roundoff: unit roundoff of the coarsest product
     seen. The model is not touched: a copy is traced.
     """
-    foreign = next((name for name, module in model.named_modules() if _hooked(module)), None)
-    if foreign is not None:
-        return f"a hook on {foreign or 'the model'} may change what it computes"
-    if _foreign(every_module._global_forward_hooks) or _foreign(every_module._global_forward_pre_hooks):
-        return "a hook on all modules may change what it computes"
+    hook = hooked(model)
+    if hook is not None:
+        return hook
     if sum(p.numel() for p in model.parameters()) > _MOST_WEIGHTS:
         return "it has too many weights for a copy"
     states = _random_states()
@@ -99,6 +71,16 @@ def traced(
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
+
+
+def hooked(model: nn.Module) -> str | None:
+    """Which hook of others may change what the model computes, so that no trace tells; or None."""
+    foreign = next((name for name, module in model.named_modules() if _hooked(module)), None)
+    if foreign is not None:
+        return f"a hook on {foreign or 'the model'} may change what it computes"
+    if _foreign(every_module._global_forward_hooks) or _foreign(every_module._global_forward_pre_hooks):
+        return "a hook on all modules may change what it computes"
+    return None
 
 
 def _random_states() -> tuple[Any, Any, torch.Tensor]:

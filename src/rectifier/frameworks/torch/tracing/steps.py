@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from ....checkup.proofs.network import Network, Site, Step
+from .aliases import Memory, changed
 from .graph import Graph
-from .lowering import VIEWS, Lowered, array_of, as_step, of_call, of_module, of_rectifier
+from .lowering import VIEWS, Lowered, array_of, as_steps, of_call, of_module, of_rectifier
 
-__all__ = ["BATCH", "IN_PLACE", "Builder"]
+__all__ = ["BATCH", "Builder"]
 
 Shape = tuple[int, ...]
 
@@ -24,12 +25,8 @@ BATCH = 7919
 
 _ADDITIONS = {"add": (1.0, 1.0), "iadd": (1.0, 1.0), "sub": (1.0, -1.0), "isub": (1.0, -1.0)}
 _PRODUCTS = frozenset({"mul", "imul", "multiply", "truediv", "div", "itruediv"})
-#: Operators that change their first argument.
-IN_PLACE = frozenset(
-    f"i{name}" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor")
-)
 #: What gives the very memory that it was given, or may.
-_SHARING = frozenset({"reshape", "permute", "slice", "unknown"})
+_SHARING = frozenset({"reshape", "permute", "slice", "unknown", "hull"})
 #: Functions of these packages change what they are given only where their name or arguments say so.
 _TELLING = ("torch", "_operator", "operator", "builtins", "math", "rectifier")
 
@@ -41,8 +38,7 @@ class Builder:
         self.model, self.graph, self.shapes, self.rows = model, graph.graph, shapes, rows
         self.steps: list[Step] = []
         self.of: dict[fx.Node, int | list[int]] = {}
-        self.memory: dict[fx.Node, int] = {}
-        """Node → which memory it may share; a change in place is one of all that share it."""
+        self.memory = Memory()
         self.tensors: dict[fx.Node, tuple[str, torch.Tensor]] = {}
         self.labels = {node: (label, row, given) for label, (node, row, given) in graph.sites.items()}
         self.reads: dict[str, tuple[str, int]] = {}
@@ -52,8 +48,7 @@ class Builder:
         self.smallest, self.largest = max(i.tiny for i in infos), min(i.max for i in infos)
 
     def network(self, input_shape: Shape, axes: Mapping[str, int], *, training: bool) -> Network:
-        for number, node in enumerate(self.graph.nodes):
-            self.memory[node] = number
+        for node in self.graph.nodes:
             if node.op == "placeholder":
                 op = "input" if not self.steps else "unknown"
                 self.of[node] = self._add(Step(op, (), input_shape, layer="the input"))
@@ -64,17 +59,28 @@ class Builder:
             elif node.op != "output":
                 self._node(node)
         sites = tuple(Site(label, row, step, axes[label]) for label, (row, step) in self.reads.items() if label in axes)
-        condition = ", with batch normalisation in evaluation mode" if any(s.op == "scale" for s in self.steps) else ""
+        condition = ", in evaluation mode" if any(map(self._random, self.graph.nodes)) else ""
+        if any(step.op == "scale" for step in self.steps):
+            condition = ", with batch normalisation in evaluation mode"
         if not training and any(self._of_batch(step) for step in self.steps):
             condition += f", in batches of at most {self.rows} examples"
         if training:
             condition = f", in training mode, in batches of at most {self.rows} examples"
-        return Network(tuple(self.steps), sites, self.roundoff, self.smallest, self.largest, condition, input_shape)
+        return Network(
+            tuple(self.steps), sites, self.roundoff, self.smallest, self.largest, condition, training, input_shape
+        )
 
-    def _of_batch(self, step: Step) -> bool:
+    @staticmethod
+    def _of_batch(step: Step) -> bool:
         """Whether it is normalised by moments of the batch, without running ones."""
-        module = dict(self.model.named_modules()).get(step.layer) if step.op == "normalise" else None
-        return isinstance(module, _BatchNorm)
+        return step.settings.get("rows") is not None
+
+    def _random(self, node: fx.Node) -> bool:
+        """Whether it computes something else in training: what is dropped there, and the rest made larger."""
+        module = self.model.get_submodule(str(node.target)) if node.op == "call_module" else None
+        own = getattr(module, "dropout", 0.0)  # of attention and recurrent layers
+        dropped = isinstance(module, (_DropoutNd, nn.RReLU)) or (isinstance(own, float) and own > 0)
+        return dropped or "dropout" in _bare(node)
 
     def _add(self, step: Step) -> int:
         self.steps.append(step)
@@ -99,29 +105,22 @@ class Builder:
         shares = isinstance(found, list) or found in last or self.steps[found].op in _SHARING
         if shares or _bare(node) in ("to", "float", "type_as"):
             for arg in given:
-                self._join(node, arg)
-        changed, surely = _changed(node, self.model)
-        if changed is not None:
-            self._spoil(node, changed, given, surely=surely)
+                self.memory.join(node, arg)
+        target, surely = changed(node, self.model)
+        if target is not None:
+            self._spoil(node, target, given, surely=surely)
         elif not known and not _tells(node):
             for arg in given:
                 self._spoil(node, arg, given, surely=False)
 
-    def _join(self, node: fx.Node, arg: fx.Node) -> None:
-        old, new = self.memory[node], self.memory[arg]
-        for other, group in self.memory.items():
-            if group == old:
-                self.memory[other] = new
-
-    def _spoil(self, node: fx.Node, changed: fx.Node, given: list[fx.Node], *, surely: bool) -> None:
+    def _spoil(self, node: fx.Node, target: fx.Node, given: list[fx.Node], *, surely: bool) -> None:
         """After a change in place only the result is known, and so the tensor itself where it is that for sure."""
-        self._join(node, changed)
-        for other, group in self.memory.items():
-            same = group == self.memory[changed] and other in self.of
-            if same and other is not node and not (surely and other is changed):
+        self.memory.join(node, target)
+        for other in self.memory.mates(target):
+            if other in self.of and other is not node and not (surely and other is target):
                 self.of[other] = self._unknown(self.of[other])
         if surely:
-            self.of[changed] = self.of[node]
+            self.of[target] = self.of[node]
 
     def _unknown(self, value: int | list[int]) -> int | list[int]:
         if isinstance(value, list):
@@ -185,7 +184,20 @@ class Builder:
         if lowered.op == "reshape" and math.prod(shape) != math.prod(self.steps[before].shape):
             return None
         names = {id(value): name for name, value in self.tensors.values()}
-        return self._add(as_step(lowered, before, shape, _say(node), names))
+        source = self.steps[before]
+        if lowered.op == "linear" and source.op == "normalise" and source.settings.get("axes") == 1:
+            return self._add(self._behind_norm(as_steps(lowered, before, source.shape, shape, _say(node), names, 0)[0]))
+        for step in as_steps(lowered, before, source.shape, shape, _say(node), names, len(self.steps)):
+            self._add(step)
+        return len(self.steps) - 1
+
+    def _behind_norm(self, linear: Step) -> Step:
+        """The two as one step: the length of a normalised vector tells more than the range of each of its values."""
+        norm = self.steps[linear.inputs[0]]
+        roles = {"weight": "scale", "bias": "shift"}
+        arrays = {**linear.arrays, **{roles[role]: array for role, array in norm.arrays.items()}}
+        settings = {key: norm.settings[key] for key in ("centred", "epsilon", "passes")}
+        return Step("ellipsoid", norm.inputs, linear.shape, settings, arrays, linear.layer)
 
     # Calls of several tensors, and those that move values
 
@@ -266,13 +278,7 @@ class Builder:
         if sorted(int(i) % (len(x) + 1) for i in axes) != list(range(2, len(x) + 1)):
             return None
         kernel = list(x[1:])
-        settings = {
-            "kind": "mean",
-            "zeros": False,
-            "kernel": kernel,
-            "stride": kernel,
-            "padding": [[0, 0]] * len(kernel),
-        }
+        settings = {"kind": "mean", "kernel": kernel, "stride": kernel, "padding": [[0, 0]] * len(kernel)}
         pooled = self._add(Step("pool", (before,), (x[0], *(1,) * len(kernel)), settings, layer="mean"))
         return self._add(Step("reshape", (pooled,), shape, layer="mean"))
 
@@ -337,18 +343,3 @@ def _bare(node: fx.Node) -> str:
 
 def _tells(node: fx.Node) -> bool:
     return node.op != "call_function" or str(getattr(node.target, "__module__", None) or "torch").startswith(_TELLING)
-
-
-def _changed(node: fx.Node, model: nn.Module) -> tuple[fx.Node | None, bool]:
-    """The tensor that a node changes in place, as its name and arguments tell, and whether it does for sure."""
-    first = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
-    if node.op == "call_module":
-        return (first if getattr(model.get_submodule(str(node.target)), "inplace", False) else None), True
-    name, target = _say(node), node.kwargs.get("out")
-    if isinstance(target, fx.Node):
-        return target, True
-    in_place = name in IN_PLACE or (name.endswith("_") and not name.startswith("_"))
-    if in_place or node.kwargs.get("inplace", False):
-        return first, True
-    # F.relu(x, True), F.dropout(x, p, training, True): which flag it is depends on the call
-    return (first if any(arg is True for arg in node.args[1:]) else None), False
