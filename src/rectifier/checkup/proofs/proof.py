@@ -140,6 +140,9 @@ def _broken(network: Network, found: Sequence[Interval], seen: Snapshot) -> bool
 
 def _how(network: Network, site: Site) -> str:
     step = network.steps[site.step]
+    if step.op == "ellipsoid":
+        n = network.steps[step.inputs[0]].shape[-1]
+        return f"because {n} values normalised together are a vector of length √{n}, with rounding error included"
     if step.op != "normalise":
         return "by interval arithmetic with rounding error included"
     n = step.settings["count"]

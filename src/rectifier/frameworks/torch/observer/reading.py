@@ -17,6 +17,7 @@ from ....checkup.proofs.network import Network, Site, Step
 from ....checkup.records import LayerVitals, SiteVitals, Snapshot
 from ..calm import plain_value, value_of
 from ..tracing.lowering import first_layer, next_layer
+from .layers import input_axis
 from .tally import SiteTally, to_host
 
 if TYPE_CHECKING:
@@ -256,12 +257,16 @@ class Reader:
             step.op != "normalise" or isinstance(self._o.names.get(step.layer), nn.modules.batchnorm._BatchNorm)
         ):
             step = network.steps[step.inputs[0]]
-        made = step.layer if step.op in ("linear", "conv") and step.layer in self._o.names else None
+        made = step.layer if step.op in ("linear", "ellipsoid", "conv") and step.layer in self._o.names else None
         return made == tally.layer
 
     def _input_range(self, network: Network, shape: tuple[int, ...]) -> tuple[Floats, Floats] | None:
         """The range that the model's input was seen in, from those of the layers that read it."""
         found: tuple[Floats, Floats] | None = None
+        if self._o.ranges.keys() == {""}:
+            axes = tuple(d for d in range(len(shape)) if d != input_axis(len(shape) + 1) - 1)
+            low, high = (np.expand_dims(end.double().cpu().numpy(), axes) for end in self._o.ranges[""])
+            return low, high
         for step in network.steps:
             if step.op not in ("linear", "conv") or step.layer not in self._o.ranges:
                 continue

@@ -15,6 +15,7 @@ from torch.nn.modules import module as every_module
 
 from ....checkup.proofs.network import Network
 from ..observer.kinds import is_norm
+from .blocks import is_block, write_plainly
 from .graph import Graph, Tracer
 from .steps import BATCH, Builder
 
@@ -27,6 +28,9 @@ _MOST_WEIGHTS = 200_000_000
 
 
 class _Defaults(Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return not is_block(m) and super().is_leaf_module(m, module_qualified_name)
+
     def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
         # A check calls the model with its inputs alone; what else it takes has its default.
         parameters = inspect.signature(root.forward).parameters.values()
@@ -116,6 +120,7 @@ def _copy(model: nn.Module) -> nn.Module:
             if isinstance(inner, nn.Module):
                 module._modules[name] = inner
     copied.requires_grad_(False)
+    write_plainly(copied)
     return copied
 
 

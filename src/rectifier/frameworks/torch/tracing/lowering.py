@@ -22,10 +22,12 @@ from ..observer.kinds import computes_plainly, is_pool
 from ..sites import identify
 
 __all__ = [
+    "FINE",
     "VIEWS",
     "Lowered",
     "array_of",
     "as_steps",
+    "dropped",
     "first_layer",
     "hull",
     "next_layer",
@@ -291,6 +293,11 @@ def _dropout(module: nn.Module | None, p: Any, training: Any) -> Lowered | None:
         return _SAME
     if isinstance(module, (nn.AlphaDropout, nn.FeatureAlphaDropout)) or not isinstance(p, float) or p >= 1:
         return None
+    return dropped(p)
+
+
+def dropped(p: float) -> Lowered:
+    """0 or x/(1 − p)."""
     kept = {"coefficients": [1.0 / (1.0 - p)], "constant": 0.0}
     return Lowered("combine", kept, then=hull((), zero=True))
 

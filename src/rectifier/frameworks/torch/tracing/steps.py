@@ -13,6 +13,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from ....checkup.proofs.network import Network, Site, Step
 from .aliases import Memory, changed
+from .blocks import attention, weighted
 from .graph import Graph
 from .lowering import VIEWS, Lowered, array_of, as_steps, of_call, of_module, of_rectifier
 
@@ -29,6 +30,10 @@ _PRODUCTS = frozenset({"mul", "imul", "multiply", "truediv", "div", "itruediv"})
 _SHARING = frozenset({"reshape", "permute", "slice", "unknown", "hull"})
 #: Functions of these packages change what they are given only where their name or arguments say so.
 _TELLING = ("torch", "_operator", "operator", "builtins", "math", "rectifier")
+
+
+#: Layer of a step that holds weights which are not negative and add up to 1 over the last axis.
+SOFTMAX = "softmax over the last axis"
 
 
 class Builder:
@@ -77,7 +82,7 @@ class Builder:
 
     def _random(self, node: fx.Node) -> bool:
         """Whether it computes something else in training: what is dropped there, and the rest made larger."""
-        module = self.model.get_submodule(str(node.target)) if node.op == "call_module" else None
+        module = self._module(node) if node.op == "call_module" else None
         own = getattr(module, "dropout", 0.0)  # of attention and recurrent layers
         dropped = isinstance(module, (_DropoutNd, nn.RReLU)) or (isinstance(own, float) and own > 0)
         return dropped or "dropout" in _bare(node)
@@ -94,15 +99,20 @@ class Builder:
         found: int | list[int] | None = None
         if shape is not None:
             found = self._lowered(node, shape)
+        elif node.op == "call_module" and isinstance(self._module(node), nn.MultiheadAttention):
+            found = self._attention(node, out)
         elif isinstance(out, (tuple, list)):
             found = self._split(node, out)
         known = found is not None
         if found is None:
-            found = self._add(Step("unknown", (), shape if shape is not None else (), layer=_say(node)))
+            found = self._add(
+                Step("unknown", (), shape or (), layer=SOFTMAX if _is_softmax(node, shape) else _say(node))
+            )
         given = [arg for arg in node.all_input_nodes if arg in self.of]
         self.of[node] = found
         last = [self.of[arg] for arg in given]
-        shares = isinstance(found, list) or found in last or self.steps[found].op in _SHARING
+        made = isinstance(found, list) and node.op == "call_module"
+        shares = not made and (isinstance(found, list) or found in last or self.steps[found].op in _SHARING)
         if shares or _bare(node) in ("to", "float", "type_as"):
             for arg in given:
                 self.memory.join(node, arg)
@@ -112,6 +122,9 @@ class Builder:
         elif not known and not _tells(node):
             for arg in given:
                 self._spoil(node, arg, given, surely=False)
+
+    def _module(self, node: fx.Node) -> nn.Module:
+        return self.model.get_submodule(str(node.target))
 
     def _spoil(self, node: fx.Node, target: fx.Node, given: list[fx.Node], *, surely: bool) -> None:
         """After a change in place only the result is known, and so the tensor itself where it is that for sure."""
@@ -141,6 +154,8 @@ class Builder:
             return self._cat(node, shape)
         if name in _ADDITIONS or name in _PRODUCTS or name in ("neg", "rsub"):
             return self._arithmetic(node, name, shape)
+        if name in ("scaled_dot_product_attention", "matmul", "bmm"):
+            return self._weighted(node, name, shape)
         if not isinstance(source, fx.Node) or source not in self.of:
             return None
         before = self.of[source]
@@ -162,7 +177,7 @@ class Builder:
 
     def _what(self, node: fx.Node, name: str, x: Shape, shape: Shape) -> Lowered | None:
         if node.op == "call_module":
-            module = self.model.get_submodule(str(node.target))
+            module = self._module(node)
             return of_module(module, x, shape, self.rows, training=module.training)
         if node in self.labels:
             _, row, given = self.labels[node]
@@ -185,8 +200,9 @@ class Builder:
             return None
         names = {id(value): name for name, value in self.tensors.values()}
         source = self.steps[before]
-        if lowered.op == "linear" and source.op == "normalise" and source.settings.get("axes") == 1:
-            return self._add(self._behind_norm(as_steps(lowered, before, source.shape, shape, _say(node), names, 0)[0]))
+        last = lowered if lowered.then is None else lowered.then
+        if last.op == "linear" and source.op == "normalise" and source.settings.get("axes") == 1:
+            return self._add(self._behind_norm(as_steps(last, before, source.shape, shape, _say(node), names, 0)[0]))
         for step in as_steps(lowered, before, source.shape, shape, _say(node), names, len(self.steps)):
             self._add(step)
         return len(self.steps) - 1
@@ -200,6 +216,36 @@ class Builder:
         return Step("ellipsoid", norm.inputs, linear.shape, settings, arrays, linear.layer)
 
     # Calls of several tensors, and those that move values
+
+    def _attention(self, node: fx.Node, out: Any) -> list[int] | None:
+        value, rest = node.args[2] if len(node.args) > 2 else node.kwargs.get("value"), node.args[3:]
+        before = self.of.get(value) if isinstance(value, fx.Node) else None
+        shape = _example(out[0])
+        if not isinstance(before, int) or shape is None:
+            return None
+        masked = bool(rest) or any(node.kwargs.get(key) is not None for key in ("key_padding_mask", "attn_mask"))
+        x, module = self.steps[before].shape, self._module(node)
+        found = attention(module, str(node.target), before, x, shape, self._add, masked=masked)
+        weights = self._add(Step("unknown", (), layer=str(node.target)))
+        return None if found is None else [found, weights]
+
+    def _weighted(self, node: fx.Node, name: str, shape: Shape) -> int | None:
+        """Attention written out: a product of softmax and values, or the call that does both."""
+        called = name == "scaled_dot_product_attention"
+        given = dict(zip(("query", "key", "value", "attn_mask", "dropout_p"), node.args, strict=False)) | node.kwargs
+        value = given.get("value") if called else (node.args[1] if len(node.args) == 2 else None)
+        before = self.of.get(value) if isinstance(value, fx.Node) else None
+        if not isinstance(before, int) or not called and not self._sums_to_one(node.args[0]):
+            return None
+        x, p = self.steps[before].shape, given.get("dropout_p", 0.0) if called else 0.0
+        fits = len(x) == len(shape) >= 2 and x[:-2] == shape[:-2] and x[-1] == shape[-1]
+        if not fits or not isinstance(p, (int, float)) or not 0 <= p < 1:
+            return None
+        return weighted(before, x, shape, self._add, masked=called and given.get("attn_mask") is not None, p=float(p))
+
+    def _sums_to_one(self, value: Any) -> bool:
+        step = self.of.get(value) if isinstance(value, fx.Node) else None
+        return isinstance(step, int) and self.steps[step].layer == SOFTMAX
 
     def _operand(self, value: Any) -> int | float | None:
         """A step, or a number."""
@@ -328,6 +374,15 @@ def _example(value: Any) -> Shape | None:
     if not isinstance(value, torch.Tensor) or not value.dtype.is_floating_point:
         return None
     return tuple(int(n) for n in value.shape[1:]) if value.ndim >= 2 and value.shape[0] == BATCH else None
+
+
+def _is_softmax(node: fx.Node, shape: Shape | None) -> bool:
+    """Over the last axis of values with one."""
+    if shape is None or _bare(node) != "softmax":
+        return False
+    at = 0 if node.op == "call_module" else 1
+    dim = node.args[at] if len(node.args) > at else node.kwargs.get("dim")
+    return dim in (-1, len(shape))
 
 
 def _say(node: fx.Node) -> str:
