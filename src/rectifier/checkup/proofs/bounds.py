@@ -236,8 +236,8 @@ def moments(settings: Mapping[str, Any], reach: Any, u: float, width: Any = math
     (not centred) one is at most √n. As computed:
 
     - two passes: the variance is summed around the mean as it was rounded, so |x − mean| ≤ √(n·variance) holds
-      whatever that rounding was, and √(n − 1) but for what the mean is off; n + 6 roundings of a sum of squares move
-      it by γ.
+      whatever that rounding was, and √(n − 1) but for what the mean is off, which the variance is no less than the
+      square of; n + 6 roundings of a sum of squares move it by γ.
     - Welford: the variance is off by at most k·(variance + reach·√variance), k = γ of 4n + 16 roundings (Chan, Golub &
       LeVeque 1983, doi:10.1080/00031305.1983.10483115), the mean by k·reach.
     - the affine form x·a + (β − mean·a) cancels: 8 roundings of values up to reach, over √ε at least.
@@ -258,6 +258,7 @@ def moments(settings: Mapping[str, Any], reach: Any, u: float, width: Any = math
         floor = np.sqrt(epsilon * (1.0 if two else rest))
         radius = np.sqrt(n / rest)
         mean = (gamma(n + 2, u) if two else k) * reach / floor
+        mean = np.minimum(mean, 1 / np.sqrt(rest)) if two else mean
         one = np.minimum(np.sqrt((n - 1) / rest), width / floor) + mean
         one = np.minimum(one, radius) if two else one
         extra = g8 * (one + reach / floor)

@@ -174,6 +174,7 @@ class _Network:
         if op not in RULES and op not in ("input", "unknown"):
             raise Refused(f"it has an operation {op!r}, which is not known")
         arrays = {role: self._weight(array) for role, array in step["arrays"].items()}
+        self._whole({array["name"] for array in step["arrays"].values()}, name)
         x = [self.claims[i] for i in step["inputs"]]
         shapes = [tuple(self.steps[i]["shape"]) for i in step["inputs"]]
         least, most = (low, high) if op == "input" else (-INF, INF)
@@ -187,6 +188,15 @@ class _Network:
         if not (np.all((low == -INF) | (low <= least)) and np.all((high == INF) | (high >= most))):
             raise Refused(f"the bound of {name} does not follow from the steps before it")
         self.claims.append((low, high))
+
+    def _whole(self, names: set[str], step: str) -> None:
+        """Refuse a layer of which a part is left out."""
+        for name in names:
+            stem, kind = re.fullmatch(r"(.*?)(weight|bias|running_mean|running_var)?", name, re.DOTALL).groups()  # type: ignore[union-attr]
+            parts = {"weight": ["bias"], "bias": ["weight"], "running_mean": ["weight", "bias"]}.get(kind, [])
+            left = [stem + part for part in parts if stem + part in self.weights and stem + part not in names]
+            if left:
+                raise Refused(f"{step} leaves out {left[0]!r}")
 
     @staticmethod
     def _claimed(end: dict[str, Any], shape: tuple[int, ...]) -> Any:

@@ -131,6 +131,7 @@ def _along(arrays: Any, key: str, default: int, shape: Any, first: bool) -> Any:
 
 
 def _scale(own: Arithmetic, s: Any, arrays: Any, x: Any, shapes: Any, shape: Any) -> Any:
+    _require({"mean", "variance"} <= set(arrays), "a batch normalisation has no running statistics")
     (low, high), defaults = x[0], {"mean": 0, "variance": 0, "weight": 1, "bias": 0}
     mean, variance, weight, shift = (_along(arrays, key, d, shape, True) for key, d in defaults.items())
     roots = [_root(v + Fraction(s["epsilon"])) for v in variance.ravel()]
@@ -156,6 +157,7 @@ def _moments(own: Arithmetic, s: Any, n: int, reach: Any, width: Any) -> tuple[A
         return INF, INF, INF
     radius, floor = _root(n / rest)[1], _root(epsilon)[0] * (1 if two else _root(rest)[0])
     mean = (own.gamma(n + 2) if two else k) * reach / floor
+    mean = min(mean, _root(1 / rest)[1]) if two else mean
     one = min(_root((n - 1) / rest)[1], width / floor) + mean
     one = min(one, radius) if two else one
     extra = g8 * (one + reach / floor)

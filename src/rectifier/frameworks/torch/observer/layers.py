@@ -64,7 +64,9 @@ def _axis_of(module: nn.Module) -> int:
 def see_input(o: Observer, x: torch.Tensor) -> None:
     """Keep the range of the model's input, under the name of the model, until a layer with weights reads it."""
     if o.ranges.keys() <= {""} and x.ndim > 1:
-        _range(o, "", input_axis(x.ndim) - x.ndim, x.detach())
+        axis = input_axis(x.ndim)
+        if "" not in o.ranges or len(o.ranges[""][0]) == x.shape[axis]:
+            _range(o, "", axis - x.ndim, x.detach())
 
 
 def input_axis(ndim: int) -> int:

@@ -307,7 +307,7 @@ class Reader:
                     smallest=float(info.tiny),
                     largest=float(info.max),
                     condition=", with batch normalisation in evaluation mode" if tally.norm else "",
-                    training=self._o.training_only,
+                    training=self._o.training_only and tally.norm is None,
                     input_shape=self._o.input_shape or (),
                     observed=(low.reshape(shape), high.reshape(shape)),
                 )

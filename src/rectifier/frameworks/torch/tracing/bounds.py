@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import random
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,9 @@ Shape = tuple[int, ...]
 
 #: Models with more weights than this are not traced: tracing needs a copy of them.
 _MOST_WEIGHTS = 200_000_000
+
+#: How torch.fx names a tensor that the forward pass makes of nothing.
+_MADE = r"_tensor_constant\d+"
 
 
 class _Defaults(Tracer):
@@ -62,7 +66,7 @@ def traced(
         if training and not model.training:
             copied.train()
         graphs = [_Traced(copied, "check") for _ in range(2)]
-        if str(graphs[0].graph) != str(graphs[1].graph):
+        if not _alike(copied, *graphs):
             return "its forward pass is not the same each time"
         if not _same_states(states, _random_states()):  # two traces that agree may both have missed a rare path
             return "its forward pass draws random numbers of its own"
@@ -75,6 +79,15 @@ def traced(
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
+
+
+def _alike(model: nn.Module, one: _Traced, other: _Traced) -> bool:
+    """Whether two traces are the same, with the same tensors made on the way, which each names anew."""
+    texts = [str(traced.graph) for traced in (one, other)]
+    if len({re.sub(_MADE, "", text) for text in texts}) > 1:
+        return False
+    pairs = set(zip(*(re.findall(_MADE, text) for text in texts), strict=True))
+    return all(torch.equal(getattr(model, a), getattr(model, b)) for a, b in pairs)
 
 
 def hooked(model: nn.Module) -> str | None:

@@ -86,6 +86,8 @@ def _first(model: nn.Module, network: Mapping[str, Any]) -> str | None:
         found = _up_to(graph, name)
         if found is None:
             return f"the model has no site {name!r} behind a layer that reads its input"
+        if network["training"] and found[-1].op == "scale":
+            return "a batch normalisation does not use its running statistics in training mode"
         return _differs({name: (graph.sites[name][1], len(found) - 1)}, found, network)
 
 
