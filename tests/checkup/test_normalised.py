@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from fractions import Fraction
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import rectifier
-from rectifier.checkup.proofs.bounds import normalised
+from rectifier.checkup.proofs.bounds import moments, normalised
+from rectifier.checkup.proofs.checker_rules import Arithmetic, _moments
 
 U = 2.0**-24
 
@@ -100,3 +102,32 @@ def test_channels_that_no_batch_of_this_size_opens(rows: int, gamma: float, dead
     # the record was made without a trace in the model or the random state
     assert all(torch.equal(a, b) for a, b in zip(state, model.buffers(), strict=True))
     assert torch.equal(drawn, torch.get_rng_state()) and model.training
+
+
+@pytest.mark.parametrize(
+    ("n", "reach", "width"), [(16, 3.0, 6.0), (1000, 0.5, 1.0), (4096, 40.0, 80.0), (64, 2.0, 1e-3)]
+)
+@pytest.mark.parametrize("kind", ["two passes", "welford", "not centred"])
+def test_both_sides_compute_what_the_documentation_says(kind: str, n: int, reach: float, width: float) -> None:
+    """The formulas of docs/certificates.md, written out once more."""
+    u, epsilon = Fraction(2) ** -24, Fraction(1e-5)
+    g = {roundings: roundings * u / (1 - roundings * u) for roundings in (8, n + 2, n + 6, 4 * n + 16)}
+    given = settings(n, centred=kind != "not centred", passes=2 if kind == "two passes" else 1)
+    r, root = Fraction(reach), math.sqrt
+    if kind == "not centred":
+        length = root(n / (1 - g[n + 6]))
+        expected = length, length * (1 + g[8]), length * g[8]
+    else:
+        k = g[n + 6] if kind == "two passes" else g[4 * n + 16]
+        d = 1 - k if kind == "two passes" else 1 - k - (k * r) ** 2 / (2 * epsilon)
+        s = root(epsilon) if kind == "two passes" else root(epsilon * d)
+        mean = min(g[n + 2] * r / s, 1 / root(d)) if kind == "two passes" else k * r / s
+        one = min(root((n - 1) / d), width / s) + mean
+        one = min(one, root(n / d)) if kind == "two passes" else one
+        extra = g[8] * (one + r / s)
+        expected = root(n / d), one + extra, mean + extra
+    ours = [float(value) for value in moments(given, reach, U, width)]
+    theirs = _moments(Arithmetic(u, Fraction(2) ** -126), given, n, r, Fraction(width))
+    for prover, checker, value in zip(ours, theirs, expected, strict=True):
+        assert float(checker) == pytest.approx(float(value), rel=1e-13)
+        assert float(value) <= prover * (1 + 1e-15) and prover == pytest.approx(float(value), rel=1e-14)

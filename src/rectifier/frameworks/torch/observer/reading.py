@@ -253,8 +253,10 @@ class Reader:
         step = network.steps[site.step]
         if step.shape[site.axis] != tally.units:
             return False
-        while step.op in ("scale", "normalise", "reshape", "permute", "dropout", "pool") and (
-            step.op != "normalise" or isinstance(self._o.names.get(step.layer), nn.modules.batchnorm._BatchNorm)
+        while step.op in ("scale", "reshape", "permute", "pool", "hull") or (
+            # a batch normalisation, or what a dropout keeps
+            (step.op == "normalise" and isinstance(self._o.names.get(step.layer), nn.modules.batchnorm._BatchNorm))
+            or (step.op == "combine" and not step.layer)
         ):
             step = network.steps[step.inputs[0]]
         made = step.layer if step.op in ("linear", "ellipsoid", "conv") and step.layer in self._o.names else None
@@ -272,7 +274,7 @@ class Reader:
                 continue
             source = network.steps[step.inputs[0]]
             seen = source.shape
-            while source.op == "reshape":
+            while source.op in ("reshape", "hull"):
                 source = network.steps[source.inputs[0]]
             if source.op != "input":
                 continue
