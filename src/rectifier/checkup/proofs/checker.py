@@ -156,10 +156,14 @@ class _Network:
         return step["settings"]["axes"].index(before) if step["op"] == "permute" and before is not None else before
 
     def _tensors(self, index: int) -> tuple[str, ...]:
-        step = self.steps[index]
-        own = tuple(sorted(array["name"] for array in step["arrays"].values()))
-        further = step["inputs"] if not own or step["op"] in ("scale", "normalise") else ()
-        return *(name for before in further for name in self._tensors(before)), *own
+        waiting, met, found = [index], set(), []
+        while waiting:
+            step = self.steps[waiting.pop()]
+            found += sorted((array["name"] for array in step["arrays"].values()), reverse=True)
+            further = step["inputs"] if not step["arrays"] or step["op"] in ("scale", "normalise") else []
+            waiting += [i for i in further if i not in met]
+            met.update(further)
+        return tuple(dict.fromkeys(found[::-1]))
 
     def _step(self, number: int, step: dict[str, Any]) -> None:
         _only(step, "step")

@@ -1,4 +1,4 @@
-"""PyTorch's larger modules: transformer layers written plainly, so that they can be traced, and attention as steps.
+"""PyTorch's larger modules: transformer layers written plainly, to be traced; attention and recurrence as steps.
 
 Attention gives each position a mean of the values with weights that are not negative and add up to 1, whatever the
 queries and keys are: so it lies between the least and the largest value of its feature over all positions.
@@ -18,7 +18,7 @@ from ..calm import value_of
 from ..observer.kinds import computes_plainly
 from .lowering import FINE, Lowered, array_of, dropped, hull
 
-__all__ = ["attention", "is_block", "weighted", "write_plainly"]
+__all__ = ["attention", "is_block", "recurrent", "weighted", "write_plainly"]
 
 Shape = tuple[int, ...]
 #: Adds a step and gives its index.
@@ -104,6 +104,48 @@ def attention(module: Any, name: str, value: int, x: Shape, shape: Shape, add: A
     mixed = weighted(value, (x[0], width), (shape[0], width), add, masked=masked, p=p)
     end = f"{name}.out_proj" if name else "out_proj"
     return add(Step("linear", (mixed,), shape, {}, _arrays(module.out_proj, end, "weight", "bias"), end))
+
+
+#: More steps in time than this, over all layers and directions, and a recurrent layer is not followed.
+_LONGEST = 256
+
+
+def recurrent(module: Any, name: str, value: int, x: Shape, shape: Shape, add: Add) -> int | None:
+    """The steps of ``nn.RNN`` with a ReLU from a state of zeros up to its output; None where it is not known.
+
+    h(t) = relu(W·x(t) + b + U·h(t − 1) + c), each product and sum as PyTorch computes them on a CPU.
+    """
+    ways = 2 if module.bidirectional else 1
+    plain = module.nonlinearity == "relu" and module.batch_first and len(x) == len(shape) == 2
+    dropout = module.training and module.dropout > 0
+    if not (computes_plainly(module) and plain and x[0] * module.num_layers * ways <= _LONGEST and not dropout):
+        return None
+    for layer in range(module.num_layers):
+        found = []
+        for end in ("", "_reverse")[:ways]:
+            found.append(_through_time(module, name, value, x, f"_l{layer}{end}", add))
+        x = (x[0], ways * module.hidden_size)
+        value = add(Step("cat", tuple(found), x, {"axis": 1})) if ways > 1 else found[0]
+    return value
+
+
+def _through_time(module: nn.Module, name: str, value: int, x: Shape, end: str, add: Add) -> int:
+    inward = _arrays(module, name, f"weight_ih{end}", f"bias_ih{end}")
+    onward = _arrays(module, name, f"weight_hh{end}", f"bias_hh{end}")
+    layer = f"{name}.{end[1:]}" if name else end[1:]
+    one, states = (1, int(onward["weight"].values.shape[0])), {}
+    times = range(x[0])[::-1] if end.endswith("_reverse") else range(x[0])
+    made = add(Step("linear", (value,), (x[0], one[1]), {}, inward, layer))
+    before = None
+    for t in times:
+        parts = [add(Step("slice", (made,), one, {"axis": 0, "start": t, "stop": t + 1}))]
+        if before is not None:
+            parts.append(add(Step("linear", (before,), one, {}, onward, layer)))
+        elif "bias" in onward:  # of a state of zeros
+            parts.append(add(Step("constant", (), one, {}, {"value": onward["bias"], "of": onward["weight"]}, layer)))
+        z = add(Step("combine", tuple(parts), one, {"coefficients": [1.0] * len(parts), "constant": 0.0}))
+        before = states[t] = add(Step("rectifier", (z,), one, {"function": "relu", "parameters": {}}))
+    return add(Step("cat", tuple(states[t] for t in range(x[0])), (x[0], one[1]), {"axis": 0}))
 
 
 def _arrays(module: nn.Module, name: str, weight: str, bias: str) -> dict[str, Array]:

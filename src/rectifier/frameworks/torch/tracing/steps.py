@@ -13,7 +13,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from ....checkup.proofs.network import Network, Site, Step
 from .aliases import Memory, changed
-from .blocks import attention, weighted
+from .blocks import attention, recurrent, weighted
 from .graph import Graph
 from .lowering import VIEWS, Lowered, array_of, as_steps, of_call, of_module, of_rectifier
 
@@ -101,6 +101,8 @@ class Builder:
             found = self._lowered(node, shape)
         elif node.op == "call_module" and isinstance(self._module(node), nn.MultiheadAttention):
             found = self._attention(node, out)
+        elif node.op == "call_module" and isinstance(self._module(node), nn.RNN):
+            found = self._recurrent(node, out)
         elif isinstance(out, (tuple, list)):
             found = self._split(node, out)
         known = found is not None
@@ -228,6 +230,19 @@ class Builder:
         found = attention(module, str(node.target), before, x, shape, self._add, masked=masked)
         weights = self._add(Step("unknown", (), layer=str(node.target)))
         return None if found is None else [found, weights]
+
+    def _recurrent(self, node: fx.Node, out: Any) -> list[int] | None:
+        """Its site is what comes out, 0 where its units are shut."""
+        source, shape = node.args[0] if len(node.args) == 1 and not node.kwargs else None, _example(out[0])
+        before = self.of.get(source) if isinstance(source, fx.Node) else None
+        if not isinstance(before, int) or shape is None:
+            return None
+        found = recurrent(self._module(node), str(node.target), before, self.steps[before].shape, shape, self._add)
+        if found is None:
+            return None
+        calls = sum(label.partition("@")[0] == node.target for label in self.reads)
+        self.reads[f"{node.target}@{calls}" if calls else str(node.target)] = "relu", found
+        return [found, self._add(Step("unknown", (), layer=str(node.target)))]
 
     def _weighted(self, node: fx.Node, name: str, shape: Shape) -> int | None:
         """Attention written out: a product of softmax and values, or the call that does both."""
