@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ import rectifier.torch as rt
 from rectifier.checkup.proofs.bounds import propagate
 from rectifier.checkup.proofs.certificate import Certificate, Claim, needed
 from rectifier.checkup.proofs.checker import accept
+from rectifier.checkup.proofs.checker_rules import RULES, Arithmetic, exact
 from rectifier.checkup.proofs.network import Network, Site
 from rectifier.frameworks.torch.tracing import lowering
 from rectifier.frameworks.torch.tracing.bounds import traced
@@ -278,3 +281,28 @@ def test_the_checker_follows_every_step(kind: str, training: bool) -> None:
 def document_of(network: Network, found: Any) -> str:
     site = Site("all", "relu", len(found) - 1, 1 if len(network.steps[-1].shape) == 2 else 0)
     return Certificate.of([Claim(network, found, ((site, {}),))]).document
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("kind", list(MODELS))
+def test_both_sides_widen_each_step_alike(kind: str, training: bool) -> None:
+    """In an arithmetic so coarse that each allowance for rounding is seen: prover and checker share no code."""
+    model, shape, low, high = made(kind, 11)
+    model.train(training)
+    network = replace(network_of(model, shape, training=training, rows=5), roundoff=2.0**-14, smallest=2.0**-9)
+    with np.errstate(over="ignore"):
+        found = propagate(network, (low.double().numpy(), high.double().numpy()))
+    own, compared = Arithmetic(Fraction(network.roundoff), Fraction(network.smallest)), set()
+    for step, ends in zip(network.steps, found, strict=True):
+        x = [tuple(map(exact, found[i])) for i in step.inputs]
+        if step.op not in RULES or not all(np.isfinite(end).all() for i in step.inputs for end in found[i]):
+            continue
+        arrays = {role: array.exact for role, array in step.arrays.items()}
+        shapes = [network.steps[i].shape for i in step.inputs]
+        theirs = RULES[step.op](own, step.settings, arrays, x, shapes, step.shape)
+        for ours, other in zip(ends, theirs, strict=True):
+            other = np.asarray(other, dtype=object).astype(np.float64)
+            finite = np.abs(np.where(np.isfinite(ours), ours, 0.0)).max()
+            np.testing.assert_allclose(*np.broadcast_arrays(ours, other), rtol=1e-6, atol=1e-6 * finite + 1e-30)
+        compared.add(step.op)
+    assert len(compared) >= 5

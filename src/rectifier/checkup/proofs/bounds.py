@@ -28,6 +28,8 @@ Interval = tuple[Floats, Floats]
 
 _U64 = 2.0**-53
 _TINY32 = 2.0**-126
+#: A variance of which less than this share is sure is not bounded.
+_LEAST = 1 / 16
 
 
 def gamma(n: float, u: float) -> float:
@@ -239,7 +241,8 @@ def moments(settings: Mapping[str, Any], reach: Any, u: float, width: Any = math
       whatever that rounding was, and √(n − 1) but for what the mean is off, which the variance is no less than the
       square of; n + 6 roundings of a sum of squares move it by γ.
     - Welford: the variance is off by at most k·(variance + reach·√variance), k = γ of 4n + 16 roundings (Chan, Golub &
-      LeVeque 1983, doi:10.1080/00031305.1983.10483115), the mean by k·reach.
+      LeVeque 1983, doi:10.1080/00031305.1983.10483115), the mean by k·reach. So what is divided by is no less than
+      (1 − k)·variance − k·reach·√variance + ε, of which variance and ε are at most 1/(1 − k − (k·reach)²/4ε) times.
     - the affine form x·a + (β − mean·a) cancels: 8 roundings of values up to reach, over √ε at least.
     """
     n, epsilon, two = settings["count"], settings["epsilon"], settings["passes"] == 2
@@ -252,8 +255,8 @@ def moments(settings: Mapping[str, Any], reach: Any, u: float, width: Any = math
         radius = np.full_like(reach, math.sqrt(n / (1 - k)))
         return radius, radius * (1 + g8), radius * g8
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        rest = 1 - k - (k * reach) ** 2 / (2 * epsilon) * (0.0 if two else 1.0)
-        known = np.isfinite(reach) & (rest >= 0.5)
+        rest = 1 - k - (k * reach) ** 2 / (4 * epsilon) * (0.0 if two else 1.0)
+        known = np.isfinite(reach) & (rest >= _LEAST)
         rest = np.where(known, rest, 1.0)
         floor = np.sqrt(epsilon * (1.0 if two else rest))
         radius = np.sqrt(n / rest)

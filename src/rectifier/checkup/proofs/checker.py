@@ -156,7 +156,8 @@ class _Network:
         return step["settings"]["axes"].index(before) if step["op"] == "permute" and before is not None else before
 
     def _tensors(self, index: int) -> tuple[str, ...]:
-        waiting, met, found = [index], set(), []
+        waiting, found = [index], []
+        met: set[int] = set()
         while waiting:
             step = self.steps[waiting.pop()]
             found += sorted((array["name"] for array in step["arrays"].values()), reverse=True)

@@ -152,8 +152,8 @@ def _moments(own: Arithmetic, s: Any, n: int, reach: Any, width: Any) -> tuple[A
     if not s["centred"]:
         radius = _root(n / (1 - k))[1]
         return radius, radius * (1 + g8), radius * g8
-    rest = 1 - k - (0 if two else (k * reach) ** 2 / (2 * epsilon))
-    if 2 * rest < 1:
+    rest = 1 - k - (0 if two else (k * reach) ** 2 / (4 * epsilon))
+    if 16 * rest < 1:
         return INF, INF, INF
     radius, floor = _root(n / rest)[1], _root(epsilon)[0] * (1 if two else _root(rest)[0])
     mean = (own.gamma(n + 2) if two else k) * reach / floor

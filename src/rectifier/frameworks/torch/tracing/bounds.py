@@ -18,7 +18,8 @@ from ....checkup.proofs.network import Network
 from ..observer.kinds import is_norm
 from .blocks import is_block, write_plainly
 from .graph import Graph, Tracer
-from .steps import BATCH, Builder
+from .nodes import BATCH
+from .steps import Builder
 
 __all__ = ["hooked", "traced"]
 

@@ -16,20 +16,16 @@ from .aliases import Memory, changed
 from .blocks import attention, recurrent, weighted
 from .graph import Graph
 from .lowering import VIEWS, Lowered, array_of, as_steps, of_call, of_module, of_rectifier
+from .nodes import bare, example_of, is_softmax, say, tells
 
-__all__ = ["BATCH", "Builder"]
+__all__ = ["Builder"]
 
 Shape = tuple[int, ...]
-
-#: A batch that no other axis is likely to be as long as: an axis of this length in front is the batch.
-BATCH = 7919
 
 _ADDITIONS = {"add": (1.0, 1.0), "iadd": (1.0, 1.0), "sub": (1.0, -1.0), "isub": (1.0, -1.0)}
 _PRODUCTS = frozenset({"mul", "imul", "multiply", "truediv", "div", "itruediv"})
 #: What gives the very memory that it was given, or may.
 _SHARING = frozenset({"reshape", "permute", "slice", "unknown", "hull"})
-#: Functions of these packages change what they are given only where their name or arguments say so.
-_TELLING = ("torch", "_operator", "operator", "builtins", "math", "rectifier")
 
 
 #: Layer of a step that holds weights which are not negative and add up to 1 over the last axis.
@@ -85,7 +81,7 @@ class Builder:
         module = self._module(node) if node.op == "call_module" else None
         own = getattr(module, "dropout", 0.0)  # of attention and recurrent layers
         dropped = isinstance(module, (_DropoutNd, nn.RReLU)) or (isinstance(own, float) and own > 0)
-        return dropped or "dropout" in _bare(node)
+        return dropped or "dropout" in bare(node)
 
     def _add(self, step: Step) -> int:
         self.steps.append(step)
@@ -93,7 +89,7 @@ class Builder:
 
     def _node(self, node: fx.Node) -> None:
         out = self.shapes.get(node.name)
-        shape = _example(out)
+        shape = example_of(out)
         if node in self.labels:
             self._read(node)
         found: int | list[int] | None = None
@@ -107,21 +103,19 @@ class Builder:
             found = self._split(node, out)
         known = found is not None
         if found is None:
-            found = self._add(
-                Step("unknown", (), shape or (), layer=SOFTMAX if _is_softmax(node, shape) else _say(node))
-            )
+            found = self._add(Step("unknown", (), shape or (), layer=SOFTMAX if is_softmax(node, shape) else say(node)))
         given = [arg for arg in node.all_input_nodes if arg in self.of]
         self.of[node] = found
         last = [self.of[arg] for arg in given]
         made = isinstance(found, list) and node.op == "call_module"
         shares = not made and (isinstance(found, list) or found in last or self.steps[found].op in _SHARING)
-        if shares or _bare(node) in ("to", "float", "type_as"):
+        if shares or bare(node) in ("to", "float", "type_as"):
             for arg in given:
                 self.memory.join(node, arg)
         target, surely = changed(node, self.model)
         if target is not None:
             self._spoil(node, target, given, surely=surely)
-        elif not known and not _tells(node):
+        elif not known and not tells(node):
             for arg in given:
                 self._spoil(node, arg, given, surely=False)
 
@@ -151,7 +145,7 @@ class Builder:
 
     def _lowered(self, node: fx.Node, shape: Shape) -> int | None:
         source = node.args[0] if node.args else node.kwargs.get("input", node.kwargs.get("x"))
-        name = _bare(node)
+        name = bare(node)
         if name in ("cat", "concat", "concatenate"):
             return self._cat(node, shape)
         if name in _ADDITIONS or name in _PRODUCTS or name in ("neg", "rsub"):
@@ -204,8 +198,8 @@ class Builder:
         source = self.steps[before]
         last = lowered if lowered.then is None else lowered.then
         if last.op == "linear" and source.op == "normalise" and source.settings.get("axes") == 1:
-            return self._add(self._behind_norm(as_steps(last, before, source.shape, shape, _say(node), names, 0)[0]))
-        for step in as_steps(lowered, before, source.shape, shape, _say(node), names, len(self.steps)):
+            return self._add(self._behind_norm(as_steps(last, before, source.shape, shape, say(node), names, 0)[0]))
+        for step in as_steps(lowered, before, source.shape, shape, say(node), names, len(self.steps)):
             self._add(step)
         return len(self.steps) - 1
 
@@ -222,7 +216,7 @@ class Builder:
     def _attention(self, node: fx.Node, out: Any) -> list[int] | None:
         value, rest = node.args[2] if len(node.args) > 2 else node.kwargs.get("value"), node.args[3:]
         before = self.of.get(value) if isinstance(value, fx.Node) else None
-        shape = _example(out[0])
+        shape = example_of(out[0])
         if not isinstance(before, int) or shape is None:
             return None
         masked = bool(rest) or any(node.kwargs.get(key) is not None for key in ("key_padding_mask", "attn_mask"))
@@ -233,7 +227,7 @@ class Builder:
 
     def _recurrent(self, node: fx.Node, out: Any) -> list[int] | None:
         """Its site is what comes out, 0 where its units are shut."""
-        source, shape = node.args[0] if len(node.args) == 1 and not node.kwargs else None, _example(out[0])
+        source, shape = node.args[0] if len(node.args) == 1 and not node.kwargs else None, example_of(out[0])
         before = self.of.get(source) if isinstance(source, fx.Node) else None
         if not isinstance(before, int) or shape is None:
             return None
@@ -274,7 +268,7 @@ class Builder:
                 return None
             return self._add(Step("constant", (), tuple(tensor.shape[1:]), {}, {"value": array_of(name, tensor)}, name))
         found = self.of.get(value)
-        return found if isinstance(found, int) and _example(self.shapes.get(value.name)) is not None else None
+        return found if isinstance(found, int) and example_of(self.shapes.get(value.name)) is not None else None
 
     def _arithmetic(self, node: fx.Node, name: str, shape: Shape) -> int | None:
         if node.kwargs or name == "rsub":
@@ -368,8 +362,8 @@ class Builder:
     def _split(self, node: fx.Node, out: Any) -> list[int] | None:
         source = node.args[0] if node.args else None
         before = self.of.get(source) if isinstance(source, fx.Node) else None
-        shapes = [_example(part) for part in out]
-        if _bare(node) not in ("chunk", "split") or not isinstance(before, int) or None in shapes:
+        shapes = [example_of(part) for part in out]
+        if bare(node) not in ("chunk", "split") or not isinstance(before, int) or None in shapes:
             return None
         x = self.steps[before].shape
         axes = [d for d in range(len(x)) if any(s is None or s[d] != x[d] for s in shapes)]
@@ -379,37 +373,6 @@ class Builder:
         for shape in shapes:
             assert shape is not None
             settings = {"axis": axes[0], "start": start, "stop": start + shape[axes[0]]}
-            found.append(self._add(Step("slice", (before,), shape, settings, layer=_say(node))))
+            found.append(self._add(Step("slice", (before,), shape, settings, layer=say(node))))
             start += shape[axes[0]]
         return found
-
-
-def _example(value: Any) -> Shape | None:
-    """Shape of one example; None for what has no batch in front, or no real values."""
-    if not isinstance(value, torch.Tensor) or not value.dtype.is_floating_point:
-        return None
-    return tuple(int(n) for n in value.shape[1:]) if value.ndim >= 2 and value.shape[0] == BATCH else None
-
-
-def _is_softmax(node: fx.Node, shape: Shape | None) -> bool:
-    """Over the last axis of values with one."""
-    if shape is None or _bare(node) != "softmax":
-        return False
-    at = 0 if node.op == "call_module" else 1
-    dim = node.args[at] if len(node.args) > at else node.kwargs.get("dim")
-    return dim in (-1, len(shape))
-
-
-def _say(node: fx.Node) -> str:
-    """The module's name, or that of the call."""
-    named = node.op in ("call_module", "call_method")
-    return str(node.target) if named else str(getattr(node.target, "__name__", node.target))
-
-
-def _bare(node: fx.Node) -> str:
-    """A call's name without underscores: ``add`` for ``add_``."""
-    return "" if node.op == "call_module" else _say(node).strip("_")
-
-
-def _tells(node: fx.Node) -> bool:
-    return node.op != "call_function" or str(getattr(node.target, "__module__", None) or "torch").startswith(_TELLING)
