@@ -408,6 +408,25 @@ def test_the_conditions_are_told(normed: Any, made: Any) -> None:
     assert {(site.training, site.batch) for site in examine(record.certificate.document, made[1])} == {(False, None)}
 
 
+def test_the_smallest_of_several_batches_is_the_condition() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 4), nn.BatchNorm1d(4), nn.ReLU())
+    model.append(nn.Linear(4, 2))
+    with torch.no_grad():
+        model[4].bias[1] = -40.0
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with rectifier.watch(model, optimizer) as watching:
+        for _ in range(2):
+            model(torch.rand(16, 3)).sum().backward()
+            optimizer.step()
+    document = json.loads(watching.record.certificate.document)
+    step(document, "1")["settings"].update(rows=8, count=8)  # its bounds bear fewer rows, too
+    state = {name: value.detach().numpy() for name, value in model.state_dict().items()}
+    (site,) = examine(json.dumps(document), state)
+    assert (site.site, site.units, site.batch) == ("5", (1,), 8)
+    assert proved(model, watching.record)[0].batch == 16
+
+
 def test_a_certificate_is_read_from_all_that_holds_one(normed: Any, tmp_path: Path) -> None:
     model, record = normed
     path = record.certificate.write(tmp_path / "proof.json")

@@ -196,7 +196,7 @@ class _Network:
 
     def _whole(self, names: set[str], step: str) -> None:
         """Refuse a layer of which a part is left out."""
-        for name in names:
+        for name in sorted(names):
             stem, kind = re.fullmatch(r"(.*?)(weight|bias|running_mean|running_var)?", name, re.DOTALL).groups()  # type: ignore[union-attr]
             parts = {"weight": ["bias"], "bias": ["weight"], "running_mean": ["weight", "bias"]}.get(kind, [])
             left = [stem + part for part in parts if stem + part in self.weights and stem + part not in names]
