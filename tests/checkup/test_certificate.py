@@ -255,7 +255,7 @@ def pool_of_less(document: Any) -> None:
         (no_bias, r"step \d+ \(conv two\) leaves out 'two.bias'"),
         (no_scale, r"step \d+ \(scale bn\) leaves out 'bn.weight'"),
         (no_running_mean, "a batch normalisation has no running statistics"),
-        (another_tensor_for_one, r"step \d+ \(conv two\) leaves out 'two.weight'"),
+        (another_tensor_for_one, r"step \d+ \(conv two\) leaves out 'one.bias'"),
         (an_input_in_between, r"step \d+ \(input two\) is taken for the model's input, which is the first step alone"),
         (ends_crossed, r"step \d+ \(conv two\) has a low end above its high end"),
         (infinite_box, "a bound is no number, or has another shape than its step"),
