@@ -189,3 +189,13 @@ def test_a_channel_that_varies_little_is_bounded_by_that() -> None:
     x = torch.zeros(4096, 1)
     x[0] = 1e-3
     assert 0.3 < F.batch_norm(x, None, None, training=True, eps=1e-5).max().item() <= narrow
+
+
+def test_channels_of_a_layer_norm_over_whole_maps() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.LayerNorm((3, 4, 4)), nn.ReLU(), nn.Flatten(), nn.Linear(48, 2))
+    with torch.no_grad():
+        model[1].bias[1] = -math.sqrt(48) - 0.1
+    record = rectifier.check(model, [torch.rand(16, 1, 6, 6)])
+    (site,) = proved(model, record)
+    assert (site.site, site.units) == ("2", (1,)) and [f.units for f in record.of("dead")] == [(1,)]

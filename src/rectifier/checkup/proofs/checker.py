@@ -148,12 +148,15 @@ class _Network:
     def _axis(self, index: int) -> int | None:
         """Where the units of a step lie, by what made them; None where that does not tell."""
         step = self.steps[index]
-        if step["op"] in ("linear", "ellipsoid", "normalise") and not step["settings"].get("channels"):
-            return len(step["shape"]) - 1
-        if step["op"] in ("conv", "scale", "pool", "normalise"):
+        op, settings = step["op"], step["settings"]
+        if op in ("conv", "scale", "pool") or settings.get("channels"):
             return 0
-        before = self._axis(step["inputs"][0]) if step["inputs"] and step["op"] != "reshape" else None
-        return step["settings"]["axes"].index(before) if step["op"] == "permute" and before is not None else before
+        if op in ("linear", "ellipsoid"):
+            return len(step["shape"]) - 1
+        before = self._axis(step["inputs"][0]) if step["inputs"] and op != "reshape" else None
+        if op == "normalise" and before is None:  # over the last axes
+            return len(step["shape"]) - 1
+        return settings["axes"].index(before) if op == "permute" and before is not None else before
 
     def _tensors(self, index: int) -> tuple[str, ...]:
         waiting, found = [index], []

@@ -167,10 +167,14 @@ def _how(network: Network, site: Site, units: Iterable[int]) -> str:
         return "by interval arithmetic with rounding error included"
     n = step.settings["count"]
     least = f"√(M − 1), M = {n}" if step.settings["centred"] else f"√M, M = {n}"
-    reach = math.sqrt(n - 1 if step.settings["centred"] else n)
-    weight, shift = (step.arrays[role].exact if role in step.arrays else None for role in ("weight", "bias"))
-    ends = [(1.0 if weight is None else abs(weight[u])) * reach + (0.0 if shift is None else shift[u]) for u in units]
-    still = ", or hardly varies before that" if max(ends) > 0 and step.settings["channels"] else ""
+    still = ""
+    if step.settings["channels"]:
+        reach = math.sqrt(n - 1)
+        weight, shift = (step.arrays[role].exact if role in step.arrays else None for role in ("weight", "bias"))
+        ends = [
+            reach * (1.0 if weight is None else abs(weight[u])) + (0.0 if shift is None else shift[u]) for u in units
+        ]
+        still = ", or hardly varies before that" if max(ends) > 0 else ""
     return f"because a value normalised by M values is at most {least}{still}, with rounding error included"
 
 

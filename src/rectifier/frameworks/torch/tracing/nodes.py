@@ -28,8 +28,7 @@ def is_softmax(node: fx.Node, shape: Shape | None) -> bool:
     """Over the last axis of values with one."""
     if shape is None or bare(node) != "softmax":
         return False
-    at = 0 if node.op == "call_module" else 1
-    dim = node.args[at] if len(node.args) > at else node.kwargs.get("dim")
+    dim = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
     return dim in (-1, len(shape))
 
 

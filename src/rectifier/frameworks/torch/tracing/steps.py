@@ -79,9 +79,9 @@ class Builder:
     def _random(self, node: fx.Node) -> bool:
         """Whether it computes something else in training: what is dropped there, and the rest made larger."""
         module = self._module(node) if node.op == "call_module" else None
-        own = getattr(module, "dropout", 0.0)  # of attention and recurrent layers
-        dropped = isinstance(module, (_DropoutNd, nn.RReLU)) or (isinstance(own, float) and own > 0)
-        return dropped or "dropout" in bare(node)
+        # Attention and recurrent layers have one of their own.
+        share = getattr(module, "p" if isinstance(module, _DropoutNd) else "dropout", 0.0)
+        return isinstance(module, nn.RReLU) or (isinstance(share, float) and share > 0) or "dropout" in bare(node)
 
     def _add(self, step: Step) -> int:
         self.steps.append(step)
