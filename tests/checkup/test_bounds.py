@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,9 @@ from torch import nn
 
 import rectifier.torch as rt
 from rectifier.checkup.proofs.bounds import propagate
-from rectifier.checkup.proofs.certificate import Certificate, Claim
+from rectifier.checkup.proofs.certificate import Certificate, Claim, needed
 from rectifier.checkup.proofs.checker import accept
+from rectifier.checkup.proofs.checker_rules import RULES, Arithmetic, exact
 from rectifier.checkup.proofs.network import Network, Site
 from rectifier.frameworks.torch.tracing import lowering
 from rectifier.frameworks.torch.tracing.bounds import traced
@@ -117,10 +120,40 @@ class Line(nn.Module):
         return self.pool3(self.conv3(x)).clamp_min(0).sigmoid()
 
 
+class Tokens(nn.Module):
+    """Attention of every spelling, and normalisation over the features before linear layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        width, heads = 8, 2
+        self.after = nn.TransformerEncoderLayer(width, heads, 12, dropout=0.2, batch_first=True)
+        block = nn.TransformerEncoderLayer(width, heads, 12, batch_first=True, norm_first=True)
+        self.before = nn.TransformerEncoder(block, 1, nn.LayerNorm(width), enable_nested_tensor=False)
+        self.cross = nn.TransformerDecoderLayer(width, heads, 12, dropout=0.1, batch_first=True, bias=False)
+        self.qkv, self.mix = nn.Linear(width, 3 * width), nn.Linear(width, width, bias=False)
+        self.rms, self.bare = nn.RMSNorm(width), nn.LayerNorm(width, elementwise_affine=False)
+        self.gate, self.value, self.down = nn.Linear(width, 12), nn.Linear(width, 12), nn.Linear(12, width)
+        self.mask = nn.Buffer(torch.full((5, 5), -torch.inf).triu(1))
+        self.gain = nn.Parameter(torch.randn(width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.before(self.after(x), mask=self.mask, is_causal=True)
+        x = self.cross(x, x * 0.5)
+        q, k, v = self.qkv(self.bare(x)).chunk(3, dim=-1)
+        q, k, v = (y.view(y.size(0), 5, 2, 4).transpose(1, 2) for y in (q, k, v))
+        first = F.scaled_dot_product_attention(q, k, v, dropout_p=0.3 if self.training else 0.0, is_causal=True)
+        second = torch.softmax(torch.matmul(q, k.transpose(2, 3)) / 2, dim=-1) @ v
+        x = x + self.mix((first + second).transpose(1, 2).reshape(x.size(0), 5, 8))
+        x = F.rms_norm(x, (8,), self.gain) + F.group_norm(x, 5, eps=1e-3)
+        y = self.rms(x)
+        return self.down(F.relu(self.gate(y)) * self.value(y))
+
+
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "mlp": (Mlp, (6,)),
     "maps": (Maps, (2, 7, 8)),
     "line": (Line, (3, 6)),
+    "tokens": (Tokens, (5, 8)),
 }
 
 
@@ -183,10 +216,8 @@ def test_no_input_of_the_box_leaves_the_bounds(kind: str, seed: int, training: b
     network = network_of(model, shape, training=training, rows=rows)
     box = low.double().numpy(), high.double().numpy()
     found = propagate(network, box)
-    unbounded = [
-        (step.op, step.layer) for step, ends in zip(network.steps, found, strict=True) if not np.isfinite(ends[0]).all()
-    ]
-    assert set(unbounded) <= {("unknown", "size")}  # a number
+    read = needed(network.steps, [len(found) - 1])  # not the scores of an attention
+    assert all(np.isfinite(found[index][0]).all() and np.isfinite(found[index][1]).all() for index in read)
     slack: list[float] = []
     with torch.no_grad():
         for _ in range(20 if training else 1):
@@ -207,7 +238,7 @@ def test_no_input_of_the_box_leaves_the_bounds(kind: str, seed: int, training: b
     assert min(slack) < 1.0  # bounds that hold everything would prove nothing
 
 
-@pytest.mark.parametrize("kind", ["maps", "line"])
+@pytest.mark.parametrize("kind", ["maps", "line", "tokens"])
 def test_bounds_that_positions_share_hold_for_each(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lowering, "FINE", 0)
     model, shape, low, high = made(kind, 3)
@@ -248,4 +279,30 @@ def test_the_checker_follows_every_step(kind: str, training: bool) -> None:
 
 
 def document_of(network: Network, found: Any) -> str:
-    return Certificate.of([Claim(network, found, ((Site("all", "relu", len(found) - 1, 0), {}),), "")]).document
+    site = Site("all", "relu", len(found) - 1, 1 if len(network.steps[-1].shape) == 2 else 0)
+    return Certificate.of([Claim(network, found, ((site, {}),))]).document
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("kind", list(MODELS))
+def test_both_sides_widen_each_step_alike(kind: str, training: bool) -> None:
+    """In an arithmetic so coarse that each allowance for rounding is seen: prover and checker share no code."""
+    model, shape, low, high = made(kind, 11)
+    model.train(training)
+    network = replace(network_of(model, shape, training=training, rows=5), roundoff=2.0**-14, smallest=2.0**-9)
+    with np.errstate(over="ignore"):
+        found = propagate(network, (low.double().numpy(), high.double().numpy()))
+    own, compared = Arithmetic(Fraction(network.roundoff), Fraction(network.smallest)), set()
+    for step, ends in zip(network.steps, found, strict=True):
+        x = [tuple(map(exact, found[i])) for i in step.inputs]
+        if step.op not in RULES or not all(np.isfinite(end).all() for i in step.inputs for end in found[i]):
+            continue
+        arrays = {role: array.exact for role, array in step.arrays.items()}
+        shapes = [network.steps[i].shape for i in step.inputs]
+        theirs = RULES[step.op](own, step.settings, arrays, x, shapes, step.shape)
+        for ours, other in zip(ends, theirs, strict=True):
+            other = np.asarray(other, dtype=object).astype(np.float64)
+            finite = np.abs(np.where(np.isfinite(ours), ours, 0.0)).max()
+            np.testing.assert_allclose(*np.broadcast_arrays(ours, other), rtol=1e-6, atol=1e-6 * finite + 1e-30)
+        compared.add(step.op)
+    assert len(compared) >= 5

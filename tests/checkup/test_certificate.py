@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 import rectifier
-from rectifier.checkup import Certificate, Rejected, accept
+from rectifier.checkup import Certificate, Rejected, accept, examine, proved
 from rectifier.checkup.proofs import checker as checker_module
 
 
@@ -140,9 +140,126 @@ def no_padding(document: Any) -> None:
     step(document, "two")["settings"]["padding"] = [[0, 0], [0, 0]]
 
 
+def state_something(document: Any) -> None:
+    network(document)["statement"] = "for every input"
+
+
+def add_a_key_to(part: str) -> Callable[[Any], None]:
+    def forge(document: Any) -> None:
+        {"document": document, "step": network(document)["steps"][0], "site": network(document)["dead"][0]}[part][
+            "x"
+        ] = 1
+
+    return forge
+
+
+def name_a_site_twice(document: Any) -> None:
+    document["networks"].append(copy.deepcopy(network(document)))
+
+
+def swap_names(document: Any) -> None:
+    sites = network(document)["dead"]
+    sites[0]["site"], sites[1]["site"] = "relu6#1", sites[0]["site"]
+
+
+def name_with_control_characters(document: Any) -> None:
+    network(document)["dead"][0]["site"] = "\x1b[2Kall"
+
+
+def take_positions_for_units(document: Any) -> None:
+    network(document)["dead"][0]["axis"] = 1
+
+
+def no_mode(document: Any) -> None:
+    network(document)["training"] = "no"
+
+
+def unit_of_another_kind(document: Any) -> None:
+    network(document)["dead"][0]["units"] = [1.0]
+
+
+def unit_twice(document: Any) -> None:
+    network(document)["dead"][0]["units"] = [1, 1]
+
+
+def unit_from_the_end(document: Any) -> None:
+    network(document)["dead"][0]["units"] = [-3]
+
+
+def another_hash(document: Any) -> None:
+    array = step(document, "two")["arrays"]["weight"]
+    array["sha256"] = array["sha256"][::-1]
+
+
+def no_step(document: Any) -> None:
+    network(document)["steps"].pop(2)
+
+
+def swap_steps(document: Any) -> None:
+    steps = network(document)["steps"]
+    steps[1], steps[2] = steps[2], steps[1]
+
+
+def no_bias(document: Any) -> None:
+    del step(document, "two")["arrays"]["bias"]
+
+
+def no_scale(document: Any) -> None:
+    del step(document, "bn")["arrays"]["weight"]
+
+
+def no_running_mean(document: Any) -> None:
+    del step(document, "bn")["arrays"]["mean"]
+
+
+def another_tensor_for_one(document: Any) -> None:
+    step(document, "two")["arrays"]["weight"] = copy.deepcopy(step(document, "one")["arrays"]["weight"])
+
+
+def an_input_in_between(document: Any) -> None:
+    found = step(document, "two")
+    found.update(op="input", inputs=[], arrays={})
+
+
+def ends_crossed(document: Any) -> None:
+    found = step(document, "two")
+    found["low"], found["high"] = found["high"], found["low"]
+
+
+def infinite_box(document: Any) -> None:
+    step(document, "the input")["high"]["values"] = ["nan"]
+
+
+def pool_of_less(document: Any) -> None:
+    step(document, "pool")["settings"].update(kernel=[1, 1], stride=[1, 1])
+
+
 @pytest.mark.parametrize(
     ("forge", "reason"),
     [
+        (state_something, "a network in it holds something else than arithmetic, dead, example, steps, training"),
+        (add_a_key_to("document"), "a document in it holds something else than networks, schema"),
+        (add_a_key_to("step"), "a step in it holds something else than arrays, high, inputs, layer, low, op, .*"),
+        (add_a_key_to("site"), "a site in it holds something else than axis, rectifier, site, step, units"),
+        (name_a_site_twice, "it names a site twice"),
+        (swap_names, "'relu6#1' is no name of a site of a relu"),
+        (name_with_control_characters, r"'\\x1b\[2Kall' is no name of a site of a relu"),
+        (take_positions_for_units, "the units of relu#0 do not lie on axis 1"),
+        (no_mode, "its arithmetic or its mode is none"),
+        (unit_of_another_kind, "the bounds of relu#0 do not shut each unit that it names"),
+        (unit_twice, "the bounds of relu#0 do not shut each unit that it names"),
+        (unit_from_the_end, "the bounds of relu#0 do not shut each unit that it names"),
+        (another_hash, "'two.weight' is another tensor than the one it was made for"),
+        (no_step, r"the bound of step 2 \(rectifier relu\) does not follow from the steps before it|.*come before it"),
+        (swap_steps, r"step 1 \(scale bn\) reads a step that does not come before it"),
+        (no_bias, r"step \d+ \(conv two\) leaves out 'two.bias'"),
+        (no_scale, r"step \d+ \(scale bn\) leaves out 'bn.weight'"),
+        (no_running_mean, "a batch normalisation has no running statistics"),
+        (another_tensor_for_one, r"step \d+ \(conv two\) leaves out 'one.bias'"),
+        (an_input_in_between, r"step \d+ \(input two\) is taken for the model's input, which is the first step alone"),
+        (ends_crossed, r"step \d+ \(conv two\) has a low end above its high end"),
+        (infinite_box, "a bound is no number, or has another shape than its step"),
+        (pool_of_less, "a pooling has another shape than its settings give"),
         (lower_the_bound, r"the bound of step \d+ \(conv two\) does not follow from the steps before it"),
         (raise_the_low_end, r"the bound of step \d+ \(conv two\) does not follow from the steps before it"),
         (widen_the_box, r"the bound of step 1 \(conv one\) does not follow from the steps before it"),
@@ -150,10 +267,10 @@ def no_padding(document: Any) -> None:
         (unbounded_step, r"the bound of step 2 \(unknown bn\) does not follow from the steps before it"),
         (name_another_unit, "the bounds of relu#0 do not shut each unit that it names"),
         (name_a_unit_that_is_not_there, "the bounds of relu#0 do not shut each unit that it names"),
-        (name_another_rectifier, "the bounds of relu#1 do not shut each unit that it names"),
+        (name_another_rectifier, "'relu#1' is no name of a site of a leaky_relu"),
         (name_another_step, "the bounds of relu#2 do not shut each unit that it names"),
         (read_a_later_step, r"step 1 \(conv one\) reads a step that does not come before it"),
-        (better_arithmetic, "its arithmetic is none"),
+        (better_arithmetic, "its arithmetic or its mode is none"),
         (an_unknown_operation, "it has an operation '__init__', which is not known"),
         (not_a_number, "a bound is no number, or has another shape than its step"),
         (another_schema, "it is of another schema"),
@@ -239,3 +356,240 @@ def test_the_checker_shares_no_code_with_the_prover() -> None:
         tree = ast.parse((folder / name).read_text())
         inner = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level}
         assert inner <= {"errors", "checker_rules"}
+
+
+class Normed(nn.Module):
+    """Every normalisation by the values themselves, with a unit behind each that they prove dead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn, self.group = nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.GroupNorm(2, 4)
+        self.norm, self.rms, self.drop = nn.LayerNorm(16), nn.RMSNorm(8), nn.Dropout(0.25)
+        self.one, self.two, self.end = nn.Linear(16, 8), nn.Linear(8, 6), nn.Linear(6, 2)
+        with torch.no_grad():
+            self.bn.bias[1] = self.group.bias[2] = -40.0
+            self.one.bias[3] = self.two.bias[4] = -30.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.group(torch.relu(self.bn(self.conv(x)))))
+        x = torch.relu(self.one(self.norm(x.flatten(1))))
+        return self.end(torch.relu(self.two(self.drop(self.rms(x)))))
+
+
+DEAD = {"relu#0": (1,), "relu#1": (2,), "relu#2": (3,), "relu#3": (4,)}
+
+
+@pytest.fixture(scope="module")
+def normed() -> tuple[nn.Module, rectifier.checkup.Record]:
+    """As it is in training, in batches of at most 16."""
+    torch.manual_seed(0)
+    model = Normed().train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with rectifier.watch(model, optimizer) as watching:
+        for rows in (16, 8):
+            model(torch.rand(rows, 2, 4, 4)).sum().backward()
+            optimizer.step()
+    return model, watching.record
+
+
+def test_the_conditions_are_told(normed: Any, made: Any) -> None:
+    model, record = normed
+    found = proved(model, record)
+    assert {site.site: site.units for site in found} == DEAD
+    assert {(site.training, site.batch) for site in found} == {(True, 16)}
+    text = (
+        r"for every input within its own range, all of them within \[.*\], in training mode, in batches of at most 16 "
+    )
+    assert all(re.fullmatch(text + "examples", site.conditions) for site in found)
+    assert found[0].low.shape == (2, 1, 1) and (found[0].low < 0.1).all() and (found[0].high > 0.9).all()
+    assert found[0].tensors == ("conv.bias", "conv.weight", "bn.bias", "bn.weight")
+    assert model.training
+    record, _ = made
+    assert {(site.training, site.batch) for site in examine(record.certificate.document, made[1])} == {(False, None)}
+
+
+def test_the_smallest_of_several_batches_is_the_condition() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 4), nn.BatchNorm1d(4), nn.ReLU())
+    model.append(nn.Linear(4, 2))
+    with torch.no_grad():
+        model[4].bias[1] = -40.0
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with rectifier.watch(model, optimizer) as watching:
+        for _ in range(2):
+            model(torch.rand(16, 3)).sum().backward()
+            optimizer.step()
+    document = json.loads(watching.record.certificate.document)
+    step(document, "1")["settings"].update(rows=8, count=8)  # its bounds bear fewer rows, too
+    state = {name: value.detach().numpy() for name, value in model.state_dict().items()}
+    (site,) = examine(json.dumps(document), state)
+    assert (site.site, site.units, site.batch) == ("5", (1,), 8)
+    assert proved(model, watching.record)[0].batch == 16
+
+
+def test_a_certificate_is_read_from_all_that_holds_one(normed: Any, tmp_path: Path) -> None:
+    model, record = normed
+    path = record.certificate.write(tmp_path / "proof.json")
+    for given in (record, record.certificate, path, str(path)):
+        assert [site.units for site in proved(model, given)] == list(DEAD.values())
+    sound = rectifier.check(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)), [torch.randn(500, 3)])
+    assert proved(model, sound) == ()
+
+
+def settings(layer: str, **values: Any) -> Callable[[Any], None]:
+    def forge(document: Any) -> None:
+        step(document, layer)["settings"].update(values)
+
+    return forge
+
+
+def rename_sites(document: Any) -> None:
+    sites = network(document)["dead"]
+    sites[0]["site"], sites[1]["site"] = sites[1]["site"], sites[0]["site"]
+
+
+def rename_a_layer(document: Any) -> None:
+    step(document, "two")["layer"] = "one"
+
+
+def other_mode(document: Any) -> None:
+    network(document)["training"] = False
+
+
+def other_example(document: Any) -> None:
+    network(document)["example"] = [2, 5, 5]
+
+
+def a_site_of_none(document: Any) -> None:
+    network(document)["dead"][3]["site"] = "relu#7"
+
+
+#: What no one can tell without the model, and whether the checker alone does.
+OF_ANOTHER_MODEL: list[tuple[Callable[[Any], None], bool]] = [
+    (rename_sites, False),
+    (rename_a_layer, False),
+    (other_mode, False),
+    (other_example, False),
+    (a_site_of_none, False),
+    (settings("bn", rows=8), True),
+    (settings("bn", rows=32, count=32 * 4), True),
+    (settings("bn", rows=-16), True),
+    (settings("bn", count=17), True),
+    (settings("bn", epsilon=10.0), False),
+    (settings("bn", passes=1), True),
+    (settings("group", groups=1), True),
+    (settings("one", epsilon=1.0), False),
+    (settings("two", centred=True), False),
+    (settings("conv", padding=[[1, 1], [1, 1]]), True),
+]
+
+
+@pytest.mark.parametrize(("forge", "told"), OF_ANOTHER_MODEL)
+def test_steps_that_are_not_the_models_are_refused(normed: Any, forge: Callable[[Any], None], told: bool) -> None:
+    model, record = normed
+    document = json.loads(record.certificate.document)
+    forge(document)
+    text = json.dumps(document)
+    with pytest.raises(Rejected) as caught:
+        proved(model, Certificate({}, text))
+    assert str(caught.value).startswith(
+        "proved: `certificate` must be a certificate that holds for these weights; got "
+    )
+    if told:
+        with pytest.raises(Rejected):
+            accept(text, {name: value.detach().numpy() for name, value in model.state_dict().items()})
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"axes": 2}, "a normalisation is not of as many values as its shape gives"),
+        ({"count": 15}, "a normalisation is not of as many values as its shape gives"),
+        (
+            {"axes": 2, "count": 80},
+            r"the bound of step \d+ \(normalise norm\) does not follow from the steps before it",
+        ),
+    ],
+)
+def test_a_layer_norm_of_other_size_is_refused(values: dict[str, Any], reason: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential()
+    model.add_module("norm", nn.LayerNorm(16))
+    model.add_module("act", nn.ReLU())
+    with torch.no_grad():
+        model.norm.bias[3] = -4.0
+    record = rectifier.check(model, [torch.randn(40, 5, 16)], box=(-3.0, 3.0))
+    assert proved(model, record)[0].units == (3,)
+    document = json.loads(record.certificate.document)
+    step(document, "norm")["settings"].update(values)
+    with pytest.raises(Rejected) as caught:
+        proved(model, Certificate({}, json.dumps(document)))
+    assert re.fullmatch(reason, caught.value.reason)
+
+
+def test_a_first_layer_of_a_model_that_is_called_on_several_shapes() -> None:
+    """It is bounded as it was seen to be called; its certificate holds for windows of any place."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model.append(nn.Linear(5, 2)).eval()
+    with torch.no_grad():
+        model[0].bias[1] = -60.0
+    record = rectifier.check(model, [torch.rand(8, 2, n, n) for n in (6, 7)])
+    (site,) = proved(model, record)
+    assert (site.site, site.units, site.tensors[:2]) == ("2", (1,), ("0.bias", "0.weight"))
+    for name in ("1", "4", "nothing"):
+        document = json.loads(record.certificate.document)
+        network(document)["dead"][0]["site"] = name
+        with pytest.raises(Rejected, match="cannot be compared with the model's|the model has no|not those of"):
+            proved(model, Certificate({}, json.dumps(document)))
+    model[1] = nn.Identity()
+    with pytest.raises(Rejected):
+        proved(model, record)
+
+
+def test_it_names_what_the_findings_name() -> None:
+    """A unit that no input of the box opens may have fired on one outside of it: that is no dead unit."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    with torch.no_grad():
+        model[0].bias.fill_(2.0)
+        model[0].weight[1], model[0].bias[1] = 1.0, -4.5
+        model[0].weight[2], model[0].bias[2] = -1.0, -1.0
+    record = rectifier.check(model, [2 * torch.rand(200, 4)], box=(0.0, 1.0))
+    assert record.certificate.units == {"1": (2,)} and [f.units for f in record.of("dead")] == [(2,)]
+    inside = rectifier.check(model, [torch.rand(200, 4)], box=(0.0, 1.0))
+    assert inside.certificate.units == {"1": (1, 2)}
+    assert {unit for finding in inside.of("dead") for unit in finding.units} == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("certificate", "kind", "text"),
+    [
+        (
+            3,
+            rectifier.RectifierTypeError,
+            "proved: `certificate` must be a Record, a Certificate or the path of a file; "
+            "got int. Pass what rectifier.check returned.",
+        ),
+        (
+            "none.json",
+            rectifier.RectifierValueError,
+            "proved: `certificate` must be a file written with check "
+            "--certificate; got 'none.json': reading it failed with FileNotFoundError. Make one with: rectifier check "
+            "TARGET --certificate FILE",
+        ),
+    ],
+)
+def test_what_is_no_certificate(normed: Any, certificate: Any, kind: type[Exception], text: str) -> None:
+    with pytest.raises(kind) as caught:
+        proved(normed[0], certificate)
+    assert str(caught.value) == text
+
+
+def test_a_parametrized_weight_is_taken_as_it_is_now() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 6)), nn.ReLU(), nn.Linear(6, 2))
+    with torch.no_grad():
+        model[0].bias.copy_(torch.tensor([2.0, 2.0, -50.0, 2.0, 2.0, 2.0]))
+    record = rectifier.check(model, [torch.rand(64, 4)])
+    assert [site.units for site in proved(model, record)] == [(2,)]

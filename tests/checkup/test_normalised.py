@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import re
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 import rectifier
-from rectifier.checkup.proofs.bounds import normalised
+from rectifier.checkup.proofs.bounds import moments, normalised
+from rectifier.checkup.proofs.checker_rules import Arithmetic, _ellipsoid, _moments, exact
 
 U = 2.0**-24
 
@@ -46,7 +49,7 @@ def test_nothing_computed_passes_it(seed: int) -> None:
                 x = offset + spread * x
                 reach = float(x.abs().max())
                 maps = x.T.reshape(1, 8, m, 1)
-                two, one = normalised(settings(m), reach, U), normalised(settings(m, passes=1), reach, U)
+                two, one = (float(normalised(settings(m, passes=n), reach, U)) for n in (2, 1))
                 ways = {
                     "batch": (F.batch_norm(x, None, None, training=True), two),
                     "maps": (F.batch_norm(maps, None, None, training=True), two),
@@ -59,7 +62,7 @@ def test_nothing_computed_passes_it(seed: int) -> None:
                     "group": (F.group_norm(maps, 8), one),
                     "rms": (
                         F.rms_norm(x.T.contiguous(), (m,), eps=1e-5),
-                        normalised(settings(m, centred=False), reach, U),
+                        float(normalised(settings(m, centred=False), reach, U)),
                     ),
                 }
                 for name, (z, bound) in ways.items():
@@ -100,3 +103,54 @@ def test_channels_that_no_batch_of_this_size_opens(rows: int, gamma: float, dead
     # the record was made without a trace in the model or the random state
     assert all(torch.equal(a, b) for a, b in zip(state, model.buffers(), strict=True))
     assert torch.equal(drawn, torch.get_rng_state()) and model.training
+
+
+@pytest.mark.parametrize(("n", "reach", "width"), [(16, 3.0, 6.0), (1000, 0.5, 1.0), (4096, 2.0, 4.0), (64, 2.0, 1e-3)])
+@pytest.mark.parametrize("kind", ["two passes", "welford", "not centred"])
+def test_both_sides_compute_what_the_documentation_says(kind: str, n: int, reach: float, width: float) -> None:
+    """The formulas of docs/certificates.md, written out once more."""
+    u, epsilon = Fraction(2) ** -24, Fraction(1e-5)
+    g = {roundings: roundings * u / (1 - roundings * u) for roundings in (8, n + 2, n + 6, 4 * n + 16)}
+    given = settings(n, centred=kind != "not centred", passes=2 if kind == "two passes" else 1)
+    r, root = Fraction(reach), math.sqrt
+    if kind == "not centred":
+        length = root(n / (1 - g[n + 6]))
+        expected = length, length * (1 + g[8]), length * g[8]
+    else:
+        k = g[n + 6] if kind == "two passes" else g[4 * n + 16]
+        d = 1 - k if kind == "two passes" else 1 - k - (k * r) ** 2 / (4 * epsilon)
+        s = root(epsilon) if kind == "two passes" else root(epsilon * d)
+        mean = min(g[n + 2] * r / s, 1 / root(d)) if kind == "two passes" else k * r / s
+        one = min(root((n - 1) / d), width / s) + mean
+        one = min(one, root(n / d)) if kind == "two passes" else one
+        extra = g[8] * (one + r / s)
+        expected = root(n / d), one + extra, mean + extra
+    ours = [float(value) for value in moments(given, reach, U, width)]
+    theirs = _moments(Arithmetic(u, Fraction(2) ** -126), given, n, r, Fraction(width))
+    for prover, checker, value in zip(ours, theirs, expected, strict=True):
+        assert float(checker) == pytest.approx(float(value), rel=1e-13)
+        assert float(value) <= prover * (1 + 1e-15) and prover == pytest.approx(float(value), rel=1e-14)
+
+
+@pytest.mark.parametrize("centred", [True, False])
+def test_the_checker_bounds_a_layer_behind_a_norm_as_documented(centred: bool) -> None:
+    """In a coarse arithmetic, where each term of the rounding is seen."""
+    generator = np.random.default_rng(0)
+    n, units, own = 5, 3, Arithmetic(Fraction(2) ** -11, Fraction(2) ** -14)
+    shapes = {"weight": (units, n), "scale": (n,), "shift": (n,), "bias": (units,)}
+    arrays = {name: generator.normal(size=shape) for name, shape in shapes.items()}
+    w, gain, shift, bias = (arrays[name] for name in ("weight", "scale", "shift", "bias"))
+    given = settings(n, centred=centred, passes=1, epsilon=0.5)
+    low, high = exact(np.full((1, n), -0.5)), exact(np.full((1, n), 2.0))
+    length, one, off = (float(v) for v in _moments(own, given, n, Fraction(2), Fraction(5, 2)))
+    g = {k: float(own.gamma(k)) for k in (4, n + 2)}
+    v = w * gain
+    v = v - v.mean(axis=1, keepdims=True) if centred else v
+    size = np.abs(gain) * one + np.abs(shift)
+    error = g[4] * size + 4 * 2.0**-14
+    spread = np.linalg.norm(v, axis=1) * length + np.abs(w * gain).sum(axis=1) * off + np.abs(w) @ error
+    spread += g[n + 2] * (np.abs(w) @ (size + error) + np.abs(bias)) + (n + 2) * 2.0**-14
+    middle = w @ shift + bias
+    least, most = _ellipsoid(own, given, arrays, [(low, high)], [(n,)], (units,))
+    assert most.astype(float) == pytest.approx(middle + spread, rel=1e-12)
+    assert least.astype(float) == pytest.approx(middle - spread, rel=1e-12)

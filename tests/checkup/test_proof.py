@@ -19,7 +19,7 @@ def linear(weight: Any, bias: Any, low: Any, high: Any, rectifier: str = "relu")
     arrays = {"weight": Array("0.weight", np.asarray(weight)), "bias": Array("0.bias", np.asarray(bias))}
     features = len(low)
     return Network(
-        steps=(Step("input", (), (features,)), Step("linear", (0,), (len(weight),), {"uniform": False}, arrays, "0")),
+        steps=(Step("input", (), (features,)), Step("linear", (0,), (len(weight),), {}, arrays, "0")),
         sites=(Site("1", rectifier, 1, 0),),
         roundoff=2.0**-24,
         smallest=2.0**-126,

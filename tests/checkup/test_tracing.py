@@ -187,15 +187,23 @@ def test_what_is_not_the_same_each_time_proves_nothing() -> None:
 
 
 def test_a_layer_that_was_not_the_one_seen_proves_nothing() -> None:
+    """What was seen lies within the bounds of the other layer, so that they do not tell."""
+
     def changing(s: Any, x: torch.Tensor) -> torch.Tensor:
         s.turn += 1
         h = F.relu(s.a(x))
-        return F.relu(s.b(h) if s.turn > 2 else s.a(h) - 21)
+        return F.relu(s.b(h) if s.turn > 3 else s.c(h))
 
     model = silent(changing)
+    model.c = nn.Linear(4, 4)
     with torch.no_grad():
-        model.b.weight.mul_(3)  # wide bounds, so that what was seen lies within them
+        model.a.weight.copy_(torch.eye(4))
+        model.b.weight.fill_(2.4)
+        model.c.weight.mul_(0.01)
+        model.c.bias.fill_(-2.5)
     assert told(model)[0] == set()
+    model.turn = 9
+    assert told(model)[0] == {"relu#1"}
 
 
 def test_hooks_of_others_prove_nothing() -> None:
@@ -253,3 +261,88 @@ def test_a_step_says_which_tensor_it_reads() -> None:
     for step in found.steps:
         for array in step.arrays.values():
             assert np.array_equal(array.values, model.state_dict()[array.name].numpy())
+
+
+def add_to_view(s: Any, h: torch.Tensor) -> torch.Tensor:
+    part = h[:, :2]
+    part += 1.0
+    return h
+
+
+def add_to_all(s: Any, h: torch.Tensor) -> torch.Tensor:
+    h.view(-1).add_(1.0)
+    return h
+
+
+def fill_view(s: Any, h: torch.Tensor) -> torch.Tensor:
+    h.t()[0].fill_(3.0)
+    return h
+
+
+def set_part(s: Any, h: torch.Tensor) -> torch.Tensor:
+    h.view(-1, 4)[:, 0] = 3.0
+    return h
+
+
+@pytest.mark.parametrize("change", [add_to_view, add_to_all, fill_view, set_part])
+@pytest.mark.parametrize("act", ["prune", "heal"])
+def test_no_act_where_a_view_is_changed_in_place(change: Any, act: str) -> None:
+    """Unit 1 is shut, and yet the next layer reads more than 0 of it, or of others that share its memory."""
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Linear(4, 4), nn.Linear(4, 2)
+            with torch.no_grad():
+                self.one.bias[1] = -50.0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.two(change(self, F.relu(self.one(x))))
+
+    torch.manual_seed(0)
+    model = Model()
+    x = torch.rand(64, 4)
+    record = rectifier.check(model, [x], box=(0.0, 1.0))
+    before = model(x)
+    with pytest.raises(rectifier.RectifierValueError, match="in place|its units go into|could not|torch.fx can follow"):
+        getattr(rectifier, act)(model, record)
+    assert torch.equal(model(x), before)
+
+
+def test_what_is_changed_in_place_on_the_way_is_no_hindrance() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two, self.drop = nn.Linear(4, 6), nn.Linear(6, 2), nn.Dropout(0.5, inplace=True)
+            with torch.no_grad():
+                self.one.bias[1] = -50.0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.two(self.drop(F.relu(self.one(x), inplace=True)))
+            y += 1.0
+            return y
+
+    torch.manual_seed(0)
+    model = Model().eval()
+    x = torch.rand(64, 4)
+    before = model(x)
+    rectifier.prune(model, rectifier.check(model, [x]))
+    assert model.one.out_features < 6 and torch.allclose(model(x), before, atol=1e-6)
+
+
+def test_the_rectifier_behind_a_layer_is_found_past_a_change_in_place() -> None:
+    from rectifier.frameworks.torch.tracing.follow import followers
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            z = self.one(x)
+            z += x
+            return F.leaky_relu(self.two(F.relu(z)), 0.3)
+
+    found = followers(Model())
+    assert found.untraced is None
+    assert {name: site[0] for name, site in found.rectifier.items()} == {"one": "relu", "two": "leaky_relu"}

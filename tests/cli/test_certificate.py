@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,24 @@ def proof(rectifier: Run, write: Callable[[str, str], Path], folder: Path) -> Pa
 def test_it_is_written_and_accepted(proof: Path, process: Run) -> None:
     result = process("certificate", "proof.json", "--weights", "model.pt")
     assert (result.returncode, result.stdout) == (0, "1: 2\n3: 1\n")
-    assert result.stderr == "Accepted: 2 units cannot fire for any input of the certificate's box.\n"
+    lines = result.stderr.splitlines()
+    assert lines[0] == "Accepted: 2 units cannot fire."
+    box = r"for every input within its own range, all of them within \[0\.\d+, 0\.\d+\], in evaluation mode\."
+    assert re.fullmatch(rf"1, made with 0\.bias, 0\.weight: {box}", lines[1])
+    assert re.fullmatch(rf"3, made with 2\.bias, 2\.weight: {box}", lines[2])
+    assert lines[3:] == [
+        "Steps and names of sites are as the file tells: rectifier.checkup.proved(model, FILE) compares them, too."
+    ]
+
+
+def test_what_a_file_says_cannot_write_to_the_terminal(proof: Path, rectifier: Run) -> None:
+    for field in ("site", "rectifier"):
+        document = json.loads(proof.read_text())
+        document["networks"][0]["dead"][0][field] = "\x1b[2K\rall units\u202e"
+        (proof.parent / "odd.json").write_text(json.dumps(document))
+        result = rectifier("certificate", "odd.json", "--weights", "model.pt")
+        assert result.exit_code == 1 and result.stdout.startswith("refused: ")
+        assert (result.stdout + result.stderr).replace("\n", "").isprintable()
 
 
 def test_arrays_are_weights_too(proof: Path, rectifier: Run, folder: Path) -> None:

@@ -6,13 +6,14 @@ from ._check import check
 from ._check_weights import check_weights
 from ._heal import heal
 from ._judge import judge
+from ._proved import proved
 from ._prune import prune
 from ._recycling import Recycling, Turn, recycling
 from ._trial import Arm, Trial, trial
 from ._watch import Watching, watch
 from .errors import Interrupted, ObservationError
 from .proofs.certificate import Certificate
-from .proofs.checker import Rejected, accept
+from .proofs.checker import Proved, Rejected, accept, examine
 from .records import FAULTS, Finding, LayerVitals, Receipt, Record, SiteVitals, Snapshot
 from .thresholds import Thresholds
 
@@ -24,6 +25,7 @@ __all__ = [
     "Interrupted",
     "LayerVitals",
     "ObservationError",
+    "Proved",
     "Receipt",
     "Record",
     "Recycling",
@@ -37,8 +39,10 @@ __all__ = [
     "accept",
     "check",
     "check_weights",
+    "examine",
     "heal",
     "judge",
+    "proved",
     "prune",
     "recycling",
     "trial",

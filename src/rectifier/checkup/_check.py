@@ -110,7 +110,7 @@ def check(
 def _judged(record: Record, networks: tuple[Network, ...], ends: Any, limits: Thresholds | None) -> Record:
     proofs = prove(networks, ends, seen=record.snapshots)
     findings = judge(record.snapshots, limits, proved=proofs.bounds, box=proofs.statements)
-    return replace(record, findings=findings, certificate=proofs.certificate)
+    return replace(record, findings=findings, certificate=proofs.certificate(findings))
 
 
 def may_be_dead(snapshot: Snapshot | None) -> bool:

@@ -253,17 +253,18 @@ class Watching:
         deep = may_be_dead(snapshots[-1] if snapshots else None)
         networks, untraced = self._observer.networks(training=True, deep=deep)
         proofs = prove(networks, None)
+        findings = judge(snapshots, self._limits, proved=proofs.bounds, box=proofs.statements, history=True)
         return Record(
             model=self._adapter.title(self._model),
             source="watch",
             snapshots=snapshots,
-            findings=judge(snapshots, self._limits, proved=proofs.bounds, box=proofs.statements, history=True),
+            findings=findings,
             not_observed=self._not_observed(),
             stopped=self._stopped,
             seed=self._seed,
             versions=versions(),
             box=describe(networks, None, untraced),
-            certificate=proofs.certificate,
+            certificate=proofs.certificate(findings),
             name=self._name,
         )
 

@@ -28,26 +28,30 @@ def certificate(
     """Accept or refuse a certificate for these weights.
 
     Each bound is derived anew, in exact arithmetic, by code that shares nothing with what made the certificate. It is
-    refused with the reason where a tensor is another than the one it was made for, or a bound does not follow.
+    refused with the reason where a tensor is another than the one it was made for, or a bound does not follow. What it
+    holds for (inputs, mode, size of a batch) is printed as it follows from what was checked.
 
     Example: rectifier certificate proof.json --weights model.pt
     """
     document = text_of(file, "certificate", "FILE")
     arrays = _arrays(weights)
-    from ..checkup.proofs.checker import Rejected, accept
+    from ..checkup.proofs.checker import Rejected, examine
 
     try:
-        units = accept(document, arrays)
+        found = [site for site in examine(document, arrays) if site.units]
     except Rejected as error:
         print(f"refused: {error.reason}")
         raise typer.Exit(FINDINGS) from error
-    if not any(units.values()):
+    if not found:
         print("refused: it names no unit")
         raise typer.Exit(FINDINGS)
-    for site, members in units.items():
-        print(f"{site}: {', '.join(map(str, members))}")
-    total = sum(len(members) for members in units.values())
-    note(f"Accepted: {total} {'unit' if total == 1 else 'units'} cannot fire for any input of the certificate's box.")
+    for site in found:
+        print(f"{site.site}: {', '.join(map(str, site.units))}")
+    total = sum(len(site.units) for site in found)
+    note(f"Accepted: {total} {'unit' if total == 1 else 'units'} cannot fire.")
+    for site in found:
+        note(f"{site.site}, made with {', '.join(site.tensors)}: {site.conditions}.")
+    note("Steps and names of sites are as the file tells: rectifier.checkup.proved(model, FILE) compares them, too.")
 
 
 def text_of(path: str, verb: str, argument: str) -> str:

@@ -28,6 +28,8 @@ Interval = tuple[Floats, Floats]
 
 _U64 = 2.0**-53
 _TINY32 = 2.0**-126
+#: A variance of which less than this share is sure is not bounded.
+_LEAST = 1 / 16
 
 
 def gamma(n: float, u: float) -> float:
@@ -122,11 +124,8 @@ def _bias(step: Step) -> Floats | None:
 
 
 def _linear(step: Step, values: list[Interval], shapes: list[tuple[int, ...]], net: Network) -> Interval:
-    x, shape = values[0], shapes[0]
-    positions: tuple[int, ...] = (1,) * (len(shape) - 1) if step.settings.get("uniform") else shape[:-1]
-    if step.settings.get("uniform"):
-        x = _hull(x, range(len(shape) - 1))
-    columns = [end.reshape(-1, shape[-1]).T for end in _spread(x, (*positions, shape[-1]))]
+    positions = values[0][0].shape[:-1]
+    columns = [end.reshape(-1, shapes[0][-1]).T for end in _spread(values[0], (*positions, shapes[0][-1]))]
     low, high = _affine(step.arrays["weight"].exact, _bias(step), (columns[0], columns[1]), net)
     return low.T.reshape(*positions, -1), high.T.reshape(*positions, -1)
 
@@ -135,10 +134,10 @@ def _conv(step: Step, values: list[Interval], shapes: list[tuple[int, ...]], net
     settings, weight, bias = step.settings, step.arrays["weight"].exact, _bias(step)
     kernel, groups, padding = weight.shape[2:], settings["groups"], settings["padding"]
     x, shape, spatial = values[0], shapes[0], len(weight.shape) - 2
-    if settings.get("uniform"):
-        x = _hull(x, range(1, len(shape)))
+    if math.prod(x[0].shape[1:]) == 1 < math.prod(shape[1:]):  # all positions share one range
         if settings["mode"] == "zeros" and any(any(pair) for pair in padding):
             x = np.minimum(x[0], 0.0), np.maximum(x[1], 0.0)
+        x = _spread(x, (shape[0], *x[0].shape[1:]))
         columns = [np.repeat(end.reshape(shape[0], 1), math.prod(kernel), axis=1) for end in x]
         out: tuple[int, ...] = (1,) * spatial
     else:
@@ -189,7 +188,10 @@ def _channelwise(step: Step, name: str, default: float, ndim: int) -> Floats:
     if array is None:
         return np.full((1,) * ndim, default)
     values = array.exact
-    return values.reshape(-1, *(1,) * (ndim - 1)) if step.settings.get("channels", True) else values
+    first = step.settings.get("channels", True)
+    return (
+        values.reshape(-1, *(1,) * (ndim - 1)) if first else values.reshape(*(1,) * (ndim - values.ndim), *values.shape)
+    )
 
 
 def _scale(step: Step, values: list[Interval], shapes: list[tuple[int, ...]], net: Network) -> Interval:
@@ -207,46 +209,94 @@ def _scale(step: Step, values: list[Interval], shapes: list[tuple[int, ...]], ne
 
 
 def _normalise(step: Step, values: list[Interval], shapes: list[tuple[int, ...]], net: Network) -> Interval:
-    ndim = len(shapes[0])
+    ndim, settings = len(shapes[0]), step.settings
     weight, shift = _channelwise(step, "weight", 1.0, ndim), _channelwise(step, "bias", 0.0, ndim)
-    reach = float(_largest(values[0]).max())
-    bound = normalised(step.settings, reach, net.roundoff)
-    spread = np.abs(weight) * bound
+    low, high = values[0]
+    each = settings["channels"] and settings["groups"] == shapes[0][0]  # every channel by itself
+    low, high = (end.reshape(end.shape[0] if each else 1, -1) for end in (low, high))
+    low, high = low.min(axis=1), high.max(axis=1)
+    bound = normalised(settings, np.maximum(np.abs(low), np.abs(high)), net.roundoff, high - low)
+    spread = np.abs(weight) * bound.reshape(-1, *(1,) * (ndim - 1))
     bottom, top = _widened(shift - spread, shift + spread, spread + np.abs(shift), 4, net)
     zero = weight == 0
     return np.where(zero, shift, bottom), np.where(zero, shift, top)
 
 
-def normalised(settings: Mapping[str, float], reach: float, u: float) -> float:
-    """Largest |(x − mean)/√(variance + ε)| as computed, of n values up to ``reach`` in magnitude.
+def normalised(settings: Mapping[str, Any], reach: Any, u: float, width: Any = math.inf) -> Floats:
+    """Largest |(x − mean)/√(variance + ε)| as computed, of ``count`` values up to ``reach`` in magnitude, ``width``
+    apart; see :func:`moments`."""
+    return moments(settings, reach, u, width)[1]
 
-    In exact arithmetic it is below √(n − 1): with d = x − mean, the other n − 1 deviations sum to −d, so that
-    Σ deviation² ≥ d² + d²/(n − 1) and variance ≥ d²/(n − 1). By root mean square alone (not centred) it is √n.
-    As computed:
+
+def moments(settings: Mapping[str, Any], reach: Any, u: float, width: Any = math.inf) -> tuple[Floats, Floats, Floats]:
+    """Of n values normalised together: ‖·‖₂ of all of them, the largest one as computed, and how far what is computed
+    of one is off at most.
+
+    In exact arithmetic ‖x − mean‖₂ = √(n·variance), so that the normalised vector is √n long, and its values sum to 0.
+    One of them is below √(n − 1): with d = x − mean, the other n − 1 deviations sum to −d, so that
+    Σ deviation² ≥ d² + d²/(n − 1) and variance ≥ d²/(n − 1). It is at most width/√ε, too. By root mean square alone
+    (not centred) one is at most √n. As computed:
 
     - two passes: the variance is summed around the mean as it was rounded, so |x − mean| ≤ √(n·variance) holds
-      whatever that rounding was, and √(n − 1) but for what the mean is off; n + 6 roundings of a sum of squares move
-      it by γ.
+      whatever that rounding was, and √(n − 1) but for what the mean is off, which the variance is no less than the
+      square of; n + 6 roundings of a sum of squares move it by γ.
     - Welford: the variance is off by at most k·(variance + reach·√variance), k = γ of 4n + 16 roundings (Chan, Golub &
-      LeVeque 1983, doi:10.1080/00031305.1983.10483115), the mean by k·reach.
+      LeVeque 1983, doi:10.1080/00031305.1983.10483115), the mean by k·reach. So what is divided by is no less than
+      (1 − k)·variance − k·reach·√variance + ε, of which variance and ε are at most 1/(1 − k − (k·reach)²/4ε) times.
     - the affine form x·a + (β − mean·a) cancels: 8 roundings of values up to reach, over √ε at least.
     """
-    n, epsilon = settings["count"], settings["epsilon"]
+    n, epsilon, two = settings["count"], settings["epsilon"], settings["passes"] == 2
+    reach, width = np.asarray(reach, dtype=np.float64), np.asarray(width, dtype=np.float64)
+    k = gamma(4 * n + 16 if settings["centred"] and not two else n + 6, u)
+    g8, nothing = gamma(8, u), np.full_like(reach, math.inf)
+    if k >= 0.5 or (settings["centred"] and epsilon <= 0):
+        return nothing, nothing, nothing
     if not settings["centred"]:
-        return math.sqrt(n / (1 - gamma(n + 6, u))) * (1 + gamma(8, u)) if gamma(n + 6, u) < 0.5 else math.inf
-    if not (math.isfinite(reach) and epsilon > 0):
-        return math.inf
-    if settings["passes"] == 2:
-        k, off = gamma(n + 6, u), gamma(n + 2, u) * reach / math.sqrt(epsilon)
-        if k >= 0.5:
-            return math.inf
-        most = min(math.sqrt(n / (1 - k)), math.sqrt((n - 1) / (1 - k)) + off)
-        return most * (1 + gamma(8, u)) + gamma(8, u) * reach / math.sqrt(epsilon)
-    k = gamma(4 * n + 16, u)
-    rest = 1 - k - (k * reach) ** 2 / (2 * epsilon)
-    if not rest >= 0.5:
-        return math.inf
-    return (math.sqrt((n - 1) / rest) + (k + gamma(8, u)) * reach / math.sqrt(epsilon * rest)) * (1 + gamma(8, u))
+        radius = np.full_like(reach, math.sqrt(n / (1 - k)))
+        return radius, radius * (1 + g8), radius * g8
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        rest = 1 - k - (k * reach) ** 2 / (4 * epsilon) * (0.0 if two else 1.0)
+        known = np.isfinite(reach) & (rest >= _LEAST)
+        rest = np.where(known, rest, 1.0)
+        floor = np.sqrt(epsilon * (1.0 if two else rest))
+        radius = np.sqrt(n / rest)
+        mean = (gamma(n + 2, u) if two else k) * reach / floor
+        mean = np.minimum(mean, 1 / np.sqrt(rest)) if two else mean
+        one = np.minimum(np.sqrt((n - 1) / rest), width / floor) + mean
+        one = np.minimum(one, radius) if two else one
+        extra = g8 * (one + reach / floor)
+    # A little more than these few operations in float64 are off.
+    more = 1 + 16 * _U64
+    found = (radius * more, (one + extra) * more, (mean + extra) * more)
+    return tuple(np.where(known, value, math.inf) for value in found)  # type: ignore[return-value]
+
+
+def _ellipsoid(step: Step, values: list[Interval], shapes: list[tuple[int, ...]], net: Network) -> Interval:
+    """W·(γ·n + β) + b, n normalised over the last axis: ‖n‖₂ is bounded, and Σn = 0 where it is centred.
+
+    So Σ wᵢnᵢ ≤ ‖w − mean(w)‖₂·‖n‖₂, which is never more than interval arithmetic gives: each nᵢ alone is at most
+    √(d − 1), which is ‖n‖₂·‖eᵢ − mean(eᵢ)‖₂.
+    """
+    weight, (low, high), n = step.arrays["weight"].exact, values[0], shapes[0][-1]
+    scale = step.arrays["scale"].exact if "scale" in step.arrays else np.ones(n)
+    shift = step.arrays["shift"].exact if "shift" in step.arrays else np.zeros(n)
+    bias = _bias(step)
+    added = np.zeros(len(weight)) if bias is None else bias
+    settings = {**step.settings, "count": n}
+    top, bottom = float(high.max()), float(low.min())
+    radius, one, off = (float(v) for v in moments(settings, max(abs(bottom), abs(top)), net.roundoff, top - bottom))
+    seen, size = weight * scale, np.abs(scale) * one + np.abs(shift)
+    error = gamma(4, net.roundoff) * size + 4 * net.smallest
+    along = seen - seen.mean(axis=1, keepdims=True) if settings["centred"] else seen
+    spread = np.linalg.norm(along, axis=1) * radius + np.abs(seen).sum(axis=1) * off + np.abs(weight) @ error
+    middle = weight @ shift + added
+    magnitude = np.abs(weight) @ (size + error) + np.abs(added)
+    ends = _widened(middle - spread, middle + spread, magnitude, n + 2, net)
+    # The length and the mean are rounded here alone.
+    slack = 4 * gamma(2 * n + 16, _U64) * np.linalg.norm(seen, axis=1) * radius
+    still = (weight == 0).all(axis=1)
+    found = np.where(still, added, ends[0] - slack), np.where(still, added, ends[1] + slack)
+    return tuple(end.reshape(*(1,) * (len(step.shape) - 1), -1) for end in found)  # type: ignore[return-value]
 
 
 # Element by element
@@ -280,39 +330,33 @@ def _product(step: Step, values: list[Interval], shapes: list[tuple[int, ...]], 
     return _widened(low, high, np.maximum(np.abs(low), np.abs(high)), 1, net)
 
 
-def _dropout(step: Step, values: list[Interval], shapes: list[tuple[int, ...]], net: Network) -> Interval:
-    keep = 1.0 - step.settings["p"]
-    low, high = (np.minimum(values[0][0] / keep, 0.0), np.maximum(values[0][1] / keep, 0.0))
-    return _widened(low, high, np.maximum(-low, high), 3, net)
-
-
 # Pooling, and moving values
 
 
 def _pool(step: Step, values: list[Interval], shapes: list[tuple[int, ...]], net: Network) -> Interval:
-    settings, x = step.settings, values[0]
-    kernel = settings.get("kernel")
-    mean = settings["kind"] == "mean"
-    still = all(size == 1 for size in x[0].shape[1:]) and not (mean and settings.get("zeros"))
-    if kernel is None or still:
-        low, high = _hull(x, range(1, x[0].ndim))
-        if mean and settings.get("zeros"):
-            low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
-        low, high = (end.reshape(-1, *(1,) * (len(step.shape) - 1)) for end in (low, high))
-        count = math.prod(shapes[0][1:])
-    else:
-        one = (1,) * len(kernel)
-        fills = (0.0, 0.0) if mean else (-math.inf, -math.inf)
-        windows = [
-            _windows(end, settings["padding"], "zeros", kernel, settings["stride"], one, fill)
-            for end, fill in zip(_spread(x, shapes[0]), fills, strict=True)
-        ]
-        axes = tuple(range(-len(kernel), 0))
-        low, high = (w.mean(axis=axes) if mean else w.max(axis=axes) for w in windows)
-        count = math.prod(kernel)
+    settings, x, kernel = step.settings, values[0], step.settings["kernel"]
+    mean, one = settings["kind"] == "mean", (1,) * len(kernel)
+    windows = [
+        _windows(end, settings["padding"], "zeros", kernel, settings["stride"], one, 0.0 if mean else -math.inf)
+        for end in _spread(x, shapes[0])
+    ]
+    axes = tuple(range(-len(kernel), 0))
+    low, high = (w.mean(axis=axes) if mean else w.max(axis=axes) for w in windows)
     if not mean:
         return low, high
-    return _widened(low, high, np.broadcast_to(_largest(x).max(), low.shape), count + 2, net)
+    return _widened(low, high, np.broadcast_to(_largest(x).max(), low.shape), math.prod(kernel) + 2, net)
+
+
+def _hull_of(step: Step, values: list[Interval], shapes: list[tuple[int, ...]], net: Network) -> Interval:
+    """Weights that add up to 1 as computed: n roundings of each sum, of the scaling as its terms come, and a few."""
+    axes = step.settings["axes"]
+    low, high = _hull(values[0], axes)
+    if step.settings["zero"]:
+        low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
+    if not step.settings["computed"]:
+        return low, high
+    many = 4 * math.prod(shapes[0][d] for d in axes) + 16
+    return _widened(low, high, np.maximum(np.abs(low), np.abs(high)), many, net)
 
 
 def _cat(step: Step, values: list[Interval], shapes: list[tuple[int, ...]], net: Network) -> Interval:
@@ -356,10 +400,11 @@ _OPS: Mapping[str, Callable[[Step, list[Interval], list[tuple[int, ...]], Networ
     "scale": _scale,
     "normalise": _normalise,
     "rectifier": _rectifier,
+    "ellipsoid": _ellipsoid,
     "pool": _pool,
+    "hull": _hull_of,
     "combine": _combine,
     "product": _product,
-    "dropout": _dropout,
     "cat": _cat,
     "reshape": _reshape,
     "permute": _permute,

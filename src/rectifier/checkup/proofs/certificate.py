@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .bounds import Interval
-from .network import Network, Site
+from .network import Network, Site, Step
 
-__all__ = ["SCHEMA", "Certificate", "Claim"]
+__all__ = ["SCHEMA", "Certificate", "Claim", "described", "needed"]
 
-SCHEMA = "rectifier-certificate/1"
+SCHEMA = "rectifier-certificate/2"
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,7 +34,6 @@ class Claim:
     found: Sequence[Interval]
     """The interval of each step."""
     dead: tuple[tuple[Site, dict[int, float]], ...]
-    statement: str
 
 
 @dataclass(frozen=True)
@@ -67,36 +66,43 @@ class Certificate:
 
 def _network(claim: Claim) -> dict[str, Any]:
     network = claim.network
-    needed: set[int] = set()
-    waiting = [site.step for site, _ in claim.dead]
-    while waiting:
-        index = waiting.pop()
-        if index not in needed:
-            needed.add(index)
-            waiting += network.steps[index].inputs
-    order = sorted(needed)
+    order = needed(network.steps, [site.step for site, _ in claim.dead])
     place = {index: number for number, index in enumerate(order)}
     steps = []
     for index in order:
-        step, (low, high) = network.steps[index], claim.found[index]
-        steps.append(
-            {
-                "op": step.op,
-                "layer": step.layer,
-                "inputs": [place[i] for i in step.inputs],
-                "shape": list(step.shape),
-                "settings": dict(step.settings),
-                "arrays": {role: {"name": a.name, "sha256": a.digest} for role, a in step.arrays.items()},
-                "low": _listed(low),
-                "high": _listed(high),
-            }
-        )
+        low, high = claim.found[index]
+        steps.append({**described(network.steps[index], place), "low": _listed(low), "high": _listed(high)})
     dead = [
         {"site": s.name, "rectifier": s.rectifier, "step": place[s.step], "axis": s.axis, "units": list(units)}
         for s, units in claim.dead
     ]
     arithmetic = {name: getattr(network, name) for name in ("roundoff", "smallest", "largest")}
-    return {"statement": claim.statement, "dead": dead, "arithmetic": arithmetic, "steps": steps}
+    told = {"training": network.training, "example": list(network.input_shape), "arithmetic": arithmetic}
+    return {**told, "steps": steps, "dead": dead}
+
+
+def needed(steps: Sequence[Step], wanted: Sequence[int]) -> list[int]:
+    """The steps that these depend on, and they themselves, in order."""
+    found: set[int] = set()
+    waiting = list(wanted)
+    while waiting:
+        index = waiting.pop()
+        if index not in found:
+            found.add(index)
+            waiting += steps[index].inputs
+    return sorted(found)
+
+
+def described(step: Step, place: Mapping[int, int]) -> dict[str, Any]:
+    """A step as the file tells it, but for its bounds. place: index of a step → its number in the file."""
+    return {
+        "op": step.op,
+        "layer": step.layer,
+        "inputs": [place[i] for i in step.inputs],
+        "shape": list(step.shape),
+        "settings": dict(step.settings),
+        "arrays": {role: {"name": a.name, "sha256": a.digest} for role, a in step.arrays.items()},
+    }
 
 
 def _listed(end: Floats) -> Any:

@@ -44,28 +44,31 @@ class Step:
     ==========  ==============================================================================================
     input       the box
     constant    array ``value``
-    linear      x·Wᵀ + b on the last axis; arrays ``weight`` (units, features), ``bias``; settings ``uniform``
+    linear      x·Wᵀ + b on the last axis; arrays ``weight`` (units, features), ``bias``
     conv        a convolution (channels first); the same arrays; settings ``stride``, ``padding`` (pairs),
-                ``mode``, ``dilation``, ``groups``, ``uniform``
+                ``mode``, ``dilation``, ``groups``
     scale       γ·(x − mean)/√(variance + ε) + β per channel: batch normalisation in evaluation; arrays ``mean``,
                 ``variance``, ``weight``, ``bias``; settings ``epsilon``
     normalise   the same by the moments of ``count`` values of the batch or example itself; arrays ``weight``,
-                ``bias`` (on the first axis where ``channels``, else on the last ones); settings ``centred``,
-                ``epsilon``, ``passes`` (2: Σ(x − mean)² around the rounded mean, 1: Welford's updates)
+                ``bias``; settings ``centred``, ``epsilon``, ``passes`` (2: Σ(x − mean)² around the rounded mean, 1:
+                Welford's updates) and either ``channels`` true, ``groups`` of channels and ``rows`` (most examples
+                of a batch; None: of one example), or ``channels`` false and how many last ``axes``
+    ellipsoid   x normalised over its last axis, then a linear layer: arrays ``scale``, ``shift``, ``weight``,
+                ``bias``; settings ``centred``, ``epsilon``, ``passes``
     rectifier   settings ``function``, ``parameters``; array ``slope``
-    pool        settings ``kind`` (max, mean), ``kernel``, ``stride``, ``padding``, ``zeros`` (padding counts);
-                without a kernel any pooling of that kind over the positions of a channel
+    pool        settings ``kind`` (max, mean), ``kernel``, ``stride``, ``padding`` (for a mean, zeros that count)
+    hull        some of the values along ``axes``, the same for all: one of them, or where ``computed`` a weighted
+                mean of them; ``zero``: or 0, or with weights that add up to less
     combine     Σ cᵢ·xᵢ + constant; settings ``coefficients``, ``constant``
     product     x·y
     cat         settings ``axis``
     reshape     the same values in order
     permute     settings ``axes``
     slice       settings ``axis``, ``start``, ``stop``
-    dropout     in training: 0 or x/(1 − p); settings ``p``
     unknown     anything
     ==========  ==============================================================================================
 
-    ``uniform``: all positions are given the range of their channel, so that it is computed once.
+    Where all positions of an interval are one (a hull came before), a convolution's are too.
     """
 
     op: str
@@ -102,6 +105,8 @@ class Network:
     """Largest finite one: what may exceed it is not bounded."""
     condition: str = ""
     """What is assumed beside the box, as it stands in a sentence: ", in batches of at most …"."""
+    training: bool = False
+    """Whether it is what the model computes in training mode."""
     input_shape: tuple[int, ...] = ()
     """Shape of one example of the model's input; the step "input" may hold it folded to channels or features."""
     observed: tuple[Floats, Floats] | None = None

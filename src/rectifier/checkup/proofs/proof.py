@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ...errors import RectifierTypeError, RectifierValueError
 from ..plan import NOTHING_BELOW
-from ..records import Snapshot
+from ..records import Finding, Snapshot
 from .bounds import Interval, propagate
 from .certificate import Certificate, Claim
 from .network import Network, Site
@@ -32,8 +32,28 @@ class Proofs:
     """site → unit → the bound (≤ 0) that proves that this unit cannot fire."""
     statements: dict[str, str] = field(default_factory=dict)
     """site → how, and for which inputs."""
-    certificate: Certificate | None = None
-    """The same for a checker; None where nothing was proved."""
+    claims: tuple[Claim, ...] = ()
+    """The same, by network, for a checker."""
+
+    def certificate(self, findings: Sequence[Finding]) -> Certificate | None:
+        """The proofs of the units that the findings call dead; None where there is none.
+
+        Not of others: one that no input of the box opens may have fired on an input outside of it, or before the
+        weights were what they are.
+        """
+        dead: dict[str, set[int]] = {}
+        for finding in findings:
+            if finding.kind == "dead":
+                dead.setdefault(finding.site, set()).update(finding.units)
+        kept = []
+        for claim in self.claims:
+            sites = (
+                (site, {unit: bound for unit, bound in units.items() if unit in dead.get(site.name, ())})
+                for site, units in claim.dead
+            )
+            left = tuple((site, units) for site, units in sites if units)
+            kept += [replace(claim, dead=left)] if left else []
+        return Certificate.of(kept) if kept else None
 
 
 def parse_box(box: Any) -> Interval | None:
@@ -77,9 +97,10 @@ def _fitted(network: Network, box: Interval | None) -> Interval | None:
         ) from None
     if shape == whole:
         return low, high
-    if len(shape) > 1:
+    if len(shape) > 1:  # one range a channel
         low, high = low.reshape(shape[0], -1).min(axis=1), high.reshape(shape[0], -1).max(axis=1)
-        return low.reshape(shape), high.reshape(shape)
+        one = (shape[0], *(1 for _ in shape[1:]))
+        return low.reshape(one), high.reshape(one)
     # positions in front of the features (tokens) share one range
     return low.reshape(-1, shape[0]).min(axis=0), high.reshape(-1, shape[0]).max(axis=0)
 
@@ -119,11 +140,11 @@ def prove(networks: Sequence[Network], box: Interval | None, *, seen: Sequence[S
             units = {int(unit): float(high[unit]) for unit in np.flatnonzero(high <= 0)}
             if units:
                 proofs.bounds[site.name] = units
-                proofs.statements[site.name] = f"{_how(network, site)}, for {_words(network, box)}"
+                proofs.statements[site.name] = f"{_how(network, site, units)}, for {_words(network, box)}"
                 dead.append((site, units))
         if dead:
-            claims.append(Claim(network, found, tuple(dead), _words(network, box)))
-    return Proofs(proofs.bounds, proofs.statements, Certificate.of(claims) if claims else None)
+            claims.append(Claim(network, found, tuple(dead)))
+    return Proofs(proofs.bounds, proofs.statements, tuple(claims))
 
 
 def _broken(network: Network, found: Sequence[Interval], seen: Snapshot) -> bool:
@@ -137,13 +158,24 @@ def _broken(network: Network, found: Sequence[Interval], seen: Snapshot) -> bool
     return False
 
 
-def _how(network: Network, site: Site) -> str:
+def _how(network: Network, site: Site, units: Iterable[int]) -> str:
     step = network.steps[site.step]
+    if step.op == "ellipsoid":
+        n = network.steps[step.inputs[0]].shape[-1]
+        return f"because {n} values normalised together are a vector of length √{n}, with rounding error included"
     if step.op != "normalise":
         return "by interval arithmetic with rounding error included"
     n = step.settings["count"]
     least = f"√(M − 1), M = {n}" if step.settings["centred"] else f"√M, M = {n}"
-    return f"because a value normalised by M values is at most {least}, with rounding error included"
+    still = ""
+    if step.settings["channels"]:
+        reach = math.sqrt(n - 1)
+        weight, shift = (step.arrays[role].exact if role in step.arrays else None for role in ("weight", "bias"))
+        ends = [
+            reach * (1.0 if weight is None else abs(weight[u])) + (0.0 if shift is None else shift[u]) for u in units
+        ]
+        still = ", or hardly varies before that" if bool((ends > 0).any()) else ""
+    return f"because a value normalised by M values is at most {least}{still}, with rounding error included"
 
 
 def describe(networks: Sequence[Network], box: Interval | None, untraced: str | None = None) -> str | None:

@@ -19,6 +19,7 @@ from .observer.observe import Observer
 
 if TYPE_CHECKING:
     from . import acts, pruning, trials, written
+    from .tracing import certified
 
 __all__ = [
     "Counting",
@@ -27,6 +28,7 @@ __all__ = [
     "acts",
     "arguments",
     "before_step",
+    "certified",
     "check_optimizer",
     "gather",
     "group_of",
@@ -47,6 +49,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in ("acts", "pruning", "trials", "written"):  # most load torch.fx, which a check does not need
         return importlib.import_module(f"rectifier.frameworks.torch.{name}")
+    if name == "certified":
+        return importlib.import_module("rectifier.frameworks.torch.tracing.certified")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -16,7 +16,7 @@ from .tally import LayerTally
 if TYPE_CHECKING:
     from .observe import Observer
 
-__all__ = ["see_layer", "see_norm"]
+__all__ = ["input_axis", "see_input", "see_layer", "see_norm"]
 
 
 def see_layer(o: Observer, name: str, module: nn.Module, x: torch.Tensor, z: torch.Tensor) -> None:
@@ -31,7 +31,7 @@ def see_layer(o: Observer, name: str, module: nn.Module, x: torch.Tensor, z: tor
         o.layers[name] = tally
     tally.see(x.detach(), z.detach())
     if past.input:
-        _range(o, name, module, x.detach())
+        _range(o, name, _axis_of(module), x.detach())
     if z.requires_grad and torch.is_grad_enabled():
         # Detached: the gradient may have one itself, and its graph must not be kept.
         z.register_hook(lambda gradient: tally.see_gradient(gradient.detach()))  # type: ignore[no-untyped-call]
@@ -61,10 +61,23 @@ def _axis_of(module: nn.Module) -> int:
     return -1 if isinstance(module, nn.Linear) else -1 - len(module.kernel_size)  # type: ignore[arg-type]
 
 
-def _range(o: Observer, name: str, module: nn.Module, x: torch.Tensor) -> None:
+def see_input(o: Observer, x: torch.Tensor) -> None:
+    """Keep the range of the model's input, under the name of the model, until a layer with weights reads it."""
+    if o.ranges.keys() <= {""} and x.ndim > 1:
+        axis = input_axis(x.ndim)
+        if "" not in o.ranges or len(o.ranges[""][0]) == x.shape[axis]:
+            _range(o, "", axis - x.ndim, x.detach())
+
+
+def input_axis(ndim: int) -> int:
+    """Axis of the features of a model's input: the last one (tokens), of maps the channels."""
+    return 1 if ndim > 3 else ndim - 1
+
+
+def _range(o: Observer, name: str, axis: int, x: torch.Tensor) -> None:
     if x.numel() == 0 or not x.is_floating_point():
         return
-    axis = x.ndim + _axis_of(module)
+    axis = x.ndim + axis
     others = tuple(d for d in range(x.ndim) if d != axis)
     low, high = (x.amin(dim=others), x.amax(dim=others)) if others else (x, x)
     # NaN goes through to the ends, so on a CPU they tell; elsewhere asking would wait for the device.

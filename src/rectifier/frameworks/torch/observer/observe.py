@@ -23,7 +23,7 @@ from .flat import identify_flat, identify_flat_call
 from .gates import Gates, Open
 from .inside import Inside, look_inside
 from .kinds import has_weights, is_activation_like, is_norm, is_opaque
-from .layers import see_layer, see_norm
+from .layers import see_input, see_layer, see_norm
 from .masks import Positions, padding
 from .provenance import DROPOUTS, FOREIGN_CALLS, Origin, Origins, name_of
 from .reading import Reader
@@ -226,6 +226,8 @@ class Observer:
         if len(inputs) == 1:
             self.calls_differ = self.calls_differ or self._differs(inputs[0], args, kwargs)
             self.input_shape = tuple(inputs[0].shape[1:])
+            with _aside():
+                see_input(self, inputs[0])
             self.largest_batch = max(self.largest_batch, *inputs[0].shape[:1])
         else:
             self.calls_differ = self.calls_differ or _NOT_ONE

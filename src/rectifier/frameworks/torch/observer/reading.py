@@ -16,7 +16,8 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from ....checkup.proofs.network import Network, Site, Step
 from ....checkup.records import LayerVitals, SiteVitals, Snapshot
 from ..calm import plain_value, value_of
-from ..tracing.lowering import step_of
+from ..tracing.lowering import first_layer, next_layer
+from .layers import input_axis
 from .tally import SiteTally, to_host
 
 if TYPE_CHECKING:
@@ -252,22 +253,28 @@ class Reader:
         step = network.steps[site.step]
         if step.shape[site.axis] != tally.units:
             return False
-        while step.op in ("scale", "normalise", "reshape", "permute", "dropout", "pool") and (
-            step.op != "normalise" or isinstance(self._o.names.get(step.layer), nn.modules.batchnorm._BatchNorm)
+        while step.op in ("scale", "reshape", "permute", "pool", "hull") or (
+            # a batch normalisation, or what a dropout keeps
+            (step.op == "normalise" and isinstance(self._o.names.get(step.layer), nn.modules.batchnorm._BatchNorm))
+            or (step.op == "combine" and not step.layer)
         ):
             step = network.steps[step.inputs[0]]
-        made = step.layer if step.op in ("linear", "conv") and step.layer in self._o.names else None
+        made = step.layer if step.op in ("linear", "ellipsoid", "conv") and step.layer in self._o.names else None
         return made == tally.layer
 
     def _input_range(self, network: Network, shape: tuple[int, ...]) -> tuple[Floats, Floats] | None:
         """The range that the model's input was seen in, from those of the layers that read it."""
         found: tuple[Floats, Floats] | None = None
+        if self._o.ranges.keys() == {""}:
+            axes = tuple(d for d in range(len(shape)) if d != input_axis(len(shape) + 1) - 1)
+            low, high = (np.expand_dims(end.double().cpu().numpy(), axes) for end in self._o.ranges[""])
+            return low, high
         for step in network.steps:
             if step.op not in ("linear", "conv") or step.layer not in self._o.ranges:
                 continue
             source = network.steps[step.inputs[0]]
             seen = source.shape
-            while source.op == "reshape":
+            while source.op in ("reshape", "hull"):
                 source = network.steps[source.inputs[0]]
             if source.op != "input":
                 continue
@@ -293,34 +300,29 @@ class Reader:
                 continue
             stored = self._weight(tally.layer)
             info = torch.finfo(stored.dtype)
-            shape = steps[0].shape
+            shape = (-1, *(1 for _ in steps[0].shape[1:]))
             found.append(
                 Network(
-                    steps=steps,
+                    steps=tuple(steps),
                     sites=(Site(site, tally.rectifier, len(steps) - 1, 0),),
                     roundoff=self._roundoff_of(tally.layer),
                     smallest=float(info.tiny),
                     largest=float(info.max),
                     condition=", with batch normalisation in evaluation mode" if tally.norm else "",
+                    training=self._o.training_only and tally.norm is None,
                     input_shape=self._o.input_shape or (),
                     observed=(low.reshape(shape), high.reshape(shape)),
                 )
             )
         return tuple(found)
 
-    def _chain(self, tally: SiteTally) -> tuple[Step, ...] | None:
+    def _chain(self, tally: SiteTally) -> list[Step] | None:
         """Input, layer and normalisation in evaluation mode, all positions of a convolution taken together."""
         assert tally.layer is not None
-        size, one = len(self._o.ranges[tally.layer][0]), (1,) * (self._weight(tally.layer).ndim - 2)
-        steps = [Step("input", (), (size, *one), layer="the input")]
-        for name in (tally.layer, tally.norm):
-            if name is None:
-                continue
-            step = step_of(self._o.names[name], name, steps[-1].shape, (tally.units, *one), len(steps) - 1)
-            if step is None:
-                return None
-            steps.append(step)
-        return tuple(steps)
+        steps = first_layer(self._o.names[tally.layer], tally.layer, len(self._o.ranges[tally.layer][0]))
+        if steps is None or tally.norm is None:
+            return steps
+        return next_layer(self._o.names[tally.norm], tally.norm, steps)
 
 
 def _counts(values: Floats | None) -> npt.NDArray[np.int64] | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
-import operator
 import random
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,43 +15,26 @@ from torch import fx, nn
 from torch.nn.modules import module as every_module
 
 from ....checkup.proofs.network import Network
-from ....errors import RectifierValueError
 from ..observer.kinds import is_norm
+from .blocks import is_block, write_plainly
 from .graph import Graph, Tracer
-from .steps import BATCH, IN_PLACE, Builder
+from .nodes import BATCH
+from .steps import Builder
 
-__all__ = ["traced"]
+__all__ = ["hooked", "traced"]
 
 Shape = tuple[int, ...]
 
 #: Models with more weights than this are not traced: tracing needs a copy of them.
 _MOST_WEIGHTS = 200_000_000
 
-
-class _Strict(fx.Proxy):
-    """What is set on a traced tensor (``z.data = …``) would be lost without a trace."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name not in ("node", "tracer"):
-            raise RectifierValueError(f"`{name}` is set on a tensor")
-        super().__setattr__(name, value)
+#: How torch.fx names a tensor that the forward pass makes of nothing.
+_MADE = r"_tensor_constant\d+"
 
 
-def _in_place(name: str) -> Callable[[_Strict, Any], fx.Proxy]:
-    def method(self: _Strict, other: Any) -> fx.Proxy:
-        return self.tracer.create_proxy("call_function", getattr(operator, name), (self, other), {})
-
-    return method
-
-
-# torch.fx takes ``z += y`` for ``z = z + y``, and loses that every view of z changes with it.
-for _name in IN_PLACE:
-    setattr(_Strict, f"__{_name}__", _in_place(_name))
-
-
-class _StrictTracer(Tracer):
-    def proxy(self, node: fx.Node) -> fx.Proxy:
-        return _Strict(node, self)
+class _Defaults(Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return not is_block(m) and super().is_leaf_module(m, module_qualified_name)
 
     def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
         # A check calls the model with its inputs alone; what else it takes has its default.
@@ -61,7 +44,7 @@ class _StrictTracer(Tracer):
 
 
 class _Traced(Graph):
-    tracer = _StrictTracer
+    tracer = _Defaults
 
 
 def traced(
@@ -73,11 +56,9 @@ def traced(
     normalised by the batch's own moments, of at most ``rows`` examples. roundoff: unit roundoff of the coarsest product
     seen. The model is not touched: a copy is traced.
     """
-    foreign = next((name for name, module in model.named_modules() if _hooked(module)), None)
-    if foreign is not None:
-        return f"a hook on {foreign or 'the model'} may change what it computes"
-    if _foreign(every_module._global_forward_hooks) or _foreign(every_module._global_forward_pre_hooks):
-        return "a hook on all modules may change what it computes"
+    hook = hooked(model)
+    if hook is not None:
+        return hook
     if sum(p.numel() for p in model.parameters()) > _MOST_WEIGHTS:
         return "it has too many weights for a copy"
     states = _random_states()
@@ -86,7 +67,7 @@ def traced(
         if training and not model.training:
             copied.train()
         graphs = [_Traced(copied, "check") for _ in range(2)]
-        if str(graphs[0].graph) != str(graphs[1].graph):
+        if not _alike(copied, *graphs):
             return "its forward pass is not the same each time"
         if not _same_states(states, _random_states()):  # two traces that agree may both have missed a rare path
             return "its forward pass draws random numbers of its own"
@@ -99,6 +80,25 @@ def traced(
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
+
+
+def _alike(model: nn.Module, one: _Traced, other: _Traced) -> bool:
+    """Whether two traces are the same, with the same tensors made on the way, which each names anew."""
+    texts = [str(traced.graph) for traced in (one, other)]
+    if len({re.sub(_MADE, "", text) for text in texts}) > 1:
+        return False
+    pairs = set(zip(*(re.findall(_MADE, text) for text in texts), strict=True))
+    return all(torch.equal(getattr(model, a), getattr(model, b)) for a, b in pairs)
+
+
+def hooked(model: nn.Module) -> str | None:
+    """Which hook of others may change what the model computes, so that no trace tells; or None."""
+    foreign = next((name for name, module in model.named_modules() if _hooked(module)), None)
+    if foreign is not None:
+        return f"a hook on {foreign or 'the model'} may change what it computes"
+    if _foreign(every_module._global_forward_hooks) or _foreign(every_module._global_forward_pre_hooks):
+        return "a hook on all modules may change what it computes"
+    return None
 
 
 def _random_states() -> tuple[Any, Any, torch.Tensor]:
@@ -134,6 +134,7 @@ def _copy(model: nn.Module) -> nn.Module:
             if isinstance(inner, nn.Module):
                 module._modules[name] = inner
     copied.requires_grad_(False)
+    write_plainly(copied)
     return copied
 
 

@@ -12,6 +12,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from ..sites import Site, identify, identify_call
+from .graph import Tracer
 
 __all__ = ["LAYERS", "Followers", "followers", "twin"]
 
@@ -145,7 +146,7 @@ def _in_transformers(model: nn.Module) -> dict[str, Site | None]:
     return known
 
 
-class _Tracer(fx.Tracer):
+class _Tracer(Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, LAYERS) or identify(m) is not None or super().is_leaf_module(m, module_qualified_name)
 

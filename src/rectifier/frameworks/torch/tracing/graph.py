@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,16 +15,22 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils.parametrize import is_parametrized
 
 from ....errors import RectifierValueError
-from ..observer.kinds import is_norm, is_pool
+from ..observer.kinds import has_weights, is_norm, is_pool
 from ..sites import identify, identify_call
+from .aliases import Memory, Strict, changed
 
-__all__ = ["Consumer", "Graph", "Place", "Tracer"]
+__all__ = ["Consumer", "Graph", "Place", "Tracer", "flattens"]
 
 _POOLS = frozenset(
     f"{start}{kind}_pool{n}d" for start in ("", "adaptive_") for kind in ("max", "avg") for n in (1, 2, 3)
 )
 _SAME = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d", "contiguous", "fn", "relu_"}) | _POOLS
 _JOINS = frozenset({"cat", "concat", "concatenate"})
+#: Calls whose result lies in memory of its own.
+_FRESH = frozenset(
+    {"add", "sub", "mul", "div", "truediv", "neg", "matmul", "bmm", "linear", "conv1d", "conv2d", "conv3d"}
+    | {"cat", "mean", "sum", "softmax", "sigmoid", "tanh", "clone"}
+)
 _SHAPE_ONLY = frozenset({"size", "dim", "getattr", "numel"})
 
 
@@ -73,6 +79,11 @@ class Place:
 
 
 class Tracer(fx.Tracer):
+    """Keeps rectifiers and PyTorch's own modules whole, and what is changed in place."""
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return Strict(node, self)
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return identify(m) is not None or bool(super().is_leaf_module(m, module_qualified_name))
 
@@ -95,8 +106,30 @@ class Graph:
                 f"tracing raised {type(error).__name__}: {error}. Act on a part of it that has no data-dependent "
                 "control flow."
             ) from error
+        self._memory, self._changes = self._followed()
         self._calls = Counter(node.target for node in self.graph.nodes if node.op == "call_module")
         self.sites = dict(self._name_sites())
+
+    def _followed(self) -> tuple[Memory, list[tuple[fx.Node, fx.Node]]]:
+        """Which nodes may share memory, and each change in place with the tensor that it changes."""
+        memory, changes = Memory(), []
+        for node in self.graph.nodes:
+            target, surely = changed(node, self.model)
+            if target is not None:
+                changes.append((node, target))
+                memory.join(node, target)
+            module = self._module(node) if node.op == "call_module" else None
+            own = _name(node).strip("_") in _FRESH if module is None else has_weights(module) or is_norm(module)
+            if node.op in ("call_module", "call_function", "call_method") and not own and not (target and surely):
+                for source in node.all_input_nodes:
+                    memory.join(node, source)
+        return memory, changes
+
+    def disturbed(self, path: Iterable[fx.Node]) -> fx.Node | None:
+        """A node beside this path that changes one of its tensors in place, or may; None where there is none."""
+        path = set(path)
+        touched = set().union(*(self._memory.mates(node) for node in path))
+        return next((node for node, target in self._changes if target in touched and node not in path), None)
 
     def _name_sites(self) -> Iterator[tuple[str, tuple[fx.Node, str, dict[str, Any]]]]:
         counts: Counter[str] = Counter()
@@ -150,6 +183,9 @@ class Graph:
         )
         if not place.consumers:
             raise self._refuse(site, "no layer reads its units")
+        other = self.disturbed(self._path(site, layer_node, node))
+        if other is not None:
+            raise self._refuse(site, f"{_say(other)} changes it in place, or a part of it, beside what follows it")
         for name, module in ((place.layer_name, layer), *((c.name, c.module) for c in place.consumers)):
             self._own(site, name, module)
         return place
@@ -245,6 +281,20 @@ class Graph:
                     continue
             raise self._refuse(site, f"its input comes from {_say(current)}")
 
+    def _path(self, site: str, first: fx.Node, node: fx.Node) -> list[fx.Node]:
+        """The nodes from a layer through a site to the layers that read it."""
+        path = [node]
+        while path[-1] is not first:
+            path.append(self._input(site, path[-1]))
+        waiting = [node]
+        while waiting:
+            for user in waiting.pop().users:
+                reads = user.op == "call_module" and has_weights(self._module(user))
+                if not reads and not _shape_only(user):
+                    path.append(user)
+                    waiting.append(user)
+        return path
+
     def _input(self, site: str, node: fx.Node) -> fx.Node:
         source = node.args[0] if node.args else next(iter(node.kwargs.values()), None)
         if not isinstance(source, fx.Node):
@@ -266,7 +316,7 @@ class Graph:
                 if isinstance(module, (nn.Identity, _DropoutNd)) or (is_pool(module) and not flat):
                     yield from self._behind(site, user, units, conv, flat=flat)
                     continue
-            elif _flattens(user, node):
+            elif flattens(user, node):
                 yield from self._behind(site, user, units, conv, flat=True)
                 continue
             elif _name(user) in _SAME:
@@ -340,7 +390,7 @@ def _shape_only(node: fx.Node) -> bool:
     return node.op in ("call_function", "call_method") and _name(node) in _SHAPE_ONLY
 
 
-def _flattens(node: fx.Node, source: fx.Node) -> bool:
+def flattens(node: fx.Node, source: fx.Node) -> bool:
     """flatten(x, 1), or view and reshape to (…, −1)."""
     if node.op not in ("call_function", "call_method") or not node.args or node.args[0] is not source:
         return False

@@ -21,7 +21,20 @@ from ..calm import value_of
 from ..observer.kinds import computes_plainly, is_pool
 from ..sites import identify
 
-__all__ = ["VIEWS", "Lowered", "array_of", "as_step", "of_call", "of_module", "of_rectifier", "step_of"]
+__all__ = [
+    "FINE",
+    "VIEWS",
+    "Lowered",
+    "array_of",
+    "as_steps",
+    "dropped",
+    "first_layer",
+    "hull",
+    "next_layer",
+    "of_call",
+    "of_module",
+    "of_rectifier",
+]
 
 Shape = tuple[int, ...]
 
@@ -36,6 +49,8 @@ class Lowered:
     op: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, torch.Tensor | None] = field(default_factory=dict)
+    then: Lowered | None = None
+    """What reads this one, which keeps the shape of the input."""
 
 
 _SAME = Lowered("same")
@@ -67,7 +82,7 @@ def of_module(module: nn.Module, x: Shape, out: Shape, rows: int, *, training: b
     if isinstance(module, _ConvNd) and not isinstance(module, _ConvTransposeNd):
         weight, bias = value_of(module, "weight"), value_of(module, "bias")
         return _conv(
-            weight, bias, module.stride, module.padding, module.dilation, module.groups, module.padding_mode, out
+            weight, bias, module.stride, module.padding, module.dilation, module.groups, module.padding_mode, x, out
         )
     if isinstance(module, (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)):
         return _norm(module, x, rows, training)
@@ -80,7 +95,7 @@ def of_module(module: nn.Module, x: Shape, out: Shape, rows: int, *, training: b
     if isinstance(module, _DropoutNd):
         return _dropout(module, module.p, training)
     if isinstance(module, nn.Upsample) and module.mode == "nearest":
-        return Lowered("pool", {"kind": "max"})
+        return hull(range(1, len(x)))
     if isinstance(module, _SHAPES):
         return Lowered("reshape")
     return _SAME if isinstance(module, _PASS) else None
@@ -116,7 +131,15 @@ def of_call(
     if name in ("conv1d", "conv2d", "conv3d"):
         weight, bias = argument(0, "weight"), argument(1, "bias")
         stride, padding, dilation, groups = (argument(i + 2, *each) for i, each in enumerate(_GEOMETRY))
-        return _conv(weight, bias, stride, padding, dilation, groups, "zeros", out)
+        return _conv(weight, bias, stride, padding, dilation, groups, "zeros", x, out)
+    if name in ("layer_norm", "rms_norm"):
+        shape, weight, epsilon = argument(0, "normalized_shape"), argument(1, "weight"), {"layer_norm": 1e-5}.get(name)
+        bias = argument(2, "bias") if name == "layer_norm" else None
+        epsilon = argument(3 if name == "layer_norm" else 2, "eps", epsilon)
+        return _last_axes(weight, bias, _each(shape, 1), epsilon, centred=name == "layer_norm")
+    if name == "group_norm":
+        groups, weight, bias, epsilon = argument(0, "num_groups"), argument(1, "weight"), argument(2, "bias"), 1e-5
+        return _channels(weight, bias, x, argument(3, "eps", epsilon), groups=int(groups))
     if "_pool" in name and len(x) - 1 != _axes_of(name):
         return None
     if name.startswith("adaptive_"):
@@ -151,8 +174,14 @@ _GEOMETRY: tuple[tuple[str, Any], ...] = (("stride", 1), ("padding", 0), ("dilat
 def _linear(weight: Any, bias: Any, x: Shape) -> Lowered | None:
     if not isinstance(weight, torch.Tensor) or not (bias is None or isinstance(bias, torch.Tensor)) or weight.ndim != 2:
         return None
+    layer = Lowered("linear", {}, {"weight": weight, "bias": bias})
     uniform = math.prod(x[:-1]) > 1 and math.prod(x[:-1]) * weight.numel() > FINE
-    return Lowered("linear", {"uniform": uniform}, {"weight": weight, "bias": bias})
+    return hull(range(len(x) - 1), then=layer) if uniform else layer
+
+
+def hull(axes: Sequence[int], *, zero: bool = False, computed: bool = False, then: Lowered | None = None) -> Lowered:
+    """What covers all values along these axes: one of them, or where it is computed a weighted mean."""
+    return Lowered("hull", {"axes": list(axes), "zero": zero, "computed": computed}, then=then)
 
 
 def _each(value: Any, n: int) -> list[int]:
@@ -160,7 +189,7 @@ def _each(value: Any, n: int) -> list[int]:
 
 
 def _conv(
-    weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int, mode: str, out: Shape
+    weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int, mode: str, x: Shape, out: Shape
 ) -> Lowered | None:
     if not isinstance(weight, torch.Tensor) or not (bias is None or isinstance(bias, torch.Tensor)):
         return None
@@ -179,38 +208,45 @@ def _conv(
         "mode": mode,
         "dilation": dilations,
         "groups": int(groups),
-        "uniform": math.prod(out[1:]) > 1 and math.prod(out[1:]) * weight.numel() > FINE,
     }
-    return Lowered("conv", settings, {"weight": weight, "bias": bias})
+    layer = Lowered("conv", settings, {"weight": weight, "bias": bias})
+    uniform = math.prod(out[1:]) > 1 and math.prod(out[1:]) * weight.numel() > FINE
+    return hull(range(1, len(x)), then=layer) if uniform else layer
 
 
 def _norm(module: Any, x: Shape, rows: int, training: bool) -> Lowered | None:
-    weight, bias = value_of(module, "weight"), value_of(module, "bias")
-    arrays = {"weight": weight, "bias": bias}
-    epsilon = module.eps
-    settings = {"centred": True, "channels": True, "passes": 1}
-    if isinstance(module, nn.RMSNorm):
-        if epsilon is None:
-            return None
-        settings |= {"centred": False, "channels": False, "count": math.prod(module.normalized_shape)}
-    elif isinstance(module, nn.LayerNorm):
-        settings |= {"channels": False, "count": math.prod(module.normalized_shape)}
-    elif isinstance(module, nn.GroupNorm):
-        settings["count"] = x[0] // module.num_groups * math.prod(x[1:])
-    else:
-        instance = isinstance(module, _InstanceNorm)
-        own = training or module.running_mean is None or module.running_var is None
-        if not own:
-            stored = {"mean": value_of(module, "running_mean"), "variance": value_of(module, "running_var")}
-            return Lowered("scale", {"epsilon": float(epsilon)}, {**arrays, **stored})
-        # PyTorch sums the squares around the mean on a CPU; elsewhere it may update both as it goes.
-        device = weight.device if weight is not None else torch.device("cpu")
-        ranks = _ranks() if isinstance(module, nn.SyncBatchNorm) else 1
-        settings["passes"] = 2 if device.type == "cpu" else 1
-        settings["count"] = math.prod(x[1:]) * (1 if instance else rows * ranks)
-    if settings["count"] < 1:
-        return None
-    return Lowered("normalise", {**settings, "epsilon": float(epsilon)}, arrays)
+    weight, bias, epsilon = value_of(module, "weight"), value_of(module, "bias"), module.eps
+    if isinstance(module, (nn.RMSNorm, nn.LayerNorm)):
+        centred = isinstance(module, nn.LayerNorm)
+        return _last_axes(weight, bias, module.normalized_shape, epsilon, centred=centred)
+    if isinstance(module, nn.GroupNorm):
+        return _channels(weight, bias, x, epsilon, groups=module.num_groups)
+    if not (training or module.running_mean is None or module.running_var is None):
+        stored = {"mean": value_of(module, "running_mean"), "variance": value_of(module, "running_var")}
+        return Lowered("scale", {"epsilon": float(epsilon)}, {"weight": weight, "bias": bias, **stored})
+    # PyTorch sums the squares around the mean on a CPU; elsewhere it may update both as it goes.
+    device = weight.device if weight is not None else torch.device("cpu")
+    batch = (
+        None if isinstance(module, _InstanceNorm) else rows * (_ranks() if isinstance(module, nn.SyncBatchNorm) else 1)
+    )
+    return _channels(weight, bias, x, epsilon, groups=x[0], rows=batch, passes=2 if device.type == "cpu" else 1)
+
+
+def _channels(
+    weight: Any, bias: Any, x: Shape, epsilon: float, *, groups: int, rows: int | None = None, passes: int = 1
+) -> Lowered | None:
+    """Over groups of channels, of one example or (rows) of a batch of at most so many."""
+    count = math.prod(x) // groups * (1 if rows is None else rows)
+    settings = {"centred": True, "channels": True, "groups": groups, "rows": rows, "passes": passes, "count": count}
+    return Lowered("normalise", {**settings, "epsilon": float(epsilon)}, {"weight": weight, "bias": bias})
+
+
+def _last_axes(weight: Any, bias: Any, shape: Any, epsilon: Any, *, centred: bool) -> Lowered | None:
+    shape = [int(n) for n in shape]
+    settings = {"centred": centred, "channels": False, "axes": len(shape), "count": math.prod(shape), "passes": 1}
+    # Without a mean the bound does not need it: PyTorch takes what fits the dtype.
+    settings["epsilon"] = 0.0 if epsilon is None else float(epsilon)
+    return Lowered("normalise", settings, {"weight": weight, "bias": bias})
 
 
 def _ranks() -> int:
@@ -233,24 +269,23 @@ def _pool_module(module: Any) -> Lowered | None:
 
 def _pool(kind: str, kernel: Any, stride: Any, padding: Any, n: int, *, zeros: bool, odd: bool) -> Lowered:
     pads = _each(padding, n)
-    settings: dict[str, Any] = {"kind": kind, "zeros": zeros and any(pads)}
     # Windows of unequal sizes: the range of the whole channel stands for each of them.
     if odd or (kind == "mean" and any(pads) and not zeros):
-        return Lowered("pool", {**settings, "zeros": kind == "mean" and any(pads)})
+        return hull(range(1, n + 1), zero=kind == "mean" and any(pads), computed=kind == "mean")
     kernels = _each(kernel, n)
     # An empty stride (F.max_pool2d(x, 2)) is the kernel's.
     strides = kernels if stride is None or (isinstance(stride, (tuple, list)) and not stride) else _each(stride, n)
-    return Lowered("pool", {**settings, "kernel": kernels, "stride": strides, "padding": [[p, p] for p in pads]})
+    settings = {"kind": kind, "kernel": kernels, "stride": strides, "padding": [[p, p] for p in pads]}
+    return Lowered("pool", settings)
 
 
 def _adaptive(kind: str, x: Shape, out: Shape) -> Lowered | None:
     if len(x) != len(out) or len(x) < 2:
         return None
-    settings: dict[str, Any] = {"kind": kind, "zeros": False}
     if any(a % b for a, b in zip(x[1:], out[1:], strict=True)):
-        return Lowered("pool", settings)
+        return hull(range(1, len(x)), computed=kind == "mean")
     kernel = [a // b for a, b in zip(x[1:], out[1:], strict=True)]
-    return Lowered("pool", {**settings, "kernel": kernel, "stride": kernel, "padding": [[0, 0]] * len(kernel)})
+    return Lowered("pool", {"kind": kind, "kernel": kernel, "stride": kernel, "padding": [[0, 0]] * len(kernel)})
 
 
 def _dropout(module: nn.Module | None, p: Any, training: Any) -> Lowered | None:
@@ -258,7 +293,13 @@ def _dropout(module: nn.Module | None, p: Any, training: Any) -> Lowered | None:
         return _SAME
     if isinstance(module, (nn.AlphaDropout, nn.FeatureAlphaDropout)) or not isinstance(p, float) or p >= 1:
         return None
-    return Lowered("dropout", {"p": p})
+    return dropped(p)
+
+
+def dropped(p: float) -> Lowered:
+    """0 or x/(1 − p)."""
+    kept = {"coefficients": [1.0 / (1.0 - p)], "constant": 0.0}
+    return Lowered("combine", kept, then=hull((), zero=True))
 
 
 def array_of(name: str, tensor: torch.Tensor) -> Array:
@@ -267,19 +308,41 @@ def array_of(name: str, tensor: torch.Tensor) -> Array:
     return Array(name, (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy())
 
 
-def step_of(module: nn.Module, name: str, x: Shape, out: Shape, before: int) -> Step | None:
-    """A module in evaluation mode as a step that reads the step ``before``; None where it is not known."""
-    lowered = of_module(module, x, out, 0, training=False)
-    if lowered is None or lowered.op == "same":
+def first_layer(module: Any, name: str, features: int) -> list[Step] | None:
+    """The input of a Linear or convolution, all its positions taken together, and the layer; None if not known."""
+    kernel = tuple(module.weight.shape[2:]) if isinstance(module, _ConvNd) else ()
+    lowered = of_module(module, (features, *kernel), (0, *(1 for _ in kernel)), 0, training=False)
+    if lowered is None or lowered.op not in ("linear", "conv"):
         return None
-    settings = lowered.settings
-    if lowered.op == "conv":  # its positions are not known here
-        settings = {**settings, "uniform": True}
-    return as_step(Lowered(lowered.op, settings, lowered.arrays), before, out, name, {})
+    if not kernel:
+        source = Step("input", (), (features,), layer="the input")
+        return [source, *as_steps(lowered, 0, source.shape, (int(module.weight.shape[0]),), name, {}, 1)]
+    # One window stands for each: values of the channels' ranges, and 0 where it is padded.
+    dilation, padding = lowered.settings["dilation"], lowered.settings["padding"]
+    window = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
+    source = Step("input", (), (features, *window), layer="the input")
+    at_once = {"stride": [1] * len(kernel), "padding": [[0, 0]] * len(kernel), "mode": "zeros"}
+    layer = Lowered("conv", {**lowered.settings, **at_once}, lowered.arrays)
+    if lowered.settings["mode"] == "zeros" and any(map(any, padding)):
+        layer = hull((), zero=True, then=layer)
+    out = (int(module.weight.shape[0]), *(1 for _ in kernel))
+    return [source, *as_steps(layer, 0, source.shape, out, name, {}, 1)]
 
 
-def as_step(lowered: Lowered, before: int, shape: Shape, layer: str, names: Mapping[int, str]) -> Step:
-    """names: id of a tensor → its name, where it is not an attribute of the layer."""
+def next_layer(module: nn.Module, name: str, steps: list[Step]) -> list[Step] | None:
+    """These steps, and a normalisation in evaluation mode that reads the last of them."""
+    shape = steps[-1].shape
+    lowered = of_module(module, shape, shape, 0, training=False)
+    if lowered is None or lowered.op != "scale":
+        return None
+    return [*steps, *as_steps(lowered, len(steps) - 1, shape, shape, name, {}, len(steps))]
+
+
+def as_steps(
+    lowered: Lowered, before: int, x: Shape, shape: Shape, layer: str, names: Mapping[int, str], place: int
+) -> list[Step]:
+    """before: the step that is read, of shape ``x``. names: id of a tensor → its name, where it is not an attribute of
+    the layer. place: index that the first of these steps gets."""
     attributes = {"mean": "running_mean", "variance": "running_var", "slope": "weight"}
     prefix = f"{layer}." if layer else ""
     arrays = {
@@ -287,4 +350,7 @@ def as_step(lowered: Lowered, before: int, shape: Shape, layer: str, names: Mapp
         for role, tensor in lowered.arrays.items()
         if tensor is not None
     }
-    return Step(lowered.op, (before,), shape, lowered.settings, arrays, layer)
+    if lowered.then is None:
+        return [Step(lowered.op, (before,), shape, lowered.settings, arrays, layer)]
+    own = Step(lowered.op, (before,), x, lowered.settings, arrays)
+    return [own, *as_steps(lowered.then, place, x, shape, layer, names, place + 1)]

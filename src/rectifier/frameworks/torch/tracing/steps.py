@@ -9,29 +9,27 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from ....checkup.proofs.network import Network, Site, Step
+from .aliases import Memory, changed
+from .blocks import attention, recurrent, weighted
 from .graph import Graph
-from .lowering import VIEWS, Lowered, array_of, as_step, of_call, of_module, of_rectifier
+from .lowering import VIEWS, Lowered, array_of, as_steps, of_call, of_module, of_rectifier
+from .nodes import bare, example_of, is_softmax, say, tells
 
-__all__ = ["BATCH", "IN_PLACE", "Builder"]
+__all__ = ["Builder"]
 
 Shape = tuple[int, ...]
 
-#: A batch that no other axis is likely to be as long as: an axis of this length in front is the batch.
-BATCH = 7919
-
 _ADDITIONS = {"add": (1.0, 1.0), "iadd": (1.0, 1.0), "sub": (1.0, -1.0), "isub": (1.0, -1.0)}
 _PRODUCTS = frozenset({"mul", "imul", "multiply", "truediv", "div", "itruediv"})
-#: Operators that change their first argument.
-IN_PLACE = frozenset(
-    f"i{name}" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor")
-)
 #: What gives the very memory that it was given, or may.
-_SHARING = frozenset({"reshape", "permute", "slice", "unknown"})
-#: Functions of these packages change what they are given only where their name or arguments say so.
-_TELLING = ("torch", "_operator", "operator", "builtins", "math", "rectifier")
+_SHARING = frozenset({"reshape", "permute", "slice", "unknown", "hull"})
+
+
+#: Layer of a step that holds weights which are not negative and add up to 1 over the last axis.
+SOFTMAX = "softmax over the last axis"
 
 
 class Builder:
@@ -41,8 +39,7 @@ class Builder:
         self.model, self.graph, self.shapes, self.rows = model, graph.graph, shapes, rows
         self.steps: list[Step] = []
         self.of: dict[fx.Node, int | list[int]] = {}
-        self.memory: dict[fx.Node, int] = {}
-        """Node → which memory it may share; a change in place is one of all that share it."""
+        self.memory = Memory()
         self.tensors: dict[fx.Node, tuple[str, torch.Tensor]] = {}
         self.labels = {node: (label, row, given) for label, (node, row, given) in graph.sites.items()}
         self.reads: dict[str, tuple[str, int]] = {}
@@ -52,8 +49,7 @@ class Builder:
         self.smallest, self.largest = max(i.tiny for i in infos), min(i.max for i in infos)
 
     def network(self, input_shape: Shape, axes: Mapping[str, int], *, training: bool) -> Network:
-        for number, node in enumerate(self.graph.nodes):
-            self.memory[node] = number
+        for node in self.graph.nodes:
             if node.op == "placeholder":
                 op = "input" if not self.steps else "unknown"
                 self.of[node] = self._add(Step(op, (), input_shape, layer="the input"))
@@ -64,17 +60,28 @@ class Builder:
             elif node.op != "output":
                 self._node(node)
         sites = tuple(Site(label, row, step, axes[label]) for label, (row, step) in self.reads.items() if label in axes)
-        condition = ", with batch normalisation in evaluation mode" if any(s.op == "scale" for s in self.steps) else ""
+        condition = ", in evaluation mode" if any(map(self._random, self.graph.nodes)) else ""
+        if any(step.op == "scale" for step in self.steps):
+            condition = ", with batch normalisation in evaluation mode"
         if not training and any(self._of_batch(step) for step in self.steps):
             condition += f", in batches of at most {self.rows} examples"
         if training:
             condition = f", in training mode, in batches of at most {self.rows} examples"
-        return Network(tuple(self.steps), sites, self.roundoff, self.smallest, self.largest, condition, input_shape)
+        return Network(
+            tuple(self.steps), sites, self.roundoff, self.smallest, self.largest, condition, training, input_shape
+        )
 
-    def _of_batch(self, step: Step) -> bool:
+    @staticmethod
+    def _of_batch(step: Step) -> bool:
         """Whether it is normalised by moments of the batch, without running ones."""
-        module = dict(self.model.named_modules()).get(step.layer) if step.op == "normalise" else None
-        return isinstance(module, _BatchNorm)
+        return step.settings.get("rows") is not None
+
+    def _random(self, node: fx.Node) -> bool:
+        """Whether it computes something else in training: what is dropped there, and the rest made larger."""
+        module = self._module(node) if node.op == "call_module" else None
+        # Attention and recurrent layers have one of their own.
+        share = getattr(module, "p" if isinstance(module, _DropoutNd) else "dropout", 0.0)
+        return isinstance(module, nn.RReLU) or (isinstance(share, float) and share > 0) or "dropout" in bare(node)
 
     def _add(self, step: Step) -> int:
         self.steps.append(step)
@@ -82,46 +89,47 @@ class Builder:
 
     def _node(self, node: fx.Node) -> None:
         out = self.shapes.get(node.name)
-        shape = _example(out)
+        shape = example_of(out)
         if node in self.labels:
             self._read(node)
         found: int | list[int] | None = None
         if shape is not None:
             found = self._lowered(node, shape)
+        elif node.op == "call_module" and isinstance(self._module(node), nn.MultiheadAttention):
+            found = self._attention(node, out)
+        elif node.op == "call_module" and isinstance(self._module(node), nn.RNN):
+            found = self._recurrent(node, out)
         elif isinstance(out, (tuple, list)):
             found = self._split(node, out)
         known = found is not None
         if found is None:
-            found = self._add(Step("unknown", (), shape if shape is not None else (), layer=_say(node)))
+            found = self._add(Step("unknown", (), shape or (), layer=SOFTMAX if is_softmax(node, shape) else say(node)))
         given = [arg for arg in node.all_input_nodes if arg in self.of]
         self.of[node] = found
         last = [self.of[arg] for arg in given]
-        shares = isinstance(found, list) or found in last or self.steps[found].op in _SHARING
-        if shares or _bare(node) in ("to", "float", "type_as"):
+        made = isinstance(found, list) and node.op == "call_module"
+        shares = not made and (isinstance(found, list) or found in last or self.steps[found].op in _SHARING)
+        if shares or bare(node) in ("to", "float", "type_as"):
             for arg in given:
-                self._join(node, arg)
-        changed, surely = _changed(node, self.model)
-        if changed is not None:
-            self._spoil(node, changed, given, surely=surely)
-        elif not known and not _tells(node):
+                self.memory.join(node, arg)
+        target, surely = changed(node, self.model)
+        if target is not None:
+            self._spoil(node, target, given, surely=surely)
+        elif not known and not tells(node):
             for arg in given:
                 self._spoil(node, arg, given, surely=False)
 
-    def _join(self, node: fx.Node, arg: fx.Node) -> None:
-        old, new = self.memory[node], self.memory[arg]
-        for other, group in self.memory.items():
-            if group == old:
-                self.memory[other] = new
+    def _module(self, node: fx.Node) -> nn.Module:
+        return self.model.get_submodule(str(node.target))
 
-    def _spoil(self, node: fx.Node, changed: fx.Node, given: list[fx.Node], *, surely: bool) -> None:
+    def _spoil(self, node: fx.Node, target: fx.Node, given: list[fx.Node], *, surely: bool) -> None:
         """After a change in place only the result is known, and so the tensor itself where it is that for sure."""
-        self._join(node, changed)
-        for other, group in self.memory.items():
-            same = group == self.memory[changed] and other in self.of
-            if same and other is not node and not (surely and other is changed):
+        self.memory.join(node, target)
+        for other in self.memory.mates(target):
+            if other in self.of and other is not node and not (surely and other is target):
                 self.of[other] = self._unknown(self.of[other])
         if surely:
-            self.of[changed] = self.of[node]
+            self.of[target] = self.of[node]
 
     def _unknown(self, value: int | list[int]) -> int | list[int]:
         if isinstance(value, list):
@@ -137,11 +145,13 @@ class Builder:
 
     def _lowered(self, node: fx.Node, shape: Shape) -> int | None:
         source = node.args[0] if node.args else node.kwargs.get("input", node.kwargs.get("x"))
-        name = _bare(node)
+        name = bare(node)
         if name in ("cat", "concat", "concatenate"):
             return self._cat(node, shape)
         if name in _ADDITIONS or name in _PRODUCTS or name in ("neg", "rsub"):
             return self._arithmetic(node, name, shape)
+        if name in ("scaled_dot_product_attention", "matmul", "bmm"):
+            return self._weighted(node, name, shape)
         if not isinstance(source, fx.Node) or source not in self.of:
             return None
         before = self.of[source]
@@ -163,7 +173,7 @@ class Builder:
 
     def _what(self, node: fx.Node, name: str, x: Shape, shape: Shape) -> Lowered | None:
         if node.op == "call_module":
-            module = self.model.get_submodule(str(node.target))
+            module = self._module(node)
             return of_module(module, x, shape, self.rows, training=module.training)
         if node in self.labels:
             _, row, given = self.labels[node]
@@ -185,9 +195,66 @@ class Builder:
         if lowered.op == "reshape" and math.prod(shape) != math.prod(self.steps[before].shape):
             return None
         names = {id(value): name for name, value in self.tensors.values()}
-        return self._add(as_step(lowered, before, shape, _say(node), names))
+        source = self.steps[before]
+        last = lowered if lowered.then is None else lowered.then
+        if last.op == "linear" and source.op == "normalise" and source.settings.get("axes") == 1:
+            return self._add(self._behind_norm(as_steps(last, before, source.shape, shape, say(node), names, 0)[0]))
+        for step in as_steps(lowered, before, source.shape, shape, say(node), names, len(self.steps)):
+            self._add(step)
+        return len(self.steps) - 1
+
+    def _behind_norm(self, linear: Step) -> Step:
+        """The two as one step: the length of a normalised vector tells more than the range of each of its values."""
+        norm = self.steps[linear.inputs[0]]
+        roles = {"weight": "scale", "bias": "shift"}
+        arrays = {**linear.arrays, **{roles[role]: array for role, array in norm.arrays.items()}}
+        settings = {key: norm.settings[key] for key in ("centred", "epsilon", "passes")}
+        return Step("ellipsoid", norm.inputs, linear.shape, settings, arrays, linear.layer)
 
     # Calls of several tensors, and those that move values
+
+    def _attention(self, node: fx.Node, out: Any) -> list[int] | None:
+        value, rest = node.args[2] if len(node.args) > 2 else node.kwargs.get("value"), node.args[3:]
+        before = self.of.get(value) if isinstance(value, fx.Node) else None
+        shape = example_of(out[0])
+        if not isinstance(before, int) or shape is None:
+            return None
+        masked = bool(rest) or any(node.kwargs.get(key) is not None for key in ("key_padding_mask", "attn_mask"))
+        x, module = self.steps[before].shape, self._module(node)
+        found = attention(module, str(node.target), before, x, shape, self._add, masked=masked)
+        weights = self._add(Step("unknown", (), layer=str(node.target)))
+        return None if found is None else [found, weights]
+
+    def _recurrent(self, node: fx.Node, out: Any) -> list[int] | None:
+        """Its site is what comes out, 0 where its units are shut."""
+        source, shape = node.args[0] if len(node.args) == 1 and not node.kwargs else None, example_of(out[0])
+        before = self.of.get(source) if isinstance(source, fx.Node) else None
+        if not isinstance(before, int) or shape is None:
+            return None
+        found = recurrent(self._module(node), str(node.target), before, self.steps[before].shape, shape, self._add)
+        if found is None:
+            return None
+        calls = sum(label.partition("@")[0] == node.target for label in self.reads)
+        self.reads[f"{node.target}@{calls}" if calls else str(node.target)] = "relu", found
+        return [found, self._add(Step("unknown", (), layer=str(node.target)))]
+
+    def _weighted(self, node: fx.Node, name: str, shape: Shape) -> int | None:
+        """Attention written out: a product of softmax and values, or the call that does both."""
+        called = name == "scaled_dot_product_attention"
+        given = dict(zip(("query", "key", "value", "attn_mask", "dropout_p"), node.args, strict=False)) | node.kwargs
+        value = given.get("value") if called else (node.args[1] if len(node.args) == 2 else None)
+        before = self.of.get(value) if isinstance(value, fx.Node) else None
+        if not isinstance(before, int) or not called and not self._sums_to_one(node.args[0]):
+            return None
+        x, p = self.steps[before].shape, given.get("dropout_p", 0.0) if called else 0.0
+        fits = len(x) == len(shape) >= 2 and x[:-2] == shape[:-2] and x[-1] == shape[-1]
+        if not fits or not isinstance(p, (int, float)) or not 0 <= p < 1:
+            return None
+        return weighted(before, x, shape, self._add, masked=called and given.get("attn_mask") is not None, p=float(p))
+
+    def _sums_to_one(self, value: Any) -> bool:
+        step = self.of.get(value) if isinstance(value, fx.Node) else None
+        return isinstance(step, int) and self.steps[step].layer == SOFTMAX
 
     def _operand(self, value: Any) -> int | float | None:
         """A step, or a number."""
@@ -201,7 +268,7 @@ class Builder:
                 return None
             return self._add(Step("constant", (), tuple(tensor.shape[1:]), {}, {"value": array_of(name, tensor)}, name))
         found = self.of.get(value)
-        return found if isinstance(found, int) and _example(self.shapes.get(value.name)) is not None else None
+        return found if isinstance(found, int) and example_of(self.shapes.get(value.name)) is not None else None
 
     def _arithmetic(self, node: fx.Node, name: str, shape: Shape) -> int | None:
         if node.kwargs or name == "rsub":
@@ -266,13 +333,7 @@ class Builder:
         if sorted(int(i) % (len(x) + 1) for i in axes) != list(range(2, len(x) + 1)):
             return None
         kernel = list(x[1:])
-        settings = {
-            "kind": "mean",
-            "zeros": False,
-            "kernel": kernel,
-            "stride": kernel,
-            "padding": [[0, 0]] * len(kernel),
-        }
+        settings = {"kind": "mean", "kernel": kernel, "stride": kernel, "padding": [[0, 0]] * len(kernel)}
         pooled = self._add(Step("pool", (before,), (x[0], *(1,) * len(kernel)), settings, layer="mean"))
         return self._add(Step("reshape", (pooled,), shape, layer="mean"))
 
@@ -301,8 +362,8 @@ class Builder:
     def _split(self, node: fx.Node, out: Any) -> list[int] | None:
         source = node.args[0] if node.args else None
         before = self.of.get(source) if isinstance(source, fx.Node) else None
-        shapes = [_example(part) for part in out]
-        if _bare(node) not in ("chunk", "split") or not isinstance(before, int) or None in shapes:
+        shapes = [example_of(part) for part in out]
+        if bare(node) not in ("chunk", "split") or not isinstance(before, int) or None in shapes:
             return None
         x = self.steps[before].shape
         axes = [d for d in range(len(x)) if any(s is None or s[d] != x[d] for s in shapes)]
@@ -312,43 +373,6 @@ class Builder:
         for shape in shapes:
             assert shape is not None
             settings = {"axis": axes[0], "start": start, "stop": start + shape[axes[0]]}
-            found.append(self._add(Step("slice", (before,), shape, settings, layer=_say(node))))
+            found.append(self._add(Step("slice", (before,), shape, settings, layer=say(node))))
             start += shape[axes[0]]
         return found
-
-
-def _example(value: Any) -> Shape | None:
-    """Shape of one example; None for what has no batch in front, or no real values."""
-    if not isinstance(value, torch.Tensor) or not value.dtype.is_floating_point:
-        return None
-    return tuple(int(n) for n in value.shape[1:]) if value.ndim >= 2 and value.shape[0] == BATCH else None
-
-
-def _say(node: fx.Node) -> str:
-    """The module's name, or that of the call."""
-    named = node.op in ("call_module", "call_method")
-    return str(node.target) if named else str(getattr(node.target, "__name__", node.target))
-
-
-def _bare(node: fx.Node) -> str:
-    """A call's name without underscores: ``add`` for ``add_``."""
-    return "" if node.op == "call_module" else _say(node).strip("_")
-
-
-def _tells(node: fx.Node) -> bool:
-    return node.op != "call_function" or str(getattr(node.target, "__module__", None) or "torch").startswith(_TELLING)
-
-
-def _changed(node: fx.Node, model: nn.Module) -> tuple[fx.Node | None, bool]:
-    """The tensor that a node changes in place, as its name and arguments tell, and whether it does for sure."""
-    first = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
-    if node.op == "call_module":
-        return (first if getattr(model.get_submodule(str(node.target)), "inplace", False) else None), True
-    name, target = _say(node), node.kwargs.get("out")
-    if isinstance(target, fx.Node):
-        return target, True
-    in_place = name in IN_PLACE or (name.endswith("_") and not name.startswith("_"))
-    if in_place or node.kwargs.get("inplace", False):
-        return first, True
-    # F.relu(x, True), F.dropout(x, p, training, True): which flag it is depends on the call
-    return (first if any(arg is True for arg in node.args[1:]) else None), False
