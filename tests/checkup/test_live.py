@@ -203,7 +203,7 @@ def test_a_suspicion_brings_the_look_that_confirms_it() -> None:
     with rectifier.watch(model, optimizer) as watching:
         steps(model, optimizer, 700, act)
     looked = [step for snapshot in watching.record.snapshots for step in snapshot.looked if step > 30]
-    assert 300 + 128 <= looked[0] <= 300 + 2 * 128 + 1
+    assert 300 + 10 <= looked[0] <= 300 + 10 + 32 + 1
     (finding,) = watching.record.of("dead", "silent")
     assert (finding.units, finding.since) == ((3,), {3: 301})
 

@@ -377,7 +377,7 @@ class Observer:
         self.gather()
         self._gathered = False
         snapshot = self._reader.take(step, loss)
-        if self._sharded:
+        if self.sharded:
             self._proofs = self._reader.networks(training=self.training_only, deep=False)[0]
         return snapshot
 
@@ -398,12 +398,13 @@ class Observer:
         Where its weights are sharded the first layers alone, as they were at the last take: all processes have to be
         there to read them.
         """
-        if self._sharded:
+        if self.sharded:
             return self._proofs, "it is spread over several processes" if deep else None
         return self._reader.networks(training=training, deep=deep)
 
     @property
-    def _sharded(self) -> bool:
+    def sharded(self) -> bool:
+        """Whether its weights are spread over several processes."""
         return self.group is not None and any(hasattr(weight, "full_tensor") for weight in self.model.parameters())
 
     @property

@@ -192,8 +192,10 @@ class Reader:
             looked=tally.looked if tally.looked < tally.examples else None,
             graded=tally.graded,
             recent=0,
+            until=0,
             # None beside a number of steps: a look has refuted what the gradients say
             lived=sums["lived"].astype(np.int64) if "lived" in sums and not sums["refuted"][0] else None,
+            lives=sums["lives"].astype(np.int64) if "lives" in sums and not sums["refuted"][0] else None,
             normalised=tally.norm is not None,
             dropout=tally.dropout,
             **{key: weights.get(key) for key in ("bias", "weight_norm", "moved", "scale", "shift")},
