@@ -22,16 +22,15 @@ from .observe import Observer
 from .reading import rows
 from .recurrent import parameters_of
 from .tally import SiteTally
+from .window import STEPS, Window, proves
 
 __all__ = ["Gradients", "before_step", "on_pass", "on_step", "unowned"]
 
 Tensor = torch.Tensor
 _set_grad_enabled = torch._C._set_grad_enabled
 
-#: Gradients are kept for at most so many steps before they are read, and at most so many of them.
-_STEPS, _VALUES = 32, 1 << 20
-#: A unit is under suspicion when it has not moved for so many steps, and chance explains that less often than this.
-_QUIET, _CHANCE = 10, 0.01
+#: Most gradients that are kept before they are read.
+_VALUES = 1 << 20
 
 
 def on_step(optimizer: torch.optim.Optimizer, after: Callable[[], None]) -> Any:
@@ -70,55 +69,22 @@ class _Source:
     units: int
     parameter: nn.Parameter
     by_row: bool
-    rows: Tensor = field(default_factory=lambda: torch.empty(0))
-    """Its gradients at the steps that are to be read, shape (steps, units); zeros where there was none."""
+    window: Window | None = None
+    place: slice = field(default_factory=lambda: slice(0))
+    """Where its units lie in the window."""
     missing: int = 0
-    """Of these, those without one."""
+    """Steps without a gradient, of those that are to be read."""
     steps: int = 0
     """At which its gradient was read since the last look."""
-    lived: Tensor | None = None
-    """The last of these at which each unit's was not 0; 0 for none."""
-    lives: Tensor | None = None
-    """At how many it was not."""
-    latest: Tensor | None = None
-    """Its gradient at the last step, where that was read."""
     kinked: Tensor | None = None
     """Units that had a gradient with their gates shut, and z = 0: it proves nothing of them."""
-    past: _Past = field(default_factory=lambda: _Past())
 
-
-@dataclass
-class _Past:
-    """What tells whether a unit has fallen quiet, on a CPU: lives in two stretches of steps, the earlier one first."""
-
-    steps: tuple[int, int] = (0, 0)
-    lives: tuple[Any, Any] = (0, 0)
-    last: Any = 0
-    """The last step of each unit's life."""
-    told: Any = False
-    """Units that are under suspicion."""
-
-    def suspects(self, lived: Any, lives: Any, many: int, step: int) -> bool:
-        """Take in so many steps up to this one. Is there a unit that has fallen quiet, and had not before?
-
-        All its k lives lie before the last q of T steps with a probability of ((T − q)/T)^k if nothing has changed.
-        """
-        earlier, now = self.steps
-        if now < _STEPS:
-            self.steps, self.lives = (earlier, now + many), (self.lives[0], self.lives[1] + lives)
-        else:
-            self.steps, self.lives = (now, many), (self.lives[1], lives)
-        self.last = np.maximum(self.last, lived)
-        total, quiet = sum(self.steps), step - self.last
-        # Most units have moved at the last step.
-        if not (quiet >= _QUIET).any():
-            self.told = False
-            return False
-        chance = (np.maximum(total - quiet, 0) / total) ** (self.lives[0] + self.lives[1])
-        told = (quiet >= _QUIET) & (self.last > 0) & (chance < _CHANCE)
-        new = bool((told & ~np.asarray(self.told)).any())
-        self.told = told
-        return new
+    def told(self) -> list[Tensor] | None:
+        """The last step at which each unit's gradient proved life, 0 for none, and at how many it did."""
+        if self.window is None or self.window.lived is None or not self.steps:
+            return None
+        found = self.window.told(self.place)
+        return [values if self.kinked is None else values.masked_fill(self.kinked, 0) for values in found]
 
 
 class Gradients:
@@ -147,6 +113,8 @@ class Gradients:
         self._parameters: list[nn.Parameter] = []
         self._targets: list[list[Tensor]] = []
         self._weighted: list[tuple[_Source, Tensor]] = []
+        self._windows: list[Window] = []
+        self._most = 1
         self._held = self._step = self._calls = 0
         self._spent = 0.0
 
@@ -157,12 +125,18 @@ class Gradients:
         if [(s.site, id(s.parameter)) for s in self._sources] == [(s.site, id(s.parameter)) for s in found]:
             return
         self._sources = found
-        most = max(1, min(_STEPS, _VALUES // max(1, sum(source.units for source in found))))
-        for source in found:
-            source.rows = torch.zeros(most, source.units, device=source.parameter.device)
+        self._most = max(1, min(STEPS, _VALUES // max(1, sum(source.units for source in found))))
+        self._windows = []
+        for device in {source.parameter.device: None for source in found}:
+            here = [source for source in found if source.parameter.device == device]
+            window, units = Window(device, sum(source.units for source in here), self._most), 0
+            for source in here:
+                source.window, source.place = window, slice(units, units + source.units)
+                units += source.units
+            self._windows.append(window)
         whole = [source for source in found if not source.by_row]
         self._parameters = [source.parameter for source in whole]
-        self._targets = [[source.rows[n] for source in whole] for n in range(most)]
+        self._targets = [[_row(source, n) for source in whole] for n in range(self._most)]
         # No two weights alike, so that the gradients of a row are not likely to add up to 0.
         self._weighted = [
             (source, torch.linspace(1.0, 2.0, source.parameter[0].numel(), device=source.parameter.device))
@@ -218,19 +192,19 @@ class Gradients:
             except (TypeError, RuntimeError):  # there is none of one of them, or one of another kind
                 self._one_by_one()
         for source, weights in self._weighted:
-            gradient, row = source.parameter.grad, source.rows[self._held]
+            gradient, row = source.parameter.grad, _row(source, self._held)
             if _dense(gradient):
                 torch.mv(gradient.reshape(source.units, -1).to(weights.dtype), weights, out=row)
             else:
                 source.missing += 1
                 row.zero_()
         self._held += 1
-        if self._held == len(self._targets):
+        if self._held == self._most:
             self._read()
 
     def _one_by_one(self) -> None:
         for source in self._sources:
-            gradient, row = source.parameter.grad, source.rows[self._held]
+            gradient, row = source.parameter.grad, _row(source, self._held)
             if source.by_row:
                 continue
             if _dense(gradient) and gradient.shape == row.shape:
@@ -247,18 +221,17 @@ class Gradients:
     @torch.no_grad()
     def _read(self) -> None:
         """Date the last sign of life of each unit in the steps that were copied."""
+        if not self._held:
+            return
+        for window in self._windows:
+            missing = [source.place for source in self._sources if source.window is window and source.missing]
+            followed = np.ones(window.rows.shape[1], dtype=bool) if missing else None
+            for place in missing:
+                followed[place] = False  # type: ignore[index]
+            self.suspects |= window.read(self._held, self._step, followed)
         for source in self._sources:
-            rows, seen = source.rows[: self._held], self._held - source.missing
+            source.steps += self._held - source.missing
             source.missing = 0
-            if not seen or source.site in self.refuted:
-                continue
-            source.steps += seen
-            source.latest = rows[-1]
-            lived, lives = _dated(rows, self._step)
-            if lived.device.type == "cpu":
-                self.suspects |= source.past.suspects(lived.numpy(), lives.numpy(), seen, self._step)
-            source.lived = lived if source.lived is None else torch.maximum(source.lived, lived)
-            source.lives = lives if source.lives is None else source.lives + lives
         self._held = 0
 
     @torch.no_grad()
@@ -266,18 +239,17 @@ class Gradients:
         """Hand over to the tallies of a look what was read since the last, to be taken with their sums."""
         self._read()
         for source in self._sources:
-            tally = self._observer.sites[source.site]
-            if source.lived is None or not tally.examples:
+            tally, told = self._observer.sites[source.site], source.told()
+            if told is None or not tally.examples or source.site in self.refuted:
                 continue
-            assert source.latest is not None and source.lives is not None
+            assert source.window is not None and source.window.latest is not None
             shut = (tally.sums["fired"] == 0) & (tally.sums["nan"] == 0)
-            wrong = shut & _proves(source.latest)
+            wrong = shut & proves(source.window.latest[source.place])
             # clamp(min=0) passes a gradient on at z = 0, where nothing fires: that is no sign of a penalty.
             kinked = wrong & (tally.sums["max_z"] == 0)
             source.kinked = kinked if source.kinked is None else source.kinked | kinked
             tally.graded = source.steps
-            tally.sums["lived"] = source.lived.masked_fill(source.kinked, 0)
-            tally.sums["lives"] = source.lives.masked_fill(source.kinked, 0)
+            tally.sums["lived"], tally.sums["lives"] = (values.masked_fill(source.kinked, 0) for values in told)
             tally.sums["refuted"] = (wrong & ~kinked).sum().reshape(1)
         self._begin()
 
@@ -286,47 +258,25 @@ class Gradients:
         self._read()
         found = {}
         for source in self._sources:
-            if source.lived is not None and source.lives is not None:
-                kinked = torch.zeros_like(source.lived, dtype=torch.bool) if source.kinked is None else source.kinked
-                told = [values.masked_fill(kinked, 0).cpu().numpy() for values in (source.lived, source.lives)]
-                found[source.site] = source.steps, told[0], told[1]
+            told = source.told()
+            if told is not None and source.site not in self.refuted:
+                lived, lives = (values.cpu().numpy() for values in told)
+                found[source.site] = source.steps, lived, lives
         self._begin()
         return found
 
     def _begin(self) -> None:
         self.suspects = False
+        for window in self._windows:
+            window.begin()
         for source in self._sources:
-            source.steps, source.lived, source.lives, source.latest = 0, None, None, None
+            source.steps = 0
+
+
+def _row(source: _Source, step: int) -> Tensor:
+    assert source.window is not None
+    return source.window.rows[step, source.place]
 
 
 def _dense(gradient: Tensor | None) -> TypeGuard[Tensor]:
     return type(gradient) is Tensor and gradient.layout is torch.strided
-
-
-def _proves(gradient: Tensor) -> Tensor:
-    """Which entries prove that a unit fired: an infinite or NaN gradient does not."""
-    return (gradient != 0) & torch.isfinite(gradient)
-
-
-def _dated(rows: Tensor, step: int) -> tuple[Tensor, Tensor]:
-    """The last step at which each unit's gradient proves life, 0 where none does, and at how many steps it does.
-
-    step: that of rows[-1].
-    """
-    first = step - len(rows) + 1
-    if rows.device.type != "cpu":  # to ask whether there is more to look at would be to wait for the device
-        proves = _proves(rows)
-        steps = torch.arange(first, step + 1, device=rows.device).unsqueeze(1)
-        return (proves * steps).amax(dim=0), proves.sum(dim=0)
-    # NumPy's calls are the cheaper ones for a few hundred numbers. Most units moved at the last step.
-    seen = rows.numpy()
-    proved = (seen != 0) & np.isfinite(seen)
-    moved = proved[-1]
-    dated = moved * np.int64(step)
-    if not moved.all():
-        before = proved[:, ~moved]
-        if before.any():
-            dated[~moved] = (before * np.arange(first, step + 1)[:, np.newaxis]).max(axis=0)
-    # Bytes are added up four times as fast, and there are fewer rows than one holds.
-    lives = np.add.reduce(proved.view(np.uint8), axis=0, dtype=np.uint8)
-    return torch.from_numpy(dated), torch.from_numpy(lives.astype(np.int64))

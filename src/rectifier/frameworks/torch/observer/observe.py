@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from ....checkup.proofs.network import Network
 from ....checkup.records import Snapshot
 from ..sites import identify, identify_call
+from .calls import Calls, aside
 from .distributed import alone, total
 from .flat import identify_flat, identify_flat_call
 from .gates import Gates, Open
@@ -33,23 +33,6 @@ from .tally import LayerTally, SiteTally
 __all__ = ["Observer"]
 
 Hook = Callable[..., None]
-
-#: Our own arithmetic in a hook is not a call of the model: the mode need not see it.
-_aside = torch._C.DisableTorchFunction
-
-
-class _Calls(TorchFunctionMode):
-    """Hands every call of a PyTorch function made inside the model to the observer."""
-
-    def __init__(self, seen: Callable[..., Any]) -> None:
-        super().__init__()
-        self._seen = seen
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        return self._seen(func, args, kwargs or {})
-
 
 _NOT_ONE = "it is not called with one tensor"
 #: Arguments of these kinds are the default where they equal it.
@@ -91,7 +74,7 @@ class Observer:
         self._hooks: list[tuple[nn.Module, Hook, Hook]] = []
         self.walks = 0
         """How often other modules than before were found in the model."""
-        self._mode: _Calls | None = None
+        self._mode: Calls | None = None
         self._stack: list[tuple[str, nn.Module, Open | None, Positions | None]] = []
         self.gates = Gates(self)
         self._eager: Any = None
@@ -178,12 +161,12 @@ class Observer:
         # kwargs: PyTorch leaves them out for a hook taken off by one that ran before it, as ``on_forward`` may do.
         def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
             if self._looking:
-                with _aside():
+                with aside():
                     before(name, module, args, kwargs or {})
 
         def leave(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             if self._looking:
-                with _aside():
+                with aside():
                     after(name, module, args, kwargs, output)
 
         return enter, leave
@@ -257,7 +240,7 @@ class Observer:
             self.origins.clear()
 
     def _mode_on(self) -> None:
-        self._mode = _Calls(self._call)
+        self._mode = Calls(self._call)
         self._mode.__enter__()  # type: ignore[no-untyped-call]
 
     def _mode_off(self) -> None:

@@ -85,7 +85,7 @@ class Parts:
             self._o._note(f"{name or type(module).__name__}: {reason}, its inside cannot be seen")
         else:
             self.insides.append(inside)
-            self._o.gates.by_modules = False
+            self._o.gates.plain = False
             self.names |= inside.inner
         if reason == "compiled":
             self.roles.append((name, module, "opaque"))
