@@ -1,6 +1,7 @@
 """Times a training step that is watched beside the same step that is not, as ratios.
 
-Run with ``python benchmarks/watch.py [--only mlp|cnn] [--layers pytorch|ours|calls] [--rounds N] [--json FILE] [--write]``.
+Run with ``python benchmarks/watch.py [--only mlp|cnn] [--layers pytorch|ours|calls] [--rounds N] [--json FILE]
+[--write]``.
 Each way of training has three networks and optimizers of its own, as where their tensors happen to lie in memory makes
 two per cent of difference, and all take turns in blocks of steps, so that a change of the machine's speed meets all; a
 ratio is one block's time over that of the plain block of its round, and what is shown is the median over the rounds

@@ -185,16 +185,21 @@ class Watching:
             gradients.suspects = False
             if self._observer.group is None and self._pace.hasten(self.step):
                 self._wake = self.step
-        if self.step >= self._wake:
+        if self.step >= self._wake or self._lost:
             self._turn()
 
     def _before_forward(self) -> None:
         # The step before, with its backward pass, is over by now.
         self.step = self._observer.forwards
-        if self.step and self.step >= self._wake:
+        if self.step and (self.step >= self._wake or self._lost):
             self._turn()
         if self._timing and self._begun is None:
             self._begun = perf_counter()
+
+    @property
+    def _lost(self) -> bool:
+        """Whether something was called between looks that no look has seen."""
+        return self._counting is not None and self._counting.lost
 
     def _turn(self) -> None:
         """A step is over that was looked at or timed, or before one that is to be."""

@@ -15,7 +15,6 @@ from .popcount import countable
 
 if TYPE_CHECKING:
     from .observe import Observer
-    from .tally import SiteTally
 
 __all__ = ["Counting"]
 
@@ -48,14 +47,14 @@ class Counting:
         """Whether some of the sites are calls."""
         self._packed = False
         self._depth = self._hidden = 0
-        self._lost = False
+        self.lost = False
         """Whether a call was none of the sites that are known."""
         self.paused = False
 
     @property
     def suffices(self) -> bool:
         """Whether gates of all sites seen so far are those of all values that one module or call at a time is given."""
-        return self._observer.gates.plain and not self._lost
+        return self._observer.gates.plain and not self.lost
 
     def follow(self, *, inside: bool) -> None:
         """Hook on to the sites seen so far; ``inside`` a forward pass that has begun, or not."""
@@ -93,7 +92,7 @@ class Counting:
 
     def settle(self) -> None:
         """Count the gates that are put aside. A look has seen all sites by now."""
-        self._lost = False
+        self.lost = False
         for tally in self._observer.sites.values():
             tally.settle()
 
@@ -169,7 +168,7 @@ class Counting:
         tally = self._observer.sites.get(f"{label}#{n}")
         z = args[0] if args else kwargs.get("input", kwargs.get("x"))
         if tally is None:
-            self._lost = True
+            self.lost = True
         elif isinstance(z, Tensor):
             tally.count(z, self._packed)
         return func(*args, **kwargs)
