@@ -66,10 +66,16 @@ class Builder:
         sites = tuple(Site(label, row, step, axes[label]) for label, (row, step) in self.reads.items() if label in axes)
         condition = ", with batch normalisation in evaluation mode" if any(s.op == "scale" for s in self.steps) else ""
         if not training and any(self._of_batch(step) for step in self.steps):
-            condition += f", in batches of at most {self.rows} examples"
+            condition += self._in_batches(input_shape)
         if training:
-            condition = f", in training mode, in batches of at most {self.rows} examples"
+            condition = f", in training mode{self._in_batches(input_shape)}"
         return Network(tuple(self.steps), sites, self.roundoff, self.smallest, self.largest, condition, input_shape)
+
+    def _in_batches(self, shape: Shape) -> str:
+        """The bound of a normalisation is of M values, examples times positions: larger maps would break it."""
+        most = max((int(s.settings["count"]) for s in self.steps if s.op == "normalise"), default=0)
+        values = f" of shape {shape}, M ≤ {most} values to a normalisation" if most else ""
+        return f", in batches of at most {self.rows} examples{values}"
 
     def _of_batch(self, step: Step) -> bool:
         """Whether it is normalised by moments of the batch, without running ones."""
