@@ -1,6 +1,7 @@
 """Times a training step that is watched beside the same step that is not, as ratios.
 
-Run with ``python benchmarks/watch.py [--only mlp|cnn] [--layers pytorch|ours] [--rounds N] [--json FILE] [--write]``.
+Run with ``python benchmarks/watch.py [--only mlp|cnn] [--layers pytorch|ours|calls] [--rounds N] [--json FILE]
+[--write]``.
 Each way of training has three networks and optimizers of its own, as where their tensors happen to lie in memory makes
 two per cent of difference, and all take turns in blocks of steps, so that a change of the machine's speed meets all; a
 ratio is one block's time over that of the plain block of its round, and what is shown is the median over the rounds
@@ -32,13 +33,30 @@ import rectifier.torch as rt
 PAGE = Path(__file__).parents[1] / "docs" / "watching.md"
 BEGIN, END = "<!-- written by benchmarks/watch.py -->", "<!-- end -->"
 Layer = Callable[[], nn.Module]
-LAYERS = ("pytorch", "ours")
+#: ``calls``: the same network with ``F.relu`` where it otherwise has a module.
+LAYERS = ("pytorch", "ours", "calls")
 #: Networks of each way.
 COPIES = 3
 
 
 def mlp(relu: Layer) -> nn.Module:
     return nn.Sequential(nn.Linear(64, 256), relu(), nn.Linear(256, 256), relu(), nn.Linear(256, 10))
+
+
+class Calls(nn.Module):
+    """A network of modules, with ``F.relu`` called where one of them is an activation."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        parts = list(network.children())
+        self.parts = nn.ModuleList(part for part in parts if not isinstance(part, nn.ReLU))
+        kept = [place for place, part in enumerate(parts) if not isinstance(part, nn.ReLU)]
+        self.rectified = [place + 1 < len(parts) and isinstance(parts[place + 1], nn.ReLU) for place in kept]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for part, rectified in zip(self.parts, self.rectified, strict=True):
+            x = F.relu(part(x)) if rectified else part(x)
+        return x
 
 
 def cnn(relu: Layer) -> nn.Module:
@@ -60,14 +78,16 @@ NETWORKS: dict[str, tuple[Callable[[Layer], nn.Module], tuple[int, ...], int, in
     "mlp": (mlp, (128, 64), 130, 800, "MLP 64-256-256-10, batch 128"),
     "cnn": (cnn, (128, 1, 8, 8), 45, 300, "Conv-BN-ReLU CNN 16-32 on 8 × 8, batch 128"),
 }
-#: what is shown: (layer, arguments of watch; None: not watched, what it is compared with)
-WAYS: dict[str, tuple[Layer, dict[str, Any] | None, str]] = {
-    "plain": (nn.ReLU, None, "plain"),
-    "plain again": (nn.ReLU, None, "plain"),
-    "watched": (nn.ReLU, {}, "plain"),
-    "watched, gates every step": (nn.ReLU, {"gates": "every"}, "plain"),
-    "our layers, plain": (rt.ReLU, None, "our layers, plain"),
-    "our layers, gates every step": (rt.ReLU, {"gates": "every"}, "our layers, plain"),
+#: what is shown: (layers, arguments of watch; None: not watched, what it is compared with)
+WAYS: dict[str, tuple[str, dict[str, Any] | None, str]] = {
+    "plain": ("pytorch", None, "plain"),
+    "plain again": ("pytorch", None, "plain"),
+    "watched": ("pytorch", {}, "plain"),
+    "watched, gates every step": ("pytorch", {"gates": "every"}, "plain"),
+    "our layers, plain": ("ours", None, "our layers, plain"),
+    "our layers, gates every step": ("ours", {"gates": "every"}, "our layers, plain"),
+    "F.relu, plain": ("calls", None, "F.relu, plain"),
+    "F.relu, gates every step": ("calls", {"gates": "every"}, "F.relu, plain"),
 }
 
 
@@ -76,9 +96,11 @@ class Training:
 
     def __init__(self, network: str, way: str) -> None:
         make, shape, *_ = NETWORKS[network]
-        layer, self.arguments, _ = WAYS[way]
+        layers, self.arguments, _ = WAYS[way]
         torch.manual_seed(0)
-        self.model, self.x, self.y = make(layer), torch.randn(shape), torch.randint(0, 10, shape[:1])
+        model = make(rt.ReLU if layers == "ours" else nn.ReLU)
+        self.model = Calls(model) if layers == "calls" else model
+        self.x, self.y = torch.randn(shape), torch.randint(0, 10, shape[:1])
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
         self.watching: Any = None
 
@@ -94,10 +116,10 @@ class Training:
         return time.perf_counter() - begun
 
 
-def measured(network: str, ours: bool, rounds: int) -> list[dict[str, Any]]:
-    """The ways with PyTorch's layers, or with ours, in turns."""
+def measured(network: str, layers: str, rounds: int) -> list[dict[str, Any]]:
+    """The ways with these layers, in turns."""
     *_, block, before, _ = NETWORKS[network]
-    ways = [way for way in WAYS if (WAYS[way][0] is rt.ReLU) is ours]
+    ways = [way for way in WAYS if WAYS[way][0] == layers]
     copies = [{way: Training(network, way) for way in ways} for _ in range(COPIES)]
 
     def run(turn: int, steps: int) -> dict[str, float]:
@@ -172,7 +194,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for network, layers in chosen:
         if given.only in (None, network) and given.layers in (None, layers):
-            rows += measured(network, layers == "ours", given.rounds)
+            rows += measured(network, layers, given.rounds)
     print(table(rows, given.rounds))
     for path in given.json:
         path.write_text(json.dumps(rows, indent=1), encoding="utf-8")

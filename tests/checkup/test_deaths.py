@@ -38,11 +38,8 @@ def silent(snapshots: list[Snapshot]) -> Finding:
 def test_a_rare_unit_is_not_silent_after_a_short_look() -> None:
     """4 of 1000 before: 0 of the 128 of one look is what a living unit would show six times out of ten."""
 
-    def kinds(fired: list[int], examples: list[int], graded: int | None = None) -> list[tuple[str, bool]]:
-        made = [
-            site([count, n // 2], examples=n, graded=graded, lived=None if graded is None else np.array([0, 1]))
-            for count, n in zip(fired, examples, strict=True)
-        ]
+    def kinds(fired: list[int], examples: list[int]) -> list[tuple[str, bool]]:
+        made = [site([count, n // 2], examples=n) for count, n in zip(fired, examples, strict=True)]
         found = judge(shots(*made, steps=STEPS[: len(made)]), history=True)
         return [(f.kind, "no sign of silence yet" in f.evidence) for f in found if 0 in f.units]
 
@@ -52,7 +49,6 @@ def test_a_rare_unit_is_not_silent_after_a_short_look() -> None:
     assert kinds([500, 500, 0], [1000, 1000, 128])[0][0] == "silent"
     assert ("rare", True) in kinds([4, 0, 0, 0], [1000, 128, 128, 128])
     assert kinds([0, 0], [1000, 128])[0][0] == "silent"  # it never fired
-    assert kinds([4, 0], [1000, 128], graded=50)[0][0] == "silent"  # gradients of every step agree
 
 
 def test_one_interval_that_stands_out_is_a_step_however_long_it_is() -> None:

@@ -14,8 +14,8 @@ from torch import nn
 
 import rectifier
 import rectifier.torch as rt
-from rectifier.checkup import FAULTS, Record
-from rectifier.checkup.flat import FLAT, SHARE, levels
+from rectifier.checkup import FAULTS, Record, Thresholds
+from rectifier.checkup.flat import FLAT, levels
 from rectifier.frameworks.torch.observer.flat import identify_flat_call
 from rectifier.reporters.words import ORDER, TITLES
 
@@ -86,7 +86,7 @@ def test_counts_against_plain_torch(name: str, how: str, tmp_path: Path) -> None
     if name != "relu6":
         (finding,) = record.findings
         assert (finding.kind, finding.units, finding.fault) == (FLAT[name].kind, (3,), False)
-        assert finding.measures == {"share": 1.0, "threshold": SHARE, "examples": 400.0}
+        assert finding.measures == {"share": 1.0, "threshold": 0.95, "examples": 400.0}
     assert Record.from_json(record.to_json()).to_json() == record.to_json()
     page = tmp_path / "report.html"
     rectifier.report(record, html=page)
@@ -99,7 +99,7 @@ def test_the_upper_end_of_relu6_and_bounds_given() -> None:
     (finding,) = record.of("saturated")
     assert finding.units == (0,)
     assert finding.evidence == (
-        "z ≥ 6, where its derivative is at most 1 % of its largest, at 1 or more of 2 examples (threshold 0.95)"
+        "z ≥ 6, where its derivative is at most 1 % of its largest, at 1 or more of 2 examples (0.95, saturated)"
     )
     assert rectifier.check(rt.ReLU6(ceiling=3.0), [z]).of("saturated")[0].units == (0, 2)
     wide = rectifier.check(nn.Hardtanh(-8.0, 8.0), [z]).last.sites[0]
@@ -116,6 +116,8 @@ def test_less_than_the_share_is_no_finding() -> None:
     z[:95, 0], z[:94, 1] = 9.0, 9.0
     (finding,) = rectifier.check(nn.Tanh(), [z]).of("saturated")
     assert finding.units == (0,)
+    (finding,) = rectifier.check(nn.Tanh(), [z], limits=Thresholds(saturated=0.94)).of("saturated")
+    assert (finding.units, finding.measures["threshold"]) == ((0, 1), 0.94)
 
 
 def test_counts_of_merged_snapshots_are_summed_and_older_records_read() -> None:

@@ -97,7 +97,8 @@ def test_channels_that_no_batch_of_this_size_opens(rows: int, gamma: float, dead
     assert {unit for f in findings for unit in f.units} == dead
     for finding in findings:
         how = re.escape(f"because a value normalised by M values is at most √(M − 1), M = {100 * rows}, with rounding ")
-        where = f"in training mode, in batches of at most {rows} examples"
+        values = f"M ≤ {100 * rows} values to a normalisation"  # larger maps, seen or not, are not spoken of
+        where = rf"in training mode, in batches of at most {rows} examples of shape \(1, 10, 10\), {values}"
         box = r"error included, for each input channel within the range observed for it \(.*\)"
         assert re.fullmatch(rf"z ≤ \S+ {how}{box}, {where}", str(finding.proof))
     # the record was made without a trace in the model or the random state

@@ -12,6 +12,7 @@ from torch import nn
 import rectifier
 from rectifier.checkup.proofs.network import Array, Network, Site, Step
 from rectifier.checkup.proofs.proof import prove, upper_bound
+from rectifier.errors import RectifierValueError
 
 
 def linear(weight: Any, bias: Any, low: Any, high: Any, rectifier: str = "relu") -> Network:
@@ -105,6 +106,45 @@ def test_each_call_of_a_layer_is_bounded_by_what_it_was_called_on(traceable: boo
         ("dead" if traceable else "silent", "relu#1"),
     ]
     assert ("are not bounded: TraceError" in str(record.box)) is not traceable
+
+
+def test_what_is_wrong_with_a_box_is_told_after_one_batch() -> None:
+    seen = []
+
+    def batches() -> Any:
+        for number in range(3):
+            seen.append(number)
+            yield X[:0] if number == 0 else X  # of no row nothing can be told
+
+    with pytest.raises(RectifierValueError, match="must broadcast to one example"):
+        rectifier.check(NET, batches(), box=(torch.zeros(3), torch.ones(3)))
+    assert seen == [0, 1]
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in NET.modules())
+    seen.clear()
+    assert rectifier.check(NET, batches(), box=(0.0, 1.0)).last.sites[0].examples == 2 * len(X)
+
+
+def test_a_box_that_a_later_batch_makes_useless_is_told() -> None:
+    class Turns(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.turned = nn.Linear(4, 3), False
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x.flatten(1)
+            return torch.relu(self.a(x + 1 if self.turned and float(x.sum()) > 0 else x))  # not to be traced
+
+    def batches(model: Turns) -> Any:
+        yield X
+        model.turned = True
+        yield X
+
+    model = Turns()
+    record = rectifier.check(model, batches(model), box=(0.0, 1.0))
+    assert record.last.sites[0].inputs == 2 * len(X)
+    assert record.not_observed == (
+        "the box: no layer acted on the model's input in every batch, so that nothing could be proved for it",
+    )
 
 
 def test_a_box_where_nothing_is_bounded_is_refused() -> None:

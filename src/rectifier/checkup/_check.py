@@ -75,7 +75,16 @@ def check(
     group = adapter.group_of(model, group, "check")
     target = adapter.observable(model, "check")
     observer = adapter.Observer(target, training_only=False, group=group)
-    run = _Run(batches, lambda inputs, targets: adapter.run(observer, inputs, targets, loss), loss is not None)
+
+    def try_box() -> None:
+        """What is wrong with the box is told after one batch, not after all."""
+        observer.detach()
+        _check_shape(networks := observer.networks(training=False, deep=True)[0], ends)
+        prove(networks, ends)
+        observer.attach()
+
+    early = None if ends is None or observer.sharded else try_box
+    run = _Run(batches, lambda inputs, targets: adapter.run(observer, inputs, targets, loss), loss is not None, early)
     with adapter.undisturbed(target, seed=seed, batches=batches):
         observer.attach()
         try:
@@ -86,12 +95,11 @@ def check(
         snapshot = observer.take(0, run.mean_loss)
         deep = ends is not None or may_be_dead(snapshot)
         networks, untraced = observer.networks(training=False, deep=deep)
-    _check_shape(networks, ends)
     record = Record(
         model=adapter.title(target),
         source="check",
         snapshots=() if snapshot is None else (snapshot,),
-        not_observed=observer.not_observed,
+        not_observed=(*observer.not_observed, *_unused(ends, networks)),
         stopped=run.stopped,
         seed=seed,
         versions=versions(),
@@ -122,8 +130,16 @@ def may_be_dead(snapshot: Snapshot | None) -> bool:
 class _Run:
     """Feeds the batches one by one, and remembers what ended it before the last."""
 
-    def __init__(self, batches: Iterable[Any], feed: Callable[[Any, Any], float | None], paired: bool) -> None:
+    def __init__(
+        self,
+        batches: Iterable[Any],
+        feed: Callable[[Any, Any], float | None],
+        paired: bool,
+        early: Callable[[], None] | None,
+    ) -> None:
         self._batches, self._feed, self._paired = batches, feed, paired
+        self._early = early
+        """Called once there was a batch with a row."""
         self.done = 0
         self.rowless = 0
         """Batches without a row."""
@@ -157,6 +173,9 @@ class _Run:
             if batch is _END or self.error is not None:
                 return
             self._guard("the model or the loss", partial(self._one, batch))
+            if self._early is not None and self.error is None and self.done > self.rowless:
+                self._early()
+                self._early = None
 
     def _one(self, batch: Any) -> None:
         inputs, targets = split(batch, self.done, self._paired)
@@ -257,6 +276,13 @@ def _check_shape(networks: tuple[Network, ...], ends: Any) -> None:
             "check: `box` must have a layer that acts on the model's input; got a model where none feeds a rectifier "
             "that could be followed. Leave `box` out."
         )
+
+
+def _unused(ends: Any, networks: tuple[Network, ...]) -> list[str]:
+    """The first batch left something to prove, and a later one took it away: that is told, and the record kept."""
+    if ends is None or networks:
+        return []
+    return ["the box: no layer acted on the model's input in every batch, so that nothing could be proved for it"]
 
 
 def _has_no_row(inputs: Any) -> bool:

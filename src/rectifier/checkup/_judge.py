@@ -9,18 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .._family import family
 from .causes import Causes, group, percent
-from .deaths import Moment, moments, too_soon
+from .deaths import Moment, moments
 from .flat import flat_findings, with_resampling
 from .initialisation import judge_initialisation, judge_selu
 from .records import Finding, SiteVitals, Snapshot
 from .scales import judge_scales
 from .severity import weigh
+from .silence import Soon, too_soon
 from .thresholds import Thresholds
 
 __all__ = ["judge", "upper_rate"]
@@ -29,11 +31,6 @@ Bools = npt.NDArray[np.bool_]
 
 #: Functions that are the identity (or a straight line) where they fire: open at every example means linear.
 _STRAIGHT = frozenset({"relu", "leaky_relu", "prelu", "abs", "relu6", "elu", "celu", "selu"})
-
-_RARE = (
-    "not known: few examples reach these units; a rare feature and a unit about to fall silent look the same in one "
-    "look"
-)
 
 
 def upper_rate(fired: int, examples: int, *, confidence: float = 0.95, inputs: int | None = None) -> float:
@@ -76,12 +73,14 @@ def judge(
     proved: Mapping[str, Mapping[int, float]] | None = None,
     box: str | Mapping[str, str] | None = None,
     history: bool = False,
+    short: Mapping[str, Mapping[int, Any]] | None = None,
 ) -> tuple[Finding, ...]:
     """The findings about the last snapshot, with what the snapshots before it tell about when and why.
 
     proved: site → unit → the bound (≤ 0) of its pre-activation that proves it dead; box: over which inputs, or site →
     how and over which inputs.
     history: True where the snapshots follow a training run; False where one look was taken, which cannot tell when.
+    short: site → units of which too few examples were seen to call them silent (:func:`.silence.short_of`).
     """
     if not snapshots:
         return ()
@@ -90,8 +89,9 @@ def judge(
     causes = Causes(snapshots, limits, history=history)
     for site in snapshots[-1].sites:
         past = moments(snapshots, site) if history else []
-        findings += _Site(site, limits, causes, proved or {}, box, past).findings()
-        findings += flat_findings(site)
+        few = (short or {}).get(site.site, {})
+        findings += _Site(site, limits, causes, proved or {}, box, past, few).findings()
+        findings += flat_findings(site, limits)
     findings = with_resampling(findings, snapshots[-1])
     findings += judge_scales(snapshots, limits, history=history)
     if history:
@@ -114,8 +114,10 @@ class _Site:
         proved: Mapping[str, Mapping[int, float]],
         box: str | Mapping[str, str] | None,
         past: Sequence[Moment],
+        few: Mapping[int, Any],
     ) -> None:
-        self.site, self.limits, self.causes, self.box, self.past = site, limits, causes, box, past
+        self.site, self.limits, self.causes, self.box = site, limits, causes, box
+        self.past, self.few = past, few
         # What is no row of the family is judged by its flat parts alone, as a function for comparison is.
         self.row = family[site.rectifier if site.rectifier in family else "tanh"]
         #: Examples at which z was a number.
@@ -134,7 +136,7 @@ class _Site:
         soon = {unit: too_soon(self.past, unit) for unit in map(int, np.flatnonzero(never & ~dead)) if self.past}
         waiting = {unit: found for unit, found in soon.items() if found is not None}
         silent = never & ~dead
-        silent[list(waiting)] = False
+        silent[[*waiting, *self.few]] = False
         rare = (site.fired > 0) & (site.fired <= self.limits.rare * self.seen)
         found += self._shut("dead", dead)
         found += self._shut("silent", silent)
@@ -254,39 +256,52 @@ class _Site:
         )
         inputs = {} if self._rows is None else {"inputs": self._drawn(members)}
         return [
-            Finding(
-                kind="rare",
-                site=site.site,
-                units=tuple(members),
-                total=site.units,
-                evidence=f"fired at {int(site.fired[members].min())} to {most} of {self._examples(members)}; with "
+            self._told_rare(
+                members,
+                f"fired at {int(site.fired[members].min())} to {most} of {self._examples(members)}; with "
                 f"{percent(confidence)} confidence the true rate of each is below {bound:.3g}"
                 f"{'' if self._rows is None else ' (N inputs)'}",
-                cause=_RARE,
-                remedy="leave it where the feature is rare in the data; else watch it in training, and lower the step "
-                "or use a rectifier with a living negative part",
-                measures={"examples": n, **inputs, "most_fired": most, "rate_bound": bound},
+                "leave it where the feature is rare in the data; else watch it in training, and lower the step or use "
+                "a rectifier with a living negative part",
+                {"examples": n, **inputs, "most_fired": most, "rate_bound": bound},
             )
         ]
 
-    def _waiting(self, units: Mapping[int, tuple[int, int, int]]) -> list[Finding]:
-        """Silent, for fewer examples than it takes to tell that from what they did before."""
-        if not units:
-            return []
-        fired, seen, silent = (max(values) for values in zip(*units.values(), strict=True))
-        return [
-            Finding(
-                kind="rare",
-                site=self.site.site,
-                units=tuple(units),
-                total=self.site.units,
-                evidence=f"fired at up to {fired} of {seen} examples until they were last seen to fire, and at 0 of "
-                f"{silent} since: at such a rate that is no sign of silence yet",
-                cause=_RARE,
-                remedy="look at more of the training: gates='every', or a shorter interval between looks",
-                measures={"most_fired": fired, "examples": seen, "silent_examples": silent},
+    def _waiting(self, units: Mapping[int, Soon]) -> list[Finding]:
+        """Quiet, for a time too short to tell that from what they did before."""
+        found = []
+        for steps in (False, True):
+            told = {unit: soon for unit, soon in units.items() if soon.steps is steps}
+            if not told:
+                continue
+            fired, seen, quiet = (max(getattr(s, name) for s in told.values()) for name in ("fired", "seen", "silent"))
+            what = (
+                f"had a gradient at up to {fired} of {seen} steps until the last with one, and at 0 of up to {quiet} "
+                "since"
+                if steps
+                else f"fired at up to {fired} of {seen} examples until they were last seen to fire, and at 0 of "
+                f"{quiet} since"
             )
-        ]
+            measures = {"most_steps": fired, "steps": seen, "silent_steps": quiet}
+            if not steps:
+                measures = {"most_fired": fired, "examples": seen, "silent_examples": quiet}
+            remedy = "look at more of the training: gates='every', or a shorter interval between looks"
+            evidence = f"{what}: at such a rate that is no sign of silence yet"
+            found.append(self._told_rare(list(told), evidence, remedy, measures))
+        return found
+
+    def _told_rare(self, units: Sequence[int], evidence: str, remedy: str, measures: Mapping[str, float]) -> Finding:
+        return Finding(
+            kind="rare",
+            site=self.site.site,
+            units=tuple(units),
+            total=self.site.units,
+            evidence=evidence,
+            cause="not known: few examples reach these units; a rare feature and a unit about to fall silent look the "
+            "same in one look",
+            remedy=remedy,
+            measures=measures,
+        )
 
     def _dormant(self, candidates: Bools) -> list[Finding]:
         site = self.site

@@ -19,12 +19,12 @@ __all__ = [
     "Moment",
     "Push",
     "death_of",
+    "drawn",
     "input_changed",
     "moments",
     "push_above",
     "push_of",
     "ratio_of",
-    "too_soon",
     "unsure",
 ]
 
@@ -65,35 +65,16 @@ def unsure(past: Sequence[Moment], unit: int, death: int, limits: Thresholds) ->
     (``rare`` for one that never did, and at most) that has a probability below 5 %: 3 ÷ rate.
     """
     fired = sum(int(moment.site.fired[unit]) for moment in past[:death])
-    seen = sum(_drawn(moment.site) for moment in past[:death])
+    seen = sum(drawn(moment.site) for moment in past[:death])
     rate = min(limits.rare, fired / seen if fired and seen else limits.rare)
     silent, last = 0, death
-    while last + 1 < len(past) and (silent := silent + _drawn(past[last].site)) * rate < 3:
+    while last + 1 < len(past) and (silent := silent + drawn(past[last].site)) * rate < 3:
         last += 1
     return past[death : last + 1]
 
 
-def too_soon(past: Sequence[Moment], unit: int) -> tuple[int, int, int] | None:
-    """Whether a unit that has fired before is silent for too few examples to say more than that it is rare.
-
-    At the rate of the last look at which it fired, or of all until then if that is lower, the looks since would all be
-    silent with a probability of 5 % or more: rate · n < 3. Returns (fired, examples until then, n); None where it is
-    not so, where the unit never fired, and where its gradient, read at every step, has stayed away as well.
-    """
-    death = death_of(past, unit)
-    if death == 0 or past[-1].site.graded:
-        return None
-    before = [moment.site for moment in past[:death]]
-    fired, seen = (sum(values) for values in zip(*((int(s.fired[unit]), _drawn(s)) for s in before), strict=True))
-    last = next((s for s in reversed(before) if s.fired[unit]), None)
-    if last is None:
-        return None
-    rate = min(fired / seen, int(last.fired[unit]) / _drawn(last))
-    silent = sum(_drawn(moment.site) for moment in past[death:])
-    return (fired, seen, silent) if rate * silent < 3 else None
-
-
-def _drawn(site: SiteVitals) -> int:
+def drawn(site: SiteVitals) -> int:
+    """Independent examples: of several positions of one input, the inputs count."""
     return min(site.examples, site.inputs or site.examples)
 
 

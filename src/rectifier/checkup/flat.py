@@ -7,7 +7,7 @@ What is flat, per example:
   a hard form is exactly flat.
 - *nearly silent* (GELU, SiLU, Mish, hardswish): these are z·g(z) with a gate g from 0 to 1; here g(z) ≤ 1 %.
 
-A unit is called so where that holds at a share of the examples of :data:`SHARE` or more. Neither is a fault by itself:
+A unit is called so where that holds at a share of the examples of ``saturated`` or more. Neither is a fault by itself:
 a gate that is shut by design looks the same.
 """
 
@@ -20,11 +20,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .records import Finding, SiteVitals, Snapshot
+from .thresholds import Thresholds
 
-__all__ = ["FLAT", "SHARE", "Flat", "flat_findings", "levels", "with_resampling"]
-
-#: From this share of flat examples a unit is called saturated or nearly silent.
-SHARE = 0.95
+__all__ = ["FLAT", "Flat", "flat_findings", "levels", "with_resampling"]
 
 
 @dataclass(frozen=True)
@@ -67,8 +65,9 @@ def levels(function: str, parameters: Mapping[str, float]) -> tuple[float | None
     return low, high
 
 
-def flat_findings(site: SiteVitals, share: float = SHARE) -> list[Finding]:
+def flat_findings(site: SiteVitals, limits: Thresholds) -> list[Finding]:
     """The finding about flat parts at one site, where there is one."""
+    share = limits.saturated
     flat = FLAT.get(site.rectifier)
     # Between looks gates alone are counted, no flat parts.
     seen = site.examples - site.nan if site.looked is None else np.full_like(site.nan, site.looked)
@@ -93,8 +92,8 @@ def flat_findings(site: SiteVitals, share: float = SHARE) -> list[Finding]:
             site=site.site,
             units=members,
             total=site.units,
-            evidence=f"{where}, where {told}, at {least:.4g} or more of {int(seen[found].min())} examples (threshold "
-            f"{share:g})",
+            evidence=f"{where}, where {told}, at {least:.4g} or more of {int(seen[found].min())} examples ("
+            f"{share:g}, saturated)",
             cause="not known: a gate that is shut by design and a pre-activation that has drifted off look the same",
             remedy="no fault by itself; where it spreads in training, lower the step, normalise the pre-activations, "
             "or use an initialisation that fits the function",

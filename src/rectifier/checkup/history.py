@@ -47,18 +47,22 @@ def half_way(site: SiteVitals, step: int) -> SiteVitals:
     """With the step from which on proved life is recent; ``step``: the last whose gradient was read."""
     if site.lived is None or site.graded is None:
         return site
-    return replace(site, recent=max(step - max(site.graded // 2, _LEAST), 0))
+    return replace(site, recent=max(step - max(site.graded // 2, _LEAST), 0), until=step)
 
 
-def lengthen(snapshot: Snapshot, gradients: Mapping[str, tuple[int, Ints]], step: int) -> Snapshot:
-    """With what gradients told from it to this step: site → (steps, last step of proved life of each unit or 0)."""
+def lengthen(snapshot: Snapshot, gradients: Mapping[str, tuple[int, Ints, Ints]], step: int) -> Snapshot:
+    """With what gradients told from it to this step.
+
+    gradients: site → (steps, the last at which each unit's proved life or 0, at how many they did).
+    """
 
     def longer(site: SiteVitals) -> SiteVitals:
         if site.site not in gradients:
             return site
-        steps, lived = gradients[site.site]
+        steps, lived, lives = gradients[site.site]
         lived = lived if site.lived is None else np.maximum(site.lived, lived)
-        return half_way(replace(site, graded=_sum(site.graded, steps), lived=lived), step)
+        lives = lives if site.lives is None else site.lives + lives
+        return half_way(replace(site, graded=_sum(site.graded, steps), lived=lived, lives=lives), step)
 
     return replace(snapshot, sites=tuple(map(longer, snapshot.sites)))
 
@@ -68,7 +72,8 @@ def ungraded(snapshot: Snapshot, sites: Collection[str]) -> Snapshot:
     return replace(
         snapshot,
         sites=tuple(
-            replace(site, graded=None, lived=None, recent=0) if site.site in sites else site for site in snapshot.sites
+            replace(site, graded=None, lived=None, lives=None, until=0, recent=0) if site.site in sites else site
+            for site in snapshot.sites
         ),
     )
 
@@ -120,6 +125,7 @@ def _site(a: SiteVitals | None, b: SiteVitals) -> SiteVitals:
         looked=None if a.looked is None and b.looked is None else sum(looked),
         graded=_sum(a.graded, b.graded),
         lived=b.lived if a.lived is None else a.lived if b.lived is None else np.maximum(a.lived, b.lived),
+        lives=_counts(a.lives, b.lives),
         infinite=_counts(a.infinite, b.infinite),
         flat_low=_counts(a.flat_low, b.flat_low),
         flat_high=_counts(a.flat_high, b.flat_high),

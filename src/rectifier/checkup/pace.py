@@ -40,6 +40,7 @@ class Pace:
         self._looks: deque[float] = deque(maxlen=5)
         self._every_step = 0.0
         self._spent = 0.0
+        self._borrowed = False
 
     def plain(self, seconds: float, ours: float) -> None:
         """A step without a look took so long; ``ours`` of that was spent on watching."""
@@ -60,13 +61,19 @@ class Pace:
         self.next = step + self.interval
 
     def hasten(self, step: int) -> bool:
-        """Look at the next step already, where that is within the budget, or beyond it by one look at most."""
+        """Look at the next step already, where that is within the budget, or beyond it by one look at most.
+
+        One look more may be borrowed while the early ones, which are always beyond the budget, are still paid back:
+        units die early.
+        """
         if not self.measured or self.next <= step + 1 + REFERENCES or not (self._plain and self._looks):
             return False
         plain = _median(self._plain)
         look = max(_median(self._looks) - plain, 0.0)
-        if self._spent - self._rate(plain) * step > look:
+        owed = self._spent - self._rate(plain) * step > look
+        if owed and self._borrowed:
             return False
+        self._borrowed = owed
         self.next = step + 1
         return True
 

@@ -156,6 +156,10 @@ class SiteVitals:
     """Steps at which the gradient of each unit's bias, β or weights was read as well; None where it was not."""
     lived: Ints | None = None
     """Last of these steps at which that gradient was not 0, which proves that the unit fired there; 0 at none."""
+    lives: Ints | None = None
+    """At how many of these steps it was not 0."""
+    until: int = 0
+    """The last step whose gradient was read."""
     recent: int = 0
     """Step half way between the snapshots: life that was proved up to there was so long ago that it may be over."""
     infinite: Ints | None = None

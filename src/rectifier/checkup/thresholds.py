@@ -23,6 +23,8 @@ class Thresholds:
     dormant: float = 0.025
     """τ: a unit whose mean \\|h\\| is at most τ times the mean of its site's units is dormant (Sokar et al. 2023, The
     Dormant Neuron Phenomenon, arXiv:2302.12902)."""
+    saturated: float = 0.95
+    """A unit on a flat part of its function at this share of the examples is saturated, or nearly silent."""
     confidence: float = 0.95
     """Of the one-sided upper bound of a firing rate; strictly between 0 and 1, for nothing seen is certain."""
     scale_ratio: float = 1e-3
@@ -65,7 +67,15 @@ class Thresholds:
                     f"Thresholds: `{field.name}` must be a finite number, 0 or more; got {value!r}. "
                     f"Pass a number such as {field.default}."
                 )
-        for name in ("rare", "confidence", "scale_ratio", "usual_silence", "ill_silence", "sudden_silence"):
+        for name in (
+            "rare",
+            "saturated",
+            "confidence",
+            "scale_ratio",
+            "usual_silence",
+            "ill_silence",
+            "sudden_silence",
+        ):
             if getattr(self, name) > 1:
                 raise RectifierValueError(
                     f"Thresholds: `{name}` must be a share in [0, 1]; got {getattr(self, name)!r}. 5 % is written 0.05."

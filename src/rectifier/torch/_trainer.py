@@ -92,9 +92,9 @@ class Watches:
             watching.stop(error)
             self._before[name] = self._before.get(name, 0) + watching.step
 
-    def drop(self, name: str) -> None:
-        """Watch this network no more, and forget what was seen of it."""
-        self._running.pop(name).stop()
+    def drop(self, name: str, error: BaseException | None = None) -> None:
+        """Watch this network no more, and forget what was seen of it; ``error``: what ended the training."""
+        self._running.pop(name).stop(error)
 
     @property
     def running(self) -> tuple[str, ...]:

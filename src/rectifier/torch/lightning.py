@@ -114,7 +114,7 @@ class WatchCallback(Callback):
             self._roots.follow(watched, self._watches.unsure)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        for name in self._roots.settled():
+        for name in sorted(self._roots.settled()):  # the same order in all processes: they sum what they saw
             self._watches.drop(name)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -162,8 +162,8 @@ class WatchCallback(Callback):
         called_none = self._roots.leave()
         if called_none:  # what is said of the module then is that it was not called
             self._watches.unsure.discard("")
-        for name in [name for name in self._watches.unsure if name in self._watches.running]:
-            self._watches.drop(name)
+        for name in sorted(self._watches.unsure.intersection(self._watches.running)):
+            self._watches.drop(name, error)
         self._watches.stop(error)
 
 

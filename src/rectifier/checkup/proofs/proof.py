@@ -174,7 +174,7 @@ def _how(network: Network, site: Site, units: Iterable[int]) -> str:
         ends = [
             reach * (1.0 if weight is None else abs(weight[u])) + (0.0 if shift is None else shift[u]) for u in units
         ]
-        still = ", or hardly varies before that" if bool((ends > 0).any()) else ""
+        still = ", or hardly varies before that" if any(end > 0 for end in ends) else ""
     return f"because a value normalised by M values is at most {least}{still}, with rounding error included"
 
 

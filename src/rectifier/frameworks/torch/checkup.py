@@ -12,9 +12,10 @@ from torch.nn.parameter import UninitializedParameter
 
 from ...errors import RectifierTypeError, RectifierValueError
 from .calm import plain_value, undisturbed
+from .observer.counting import Counting
 from .observer.distributed import gather, group_of, leads, title, unwrapped
 from .observer.kinds import is_opaque
-from .observer.live import Counting, Gradients, before_step, on_pass, on_step, unowned
+from .observer.live import Gradients, before_step, on_pass, on_step, unowned
 from .observer.observe import Observer
 
 if TYPE_CHECKING:

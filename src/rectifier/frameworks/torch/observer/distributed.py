@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["alone", "gather", "group_of", "leads", "title", "total", "unwrapped"]
 
 #: Whole numbers of a tally that are no counts.
-_FIXED = frozenset({"axis", "ndim", "units"})
+_FIXED = frozenset({"axis", "ndim", "size", "units"})
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -43,8 +43,8 @@ class Gates:
         self._o = observer
         self._names = Names()
         self._became: dict[str, str] = {}
-        self.by_modules = True
-        """Whether the gates of every site so far are those of all values that one module at a time is given."""
+        self.plain = True
+        """Whether the gates of every site so far are those of all values that one module or call is given."""
 
     def start(self) -> None:
         """A forward pass begins."""
@@ -95,7 +95,7 @@ class Gates:
             tally.layer = tally.norm = tally.upstream = None  # not the same each time: nothing holds for all
         tally.on_input &= past.on_input and past.layer is not None and past.layer == tally.layer
         positions = self._positions(z, axis)
-        self.by_modules &= not again and positions is None and watch_gradient and row in family
+        self.plain &= not again and positions is None and watch_gradient and row in family and seen is None
         opened = Open(site, axis, positions, Held.now(z))
         rows = 0 if again else rows if rows is not None else self._samples(z, axis)
         self._see(tally, opened, (z if seen is None else seen).detach(), rows)

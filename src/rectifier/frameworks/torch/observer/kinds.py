@@ -45,6 +45,12 @@ def is_pool(module: nn.Module) -> bool:
     return isinstance(module, _POOL_MODULES)
 
 
+def calls_nothing_else(module: nn.Module) -> bool:
+    """PyTorch's own modules of which no forward pass calls a rectifier but those of its parts."""
+    kind = type(module)
+    return kind.__module__.startswith("torch.nn.modules.") and not kind.__module__.endswith((".transformer", ".rnn"))
+
+
 def is_opaque(module: nn.Module) -> str | None:
     """Why the inside of a module cannot be seen, or None."""
     if isinstance(module, torch.jit.ScriptModule):

@@ -1,8 +1,8 @@
 """What ``watch`` does at every step of a training: next to nothing, so that the step costs what it did.
 
 Looking at everything (:mod:`.observe`) takes longer than a small training step, so that is done at some steps only.
-Between them :class:`Gradients` reads what the backward pass has left in ``.grad`` anyway, and :class:`Counting`, where
-it is asked for, counts gates by a popcount.
+Between them :class:`Gradients` reads what the backward pass has left in ``.grad`` anyway, and, where it is asked for,
+:class:`~.counting.Counting` counts gates by a popcount.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from torch import nn
 
 from ...._family import family
 from ..calm import plain_value
-from ..sites import identify
 from .observe import Observer
-from .popcount import countable
 from .reading import rows
+from .recurrent import parameters_of
 from .tally import SiteTally
+from .window import STEPS, Window, proves
 
-__all__ = ["Counting", "Gradients", "before_step", "on_pass", "on_step", "unowned"]
+__all__ = ["Gradients", "before_step", "on_pass", "on_step", "unowned"]
 
 Tensor = torch.Tensor
 _set_grad_enabled = torch._C._set_grad_enabled
 
-#: Gradients are kept for at most so many steps before they are read, and at most so many of them.
-_STEPS, _VALUES = 128, 1 << 20
+#: Most gradients that are kept before they are read.
+_VALUES = 1 << 20
 
 
 def on_step(optimizer: torch.optim.Optimizer, after: Callable[[], None]) -> Any:
@@ -69,17 +69,22 @@ class _Source:
     units: int
     parameter: nn.Parameter
     by_row: bool
-    rows: Tensor = field(default_factory=lambda: torch.empty(0))
-    """Its gradients at the steps that are to be read, shape (steps, units); zeros where there was none."""
+    window: Window | None = None
+    place: slice = field(default_factory=lambda: slice(0))
+    """Where its units lie in the window."""
     missing: int = 0
-    """Of these, those without one."""
+    """Steps without a gradient, of those that are to be read."""
     steps: int = 0
     """At which its gradient was read since the last look."""
-    lived: Tensor | None = None
-    latest: Tensor | None = None
-    """Its gradient at the last step, where that was read."""
-    quiet: Tensor | None = None
-    """Units without a gradient in all the steps that were read together last."""
+    kinked: Tensor | None = None
+    """Units that had a gradient with their gates shut, and z = 0: it proves nothing of them."""
+
+    def told(self) -> list[Tensor] | None:
+        """The last step at which each unit's gradient proved life, 0 for none, and at how many it did."""
+        if self.window is None or self.window.lived is None or not self.steps:
+            return None
+        found = self.window.told(self.place)
+        return [values if self.kinked is None else values.masked_fill(self.kinked, 0) for values in found]
 
 
 class Gradients:
@@ -108,6 +113,8 @@ class Gradients:
         self._parameters: list[nn.Parameter] = []
         self._targets: list[list[Tensor]] = []
         self._weighted: list[tuple[_Source, Tensor]] = []
+        self._windows: list[Window] = []
+        self._most = 1
         self._held = self._step = self._calls = 0
         self._spent = 0.0
 
@@ -118,12 +125,18 @@ class Gradients:
         if [(s.site, id(s.parameter)) for s in self._sources] == [(s.site, id(s.parameter)) for s in found]:
             return
         self._sources = found
-        most = max(1, min(_STEPS, _VALUES // max(1, sum(source.units for source in found))))
-        for source in found:
-            source.rows = torch.zeros(most, source.units, device=source.parameter.device)
+        self._most = max(1, min(STEPS, _VALUES // max(1, sum(source.units for source in found))))
+        self._windows = []
+        for device in {source.parameter.device: None for source in found}:
+            here = [source for source in found if source.parameter.device == device]
+            window, units = Window(device, sum(source.units for source in here), self._most), 0
+            for source in here:
+                source.window, source.place = window, slice(units, units + source.units)
+                units += source.units
+            self._windows.append(window)
         whole = [source for source in found if not source.by_row]
         self._parameters = [source.parameter for source in whole]
-        self._targets = [[source.rows[n] for source in whole] for n in range(most)]
+        self._targets = [[_row(source, n) for source in whole] for n in range(self._most)]
         # No two weights alike, so that the gradients of a row are not likely to add up to 0.
         self._weighted = [
             (source, torch.linspace(1.0, 2.0, source.parameter[0].numel(), device=source.parameter.device))
@@ -135,16 +148,21 @@ class Gradients:
 
     def _of(self, site: str, tally: SiteTally) -> _Source | None:
         row = family[tally.rectifier if tally.rectifier in family else "tanh"]  # what is no row proves no life either
-        if tally.layer is None or site in self.refuted or row.comparison or row.negative_part != "none":
+        if site in self.refuted or row.comparison or row.negative_part != "none":
             return None
         names = self._observer.names
-        layer = names[tally.layer]
-        norm = names[tally.norm] if tally.norm else layer
-        for module, name in ((norm, "bias"), (layer, "bias"), (layer, "weight")):
+        if tally.layer is not None:
+            layer = names[tally.layer]
+            norm = names[tally.norm] if tally.norm else layer
+            places: tuple[tuple[nn.Module, str], ...] = ((norm, "bias"), (layer, "bias"), (layer, "weight"))
+        else:
+            layer = names.get(site.partition("@")[0], self._observer.model)
+            places = tuple((layer, name) for name in parameters_of(layer))
+        for module, name in places:
             parameter = plain_value(module, name)
             if type(parameter) is not nn.Parameter or id(parameter) not in self._owned or not parameter.is_leaf:
                 continue
-            by_row = name == "weight"
+            by_row = name.startswith("weight")
             matrix = rows(layer, parameter) if by_row else parameter
             if matrix is not None and matrix.shape[0] == tally.units and parameter.is_floating_point():
                 return _Source(site, tally.units, parameter, by_row)
@@ -174,19 +192,19 @@ class Gradients:
             except (TypeError, RuntimeError):  # there is none of one of them, or one of another kind
                 self._one_by_one()
         for source, weights in self._weighted:
-            gradient, row = source.parameter.grad, source.rows[self._held]
+            gradient, row = source.parameter.grad, _row(source, self._held)
             if _dense(gradient):
                 torch.mv(gradient.reshape(source.units, -1).to(weights.dtype), weights, out=row)
             else:
                 source.missing += 1
                 row.zero_()
         self._held += 1
-        if self._held == len(self._targets):
+        if self._held == self._most:
             self._read()
 
     def _one_by_one(self) -> None:
         for source in self._sources:
-            gradient, row = source.parameter.grad, source.rows[self._held]
+            gradient, row = source.parameter.grad, _row(source, self._held)
             if source.by_row:
                 continue
             if _dense(gradient) and gradient.shape == row.shape:
@@ -203,19 +221,17 @@ class Gradients:
     @torch.no_grad()
     def _read(self) -> None:
         """Date the last sign of life of each unit in the steps that were copied."""
+        if not self._held:
+            return
+        for window in self._windows:
+            missing = [source.place for source in self._sources if source.window is window and source.missing]
+            followed = np.ones(window.rows.shape[1], dtype=bool) if missing else None
+            for place in missing:
+                followed[place] = False  # type: ignore[index]
+            self.suspects |= window.read(self._held, self._step, followed)
         for source in self._sources:
-            rows, seen = source.rows[: self._held], self._held - source.missing
+            source.steps += self._held - source.missing
             source.missing = 0
-            if not seen or source.site in self.refuted:
-                continue
-            source.steps += seen
-            source.latest = rows[-1]
-            lived = _dated(rows, self._step)
-            if self._held == len(self._targets) and lived.device.type == "cpu":
-                quiet = lived == 0
-                self.suspects |= source.quiet is not None and bool((quiet & ~source.quiet).any())
-                source.quiet = quiet
-            source.lived = lived if source.lived is None else torch.maximum(source.lived, lived)
         self._held = 0
 
     @torch.no_grad()
@@ -223,132 +239,44 @@ class Gradients:
         """Hand over to the tallies of a look what was read since the last, to be taken with their sums."""
         self._read()
         for source in self._sources:
-            tally = self._observer.sites[source.site]
-            if source.lived is None or not tally.examples:
+            tally, told = self._observer.sites[source.site], source.told()
+            if told is None or not tally.examples or source.site in self.refuted:
                 continue
+            assert source.window is not None and source.window.latest is not None
             shut = (tally.sums["fired"] == 0) & (tally.sums["nan"] == 0)
+            wrong = shut & proves(source.window.latest[source.place])
+            # clamp(min=0) passes a gradient on at z = 0, where nothing fires: that is no sign of a penalty.
+            kinked = wrong & (tally.sums["max_z"] == 0)
+            source.kinked = kinked if source.kinked is None else source.kinked | kinked
             tally.graded = source.steps
-            tally.sums["lived"] = source.lived
-            assert source.latest is not None
-            tally.sums["refuted"] = (shut & _proves(source.latest)).sum().reshape(1)
+            tally.sums["lived"], tally.sums["lives"] = (values.masked_fill(source.kinked, 0) for values in told)
+            tally.sums["refuted"] = (wrong & ~kinked).sum().reshape(1)
         self._begin()
 
-    def rest(self) -> dict[str, tuple[int, Any]]:
-        """Site → (steps, last step of proved life a unit) since the last look: the one transfer at the end."""
+    def rest(self) -> dict[str, tuple[int, Any, Any]]:
+        """Site → (steps, the last of each unit's life, how many of it) since the last look: one transfer at the end."""
         self._read()
-        found = {
-            source.site: (source.steps, source.lived.cpu().numpy())
-            for source in self._sources
-            if source.lived is not None
-        }
+        found = {}
+        for source in self._sources:
+            told = source.told()
+            if told is not None and source.site not in self.refuted:
+                lived, lives = (values.cpu().numpy() for values in told)
+                found[source.site] = source.steps, lived, lives
         self._begin()
         return found
 
     def _begin(self) -> None:
         self.suspects = False
+        for window in self._windows:
+            window.begin()
         for source in self._sources:
-            source.steps, source.lived, source.latest = 0, None, None
+            source.steps = 0
+
+
+def _row(source: _Source, step: int) -> Tensor:
+    assert source.window is not None
+    return source.window.rows[step, source.place]
 
 
 def _dense(gradient: Tensor | None) -> TypeGuard[Tensor]:
     return type(gradient) is Tensor and gradient.layout is torch.strided
-
-
-def _proves(gradient: Tensor) -> Tensor:
-    """Which entries prove that a unit fired: an infinite or NaN gradient does not."""
-    return (gradient != 0) & torch.isfinite(gradient)
-
-
-def _dated(rows: Tensor, step: int) -> Tensor:
-    """The last step of each unit at which its gradient proves life, 0 where none does; ``step``: that of rows[-1]."""
-    first = step - len(rows) + 1
-    if rows.device.type != "cpu":  # to ask whether there is more to look at would be to wait for the device
-        return (_proves(rows) * torch.arange(first, step + 1, device=rows.device).unsqueeze(1)).amax(dim=0)
-    # NumPy's calls are the cheaper ones for a few hundred numbers. Most units moved at the last step.
-    seen = rows.numpy()
-    moved = (seen[-1] != 0) & np.isfinite(seen[-1])
-    dated = moved * np.int64(step)
-    if not moved.all():
-        before = seen[:, ~moved]
-        if before.any():
-            proves = (before != 0) & np.isfinite(before)
-            dated[~moved] = (proves * np.arange(first, step + 1)[:, np.newaxis]).max(axis=0)
-    return torch.from_numpy(dated)
-
-
-class Counting:
-    """Counts at every step which units fired, and nothing else: gates are packed, and counted some steps later.
-
-    The gate that layers of ours keep for their backward pass is not used: it does not tell a NaN from a firing, and to
-    look for one takes longer than to pack a gate. For sites that are modules; calls such as ``F.relu`` are only seen by
-    a look at everything.
-    """
-
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
-        self._handles: list[Any] = []
-        self._hooked: set[str] = set()
-        self._seen: dict[str, int] = {}
-        self._packed = False
-        self._depth = 0
-        self.paused = False
-
-    @property
-    def suffices(self) -> bool:
-        """Whether all sites seen so far are modules, each with all values that it is given."""
-        if not self._observer.gates.by_modules:
-            return False
-        labels = {name or type(module).__name__ for name, module in self._observer.names.items()}
-        return all(site.partition("@")[0] in labels for site in self._observer.sites)
-
-    def follow(self, *, inside: bool) -> None:
-        """Hook on to the activation modules seen so far; ``inside`` a forward pass that has begun, or not."""
-        modules = {site.partition("@")[0] for site in self._observer.sites}
-        if modules == self._hooked:
-            return
-        self.detach()
-        self._hooked = modules
-        model = self._observer.model
-        self._handles.append(model.register_forward_pre_hook(self._enter))
-        for name, module in self._observer.names.items():
-            label = name or type(module).__name__
-            if label in modules and identify(module) is not None:
-                self._handles.append(module.register_forward_pre_hook(self._before(label), with_kwargs=True))
-        self._handles.append(model.register_forward_hook(self._leave, always_call=True))
-        if inside:
-            self._enter(model, ())
-
-    def settle(self) -> None:
-        """Count the gates that are put aside."""
-        for tally in self._observer.sites.values():
-            tally.settle()
-
-    def detach(self) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-        self._hooked = set()
-        self._depth = 0
-
-    def _enter(self, module: nn.Module, args: Any) -> None:
-        if self._depth or not self.paused and module.training and torch.is_grad_enabled():
-            self._depth += 1
-            if self._depth == 1:
-                self._seen.clear()
-                self._packed = countable()
-
-    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        self._depth = max(0, self._depth - 1)
-
-    def _before(self, label: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
-            if not self._depth:
-                return
-            n = self._seen.get(label, 0)
-            self._seen[label] = n + 1
-            tally = self._observer.sites.get(f"{label}@{n}" if n else label)
-            z = args[0] if args else next(iter(kwargs.values()), None)
-            if tally is not None and isinstance(z, Tensor):
-                tally.count(z, packed=self._packed)
-
-        return hook

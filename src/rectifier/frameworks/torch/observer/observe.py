@@ -11,20 +11,19 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.utils.parametrize import ParametrizationList
-from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from ....checkup.proofs.network import Network
 from ....checkup.records import Snapshot
 from ..sites import identify, identify_call
+from .calls import Calls, aside
 from .distributed import alone, total
 from .flat import identify_flat, identify_flat_call
 from .gates import Gates, Open
-from .inside import Inside, look_inside
-from .kinds import has_weights, is_activation_like, is_norm, is_opaque
+from .kinds import has_weights, is_activation_like, is_norm
 from .layers import see_input, see_layer, see_norm
 from .masks import Positions, padding
+from .parts import Parts
 from .provenance import DROPOUTS, FOREIGN_CALLS, Origin, Origins, name_of
 from .reading import Reader
 from .recurrent import is_recurrent
@@ -34,23 +33,6 @@ from .tally import LayerTally, SiteTally
 __all__ = ["Observer"]
 
 Hook = Callable[..., None]
-
-#: Our own arithmetic in a hook is not a call of the model: the mode need not see it.
-_aside = torch._C.DisableTorchFunction
-
-
-class _Calls(TorchFunctionMode):
-    """Hands every call of a PyTorch function made inside the model to the observer."""
-
-    def __init__(self, seen: Callable[..., Any]) -> None:
-        super().__init__()
-        self._seen = seen
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        return self._seen(func, args, kwargs or {})
-
 
 _NOT_ONE = "it is not called with one tensor"
 #: Arguments of these kinds are the default where they equal it.
@@ -80,21 +62,24 @@ class Observer:
         self.input_shape: tuple[int, ...] | None = None
         self.calls_differ: str | None = None
         """Why one trace of the model does not tell what all of its calls computed, or None."""
+        self.with_gradients = True
+        """Whether the last pass was one with gradients."""
         self.largest_batch = 0
         self.origins = Origins()
         self._reader = Reader(self)
         self._unseen: dict[str, None] = {}
         self._entry: RemovableHandle | None = None
         self._handles: list[RemovableHandle] = []
-        self._parts: list[tuple[nn.Module, Hook, Hook]] = []
-        self._mode: _Calls | None = None
+        self._parts: Parts | None = None
+        self._hooks: list[tuple[nn.Module, Hook, Hook]] = []
+        self.walks = 0
+        """How often other modules than before were found in the model."""
+        self._mode: Calls | None = None
         self._stack: list[tuple[str, nn.Module, Open | None, Positions | None]] = []
         self.gates = Gates(self)
         self._eager: Any = None
         self._gathered = False
-        self._insides: list[Inside] = []
         self._proofs: tuple[Network, ...] = ()
-        self._activations: dict[str, str] = {}
         self._hidden = 0
         self._depth = 0
 
@@ -110,6 +95,7 @@ class Observer:
             self._entry.remove()
             self._entry = None
         self.rest()
+        self._note_changes()
 
     def stand_by(self) -> None:
         """Count forward passes and call ``on_forward`` before each, without a look inside."""
@@ -119,11 +105,12 @@ class Observer:
 
     def look(self) -> None:
         """Look inside from the next forward pass on (or, called by ``on_forward``, from this one on)."""
-        if not self._parts:
-            self._walk("", self.model)
-        for inside in self._insides:
+        parts = self._found()
+        if parts.eager and self._eager is None:
+            self._eager = torch.compiler.set_stance("force_eager")
+        for inside in parts.insides:
             inside.install()
-        for module, before, after in self._parts:
+        for module, before, after in self._hooks:
             self._handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
             # always_call: the stack of modules must come down also when the user's forward raises
             self._handles.append(module.register_forward_hook(after, with_kwargs=True, always_call=True))
@@ -134,8 +121,9 @@ class Observer:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        for inside in self._insides:
-            inside.remove()
+        if self._parts is not None:
+            for inside in self._parts.insides:
+                inside.remove()
         if self._eager is not None:
             self._eager.__exit__(None, None, None)
             self._eager = None
@@ -143,56 +131,45 @@ class Observer:
         self._mode_off()
         self._depth = 0
 
-    def _walk(self, name: str, module: nn.Module) -> None:
-        # Depth first by hand: modules() would go inside what must be left alone.
-        if name in self.names or any(known is module for known in self.names.values()):
-            return
-        reason = is_opaque(module)
-        if reason == "compiled" and not self.training_only:
-            # One look runs it eagerly: the same weights, and all is seen.
-            if self._eager is None:
-                self._eager = torch.compiler.set_stance("force_eager")
-            inner = getattr(module, "_orig_mod", None)
-            if isinstance(inner, nn.Module):
-                self._walk(name, inner)
-                return
-        elif reason is not None:
-            inside = look_inside(self, name, module) if reason == "compiled" else None
-            if inside is None:
-                self._note(f"{name or type(module).__name__}: {reason}, its inside cannot be seen")
-            else:
-                self._insides.append(inside)
-                self.gates.by_modules = False
-                self.names |= inside.inner
-            if reason == "compiled":
-                self._hook(name, module, self._enter_opaque, self._leave_opaque)
-            return
-        if isinstance(module, ParametrizationList):
-            # What makes a weight is no part of the network, whatever functions it calls.
-            self._hook(name, module, self._enter_hidden, self._leave_hidden)
-            return
-        self.names[name] = module
-        if identify(module) is not None or identify_flat(module) is not None:
-            self._activations[name] = type(module).__name__
-        elif is_activation_like(module) and not is_recurrent(module):
-            self._note(f"{name or 'the model'} ({type(module).__name__}): not of the rectified-linear family")
-        self._hook(name, module, self._enter, self._leave)
-        for child, submodule in module.named_children():
-            self._walk(f"{name}.{child}" if name else child, submodule)
+    def _found(self) -> Parts:
+        """The model's modules as they are now; where others stand than at the look before, that is told."""
+        parts = self._parts
+        changed = self._note_changes()
+        if parts is None or changed:
+            if parts is not None:
+                for inside in parts.insides:
+                    inside.collect()
+                self._reader.forget(changed)
+                self.walks += 1
+            parts = self._parts = Parts(self)
+            self.names = parts.names
+            ways = {
+                "plain": (self._enter, self._leave),
+                "opaque": (self._enter_opaque, self._leave_opaque),
+                "hidden": (self._enter_hidden, self._leave_hidden),
+            }
+            self._hooks = [(module, *self._hook(name, *ways[role])) for name, module, role in parts.roles]
+        return parts
 
-    def _hook(self, name: str, module: nn.Module, before: Hook, after: Hook) -> None:
+    def _note_changes(self) -> list[str]:
+        changed = self._parts.changed() if self._parts is not None else []
+        for name in changed:
+            self._note(f"{name}: replaced or taken out while it was observed; not seen from then to the next look")
+        return changed
+
+    def _hook(self, name: str, before: Hook, after: Hook) -> tuple[Hook, Hook]:
         # kwargs: PyTorch leaves them out for a hook taken off by one that ran before it, as ``on_forward`` may do.
         def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
             if self._looking:
-                with _aside():
+                with aside():
                     before(name, module, args, kwargs or {})
 
         def leave(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             if self._looking:
-                with _aside():
+                with aside():
                     after(name, module, args, kwargs, output)
 
-        self._parts.append((module, enter, leave))
+        return enter, leave
 
     def _note(self, line: str) -> None:
         self._unseen[line] = None
@@ -216,6 +193,7 @@ class Observer:
         if not self._handles:
             return
         self._depth = 1
+        self.with_gradients = torch.is_grad_enabled()
         self._stack.clear()
         self.gates.start()
         self.origins.clear()
@@ -226,14 +204,14 @@ class Observer:
         if len(inputs) == 1:
             self.calls_differ = self.calls_differ or self._differs(inputs[0], args, kwargs)
             self.input_shape = tuple(inputs[0].shape[1:])
-            with _aside():
+            with aside():
                 see_input(self, inputs[0])
             self.largest_batch = max(self.largest_batch, *inputs[0].shape[:1])
         else:
             self.calls_differ = self.calls_differ or _NOT_ONE
         self._mode_on()
-        if resting and self._parts and self._parts[0][0] is module:  # too late for PyTorch to call it
-            self._parts[0][1](module, args, kwargs)
+        if resting and self._hooks and self._hooks[0][0] is module:  # too late for PyTorch to call it
+            self._hooks[0][1](module, args, kwargs)
 
     def _differs(self, tensor: torch.Tensor, args: Any, kwargs: Any) -> str | None:
         """Why a trace, which gives the model one tensor and all else its default, may compute something else."""
@@ -264,7 +242,7 @@ class Observer:
             self.origins.clear()
 
     def _mode_on(self) -> None:
-        self._mode = _Calls(self._call)
+        self._mode = Calls(self._call)
         self._mode.__enter__()  # type: ignore[no-untyped-call]
 
     def _mode_off(self) -> None:
@@ -290,7 +268,7 @@ class Observer:
 
     def _enter(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
         site = None
-        if name in self._activations:
+        if self._parts is not None and name in self._parts.activations:
             found = identify(module) or identify_flat(module)
             z = next((value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)), None)
             if found is not None and z is not None and not self._hidden:
@@ -303,7 +281,7 @@ class Observer:
         if not self._stack or self._stack[-1][1] is not module:
             return
         site = self._stack.pop()[2]
-        if name in self._activations:
+        if self._parts is not None and name in self._parts.activations:
             self._hidden -= 1
         if is_recurrent(module):
             self.gates.recurrent(name, module, output, hidden=self._hidden > 0)
@@ -384,7 +362,7 @@ class Observer:
         self.gather()
         self._gathered = False
         snapshot = self._reader.take(step, loss)
-        if self._sharded:
+        if self.sharded:
             self._proofs = self._reader.networks(training=self.training_only, deep=False)[0]
         return snapshot
 
@@ -393,7 +371,7 @@ class Observer:
         if self._gathered:
             return
         self._gathered = True
-        for inside in self._insides:
+        for inside in self._parts.insides if self._parts is not None else ():
             inside.collect()
         if self.group is not None:
             # In a training the loss is of a share of the batch, and DDP and FSDP take the mean over the shares.
@@ -405,12 +383,13 @@ class Observer:
         Where its weights are sharded the first layers alone, as they were at the last take: all processes have to be
         there to read them.
         """
-        if self._sharded:
+        if self.sharded:
             return self._proofs, "it is spread over several processes" if deep else None
         return self._reader.networks(training=training, deep=deep)
 
     @property
-    def _sharded(self) -> bool:
+    def sharded(self) -> bool:
+        """Whether its weights are spread over several processes."""
         return self.group is not None and any(hasattr(weight, "full_tensor") for weight in self.model.parameters())
 
     @property
@@ -440,7 +419,7 @@ class Observer:
             noted = {line.split(":")[0].split(" (")[0] for line in self._unseen}
             never = [
                 f"{name} ({kind}): not called on what was seen"
-                for name, kind in self._activations.items()
+                for name, kind in (self._parts.activations if self._parts is not None else {}).items()
                 if (name or kind) not in labels and (name or kind) not in noted
             ]
         return (*self._unseen, *never, *alone(self.group))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 
 import numpy as np
@@ -26,6 +27,8 @@ _ASIDE_AT = _ASIDE.ctypes.data
 _CODES = {dtype: kernels.bound("relu6", dtype)[:2] for dtype in (torch.float32, torch.float64)}
 _CODES |= {dtype: kernels.bound("relu6", dtype)[:2] for dtype in (torch.float16, torch.bfloat16)}
 _with_gate_at, _strided = _native.with_gate_at, torch.strided
+#: The hooks that tensors are saved under, as PyTorch's own code asks for them; None where it has no such question.
+_top_hooks = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 
@@ -68,6 +71,31 @@ class Popcount:
             if _with_gate_at("relu6", code[0], source, _ASIDE_AT, n, 0.0, to, self._nan_at):
                 return False
             source, to, left = source + n * width, to + n // 8, left - n
+        self._held += 1
+        return True
+
+    def keep(self, h: object, z: Tensor, axis: int, fired: npt.NDArray[np.int64]) -> bool:
+        """Take over the gate that our ReLU has kept for backward of h, with no NaN in it.
+
+        False, and nothing is held, where none was kept as it is wanted here, or there may be a NaN: it is open in what
+        was kept, and makes the sum of h not finite (as an infinity does).
+        """
+        if type(h) is not Tensor or h.shape != z.shape or not h.is_contiguous() or h.dtype not in _CODES:
+            return False
+        # What hooks have packed they would have to unpack; a checkpoint would compute its block again.
+        if _top_hooks is None or _top_hooks(False) is not None:
+            return False
+        kept = getattr(h.grad_fn, "saved_tensors", None)
+        if not kept or not kernels.reach_kept(kept[0], h.numel()):
+            return False
+        if not math.isfinite(h.detach().sum(dtype=torch.float64 if h.dtype is torch.float64 else torch.float32).item()):
+            return False
+        if h.shape != self._shape:
+            self.count(fired)
+            self._fit(h, axis)
+        elif self._held == self._most:
+            self.count(fired)
+        ctypes.memmove(self._at + self._held * self._size, kept[0].data_ptr(), self._size)
         self._held += 1
         return True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -82,6 +82,12 @@ class Reader:
             if not gradient.is_sparse:
                 square = gradient.detach().to(torch.float64).square().mean().reshape(1)
                 self._gradients.setdefault(name, []).append(square)
+
+    def forget(self, names: Collection[str]) -> None:
+        """Of these modules others are there now, whose weights did not come about by a step."""
+        for layer in list(self._previous):
+            if any(f"{layer}.".startswith(f"{name}.") for name in names):
+                del self._previous[layer]
 
     def measure_update(self) -> Callable[[], None]:
         before = {name: self._weight(name).clone() for name in self._o.layers}
@@ -187,8 +193,10 @@ class Reader:
             looked=tally.looked if tally.looked < tally.examples else None,
             graded=tally.graded,
             recent=0,
+            until=0,
             # None beside a number of steps: a look has refuted what the gradients say
             lived=sums["lived"].astype(np.int64) if "lived" in sums and not sums["refuted"][0] else None,
+            lives=sums["lives"].astype(np.int64) if "lives" in sums and not sums["refuted"][0] else None,
             normalised=tally.norm is not None,
             dropout=tally.dropout,
             **{key: weights.get(key) for key in ("bias", "weight_norm", "moved", "scale", "shift")},
@@ -237,7 +245,9 @@ class Reader:
             return _as_seen(chains), self._o.calls_differ or "it is not called with one tensor"
         roundoff = max((self._roundoff_of(name) for name in self._o.layers), default=0.0)
         axes = {name: tally.axis - 1 for name, tally in self._o.sites.items() if tally.axis}
-        whole = traced(self._o.model, shape, axes, training=training, rows=self._o.largest_batch, roundoff=roundoff)
+        # A forward pass may branch on whether gradients are kept: traced is what ran.
+        with torch.set_grad_enabled(self._o.with_gradients):
+            whole = traced(self._o.model, shape, axes, training=training, rows=self._o.largest_batch, roundoff=roundoff)
         if isinstance(whole, str):
             return _as_seen(chains), whole
         kept = tuple(site for site in whole.sites if self._agrees(whole, site))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-__all__ = ["is_recurrent", "not_seen", "outputs_of"]
+__all__ = ["is_recurrent", "not_seen", "outputs_of", "parameters_of"]
 
 
 def is_recurrent(module: nn.Module) -> bool:
@@ -21,6 +21,14 @@ def not_seen(name: str, module: nn.Module) -> list[str]:
     if isinstance(module, nn.RNN) and module.num_layers > 1:
         lines.append(f"{name} (RNN): only the last of its {module.num_layers} layers comes out, the others are unseen")
     return lines
+
+
+def parameters_of(module: nn.Module) -> tuple[str, ...]:
+    """Names of the parameters that act through the units that come out, an entry or a row a unit."""
+    if not is_recurrent(module) or isinstance(module, nn.RNN) and module.bidirectional:
+        return ()
+    end = f"_l{module.num_layers - 1}" if isinstance(module, nn.RNN) else ""
+    return f"bias_ih{end}", f"weight_ih{end}"
 
 
 def outputs_of(module: nn.Module, output: Any) -> tuple[torch.Tensor | None, int]:

@@ -71,6 +71,8 @@ class SiteTally:
     device: torch.device
     ndim: int = 0
     """Of z, at the last look."""
+    size: int = 0
+    """Of z, likewise: how many values."""
     examples: int = 0
     looked: int = 0
     """Of these, those whose values were summed; of the others only the gates were counted."""
@@ -113,7 +115,7 @@ class SiteTally:
 
     def see_input(self, z: torch.Tensor) -> None:
         others = _reductions(z, self.axis)
-        self.ndim = z.ndim
+        self.ndim, self.size = z.ndim, z.numel()
         self.examples += z.numel() // self.units
         self.looked += z.numel() // self.units
         self.inputs += z.shape[0] if self.axis % z.ndim else 1  # units first: one sample without a batch
@@ -128,18 +130,21 @@ class SiteTally:
         self.sums["min_z"] = torch.minimum(self.sums["min_z"], low.to(torch.float64))
         self.sums["max_z"] = torch.maximum(self.sums["max_z"], high.to(torch.float64))
 
-    def count(self, z: torch.Tensor, *, packed: bool) -> None:
+    def count(self, z: torch.Tensor, packed: bool, h: object = None) -> None:
         """Count which units fired, and nothing else: for the steps between looks.
 
-        packed: whether the memory of tensors may be read (:func:`countable`).
+        packed: whether the memory of tensors may be read (:func:`countable`). h: what a layer of ours returned.
         """
         if z.ndim != self.ndim or z.shape[self.axis] != self.units or not z.is_floating_point():
             return
         self.examples += z.numel() // self.units
         axis = self.axis % z.ndim
         self.inputs += z.shape[0] if axis else 1
-        if packed and self.fired_at is not None and self.popcount.hold(z, axis, self.fired_at):
-            return
+        if packed and self.fired_at is not None:
+            if h is not None and self.rectifier == "relu" and self.popcount.keep(h, z, axis, self.fired_at):
+                return
+            if self.popcount.hold(z, axis, self.fired_at):
+                return
         z = z.detach()
         self.sums["fired"] += per_unit(z > 0, axis, torch.int64)
         self.sums["nan"] += per_unit(torch.isnan(z), axis, torch.int64)

@@ -142,7 +142,13 @@ class Follower(Observer):
     def _leave(self, name: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         super()._leave(name, module, args, kwargs, output)
         told = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor) and value in self.ids]
-        if name in self._activations and told and isinstance(output, torch.Tensor) and output not in self.ids:
+        if (
+            self._parts is not None
+            and name in self._parts.activations
+            and told
+            and isinstance(output, torch.Tensor)
+            and output not in self.ids
+        ):
             self._unknown(f"{name} cannot be followed", told, output)
 
     def _answer(self, name: str, func: Any, told: list[torch.Tensor], args: tuple[Any, ...]) -> None:

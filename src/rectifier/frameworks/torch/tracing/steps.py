@@ -64,12 +64,18 @@ class Builder:
         if any(step.op == "scale" for step in self.steps):
             condition = ", with batch normalisation in evaluation mode"
         if not training and any(self._of_batch(step) for step in self.steps):
-            condition += f", in batches of at most {self.rows} examples"
+            condition += self._in_batches(input_shape)
         if training:
-            condition = f", in training mode, in batches of at most {self.rows} examples"
+            condition = f", in training mode{self._in_batches(input_shape)}"
         return Network(
             tuple(self.steps), sites, self.roundoff, self.smallest, self.largest, condition, training, input_shape
         )
+
+    def _in_batches(self, shape: Shape) -> str:
+        """The bound of a normalisation is of M values, examples times positions: larger maps would break it."""
+        most = max((int(s.settings["count"]) for s in self.steps if s.op == "normalise"), default=0)
+        values = f" of shape {shape}, M ≤ {most} values to a normalisation" if most else ""
+        return f", in batches of at most {self.rows} examples{values}"
 
     @staticmethod
     def _of_batch(step: Step) -> bool:
