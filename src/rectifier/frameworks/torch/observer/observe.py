@@ -137,7 +137,7 @@ class Observer:
                 self._reader.forget(changed)
                 self.walks += 1
             parts = self._parts = Parts(self)
-            self.names = parts.names
+            self.names = {**self.names, **parts.names}  # what was taken out has sums that are still to be read
             ways = {
                 "plain": (self._enter, self._leave),
                 "opaque": (self._enter_opaque, self._leave_opaque),
