@@ -64,6 +64,8 @@ def soon(snapshots: list[Snapshot], unit: int = 0) -> bool:
         ([(0, 20), (1, 20), (0, 20)], True),
         # (41/81)¹ for the rate of late, though at the rate of all the time it would be silent long ago
         ([(40, 40), (0, 40), (1, 1), (0, 40)], True),
+        # of late it would be silent long ago, at the rate of all the time it is not
+        ([(0, 900), (0, 10), (7, 20), (0, 20)], True),
         ([(0, 100)], False),  # never: not a question of being too soon
     ],
 )
