@@ -65,6 +65,12 @@ def test_thresholds_are_not_negative() -> None:
     )
 
 
+def test_the_share_of_flat_examples_is_a_share() -> None:
+    with pytest.raises(RectifierValueError) as error:
+        Thresholds(saturated=95)
+    assert str(error.value) == "Thresholds: `saturated` must be a share in [0, 1]; got 95. 5 % is written 0.05."
+
+
 # Causes
 
 
