@@ -64,6 +64,8 @@ def soon(snapshots: list[Snapshot], unit: int = 0) -> bool:
         ([(0, 20), (1, 20), (0, 20)], True),
         # (41/81)¹ for the rate of late, though at the rate of all the time it would be silent long ago
         ([(40, 40), (0, 40), (1, 1), (0, 40)], True),
+        # of late it would be silent long ago, at the rate of all the time it is not
+        ([(0, 900), (0, 10), (7, 20), (0, 20)], True),
         ([(0, 100)], False),  # never: not a question of being too soon
     ],
 )
@@ -209,6 +211,22 @@ def test_a_suspicion_borrows_one_look_while_the_early_ones_are_paid_back() -> No
     assert pace.hasten(950)  # it was paid back: another may be borrowed
     pace.looked(951, 3e-3)
     assert not pace.hasten(990)
+
+
+def test_a_module_that_is_taken_out_keeps_what_was_seen_of_it() -> None:
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    with rectifier.watch(model, optimizer, every=10) as watching:
+        for step in range(1, 31):
+            optimizer.zero_grad()
+            model(torch.randn(32, 6)).square().mean().backward()
+            optimizer.step()
+            if step == 14:
+                del model[3], model[2]  # what was 4 is 2 now
+    assert [[s.site for s in shot.sites] for shot in watching.record.snapshots] == [["1", "3"]] * 3 + [["1"]]
+    assert [s.examples for s in watching.record.snapshots[2].sites] == [320, 128]
+    told = "replaced or taken out while it was observed; not seen from then to the next look"
+    assert watching.record.not_observed == tuple(f"{name}: {told}" for name in ("2", "3", "4"))
 
 
 def test_a_replaced_module_is_told_and_watched_again() -> None:

@@ -83,7 +83,7 @@ def check(
         prove(networks, ends)
         observer.attach()
 
-    early = None if ends is None or observer.sharded else try_box
+    early = None if ends is None or group is not None else try_box  # several processes end together
     run = _Run(batches, lambda inputs, targets: adapter.run(observer, inputs, targets, loss), loss is not None, early)
     with adapter.undisturbed(target, seed=seed, batches=batches):
         observer.attach()

@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .._family import family
-from .causes import Causes, group, percent
+from .causes import Causes
 from .deaths import Moment, moments
 from .flat import flat_findings, with_resampling
 from .initialisation import judge_initialisation, judge_selu
+from .reasons import group, percent
 from .records import Finding, SiteVitals, Snapshot
 from .scales import judge_scales
 from .severity import weigh

@@ -156,8 +156,10 @@ class Gradients:
             norm = names[tally.norm] if tally.norm else layer
             places: tuple[tuple[nn.Module, str], ...] = ((norm, "bias"), (layer, "bias"), (layer, "weight"))
         else:
-            layer = names.get(site.partition("@")[0], self._observer.model)
-            places = tuple((layer, name) for name in parameters_of(layer))
+            model, label = self._observer.model, site.partition("@")[0]
+            layer = names.get(label, model)
+            own = label in names or label == type(model).__name__
+            places = tuple((layer, name) for name in parameters_of(layer)) if own else ()
         for module, name in places:
             parameter = plain_value(module, name)
             if type(parameter) is not nn.Parameter or id(parameter) not in self._owned or not parameter.is_leaf:

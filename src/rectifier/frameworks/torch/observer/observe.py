@@ -5,7 +5,6 @@ Nothing here changes a value: hooks return None, sums are made on the side, and 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 from ....checkup.proofs.network import Network
 from ....checkup.records import Snapshot
 from ..sites import identify, identify_call
-from .calls import Calls, aside
+from .calls import NOT_ONE, Calls, aside, differs
 from .distributed import alone, total
 from .flat import identify_flat, identify_flat_call
 from .gates import Gates, Open
@@ -33,10 +32,6 @@ from .tally import LayerTally, SiteTally
 __all__ = ["Observer"]
 
 Hook = Callable[..., None]
-
-_NOT_ONE = "it is not called with one tensor"
-#: Arguments of these kinds are the default where they equal it.
-_PLAIN = (bool, int, float, str)
 
 
 class Observer:
@@ -142,7 +137,7 @@ class Observer:
                 self._reader.forget(changed)
                 self.walks += 1
             parts = self._parts = Parts(self)
-            self.names = parts.names
+            self.names = {**self.names, **parts.names}  # what was taken out has sums that are still to be read
             ways = {
                 "plain": (self._enter, self._leave),
                 "opaque": (self._enter_opaque, self._leave_opaque),
@@ -202,35 +197,16 @@ class Observer:
         for place, value in enumerate(inputs):
             self.origins[value] = Origin(input=len(inputs) == 1, makers=frozenset({f"input {place}"}))
         if len(inputs) == 1:
-            self.calls_differ = self.calls_differ or self._differs(inputs[0], args, kwargs)
+            self.calls_differ = self.calls_differ or differs(self.model, inputs[0], self.input_shape, args, kwargs)
             self.input_shape = tuple(inputs[0].shape[1:])
             with aside():
                 see_input(self, inputs[0])
             self.largest_batch = max(self.largest_batch, *inputs[0].shape[:1])
         else:
-            self.calls_differ = self.calls_differ or _NOT_ONE
+            self.calls_differ = self.calls_differ or NOT_ONE
         self._mode_on()
         if resting and self._hooks and self._hooks[0][0] is module:  # too late for PyTorch to call it
             self._hooks[0][1](module, args, kwargs)
-
-    def _differs(self, tensor: torch.Tensor, args: Any, kwargs: Any) -> str | None:
-        """Why a trace, which gives the model one tensor and all else its default, may compute something else."""
-        if self.input_shape is not None and self.input_shape != tuple(tensor.shape[1:]):
-            return "it is called with examples of several shapes"
-        if not tensor.is_floating_point():  # sums of whole numbers may wrap around
-            return "it is called with whole numbers"
-        if len(args) == 1 and not kwargs:
-            return None
-        parameters = inspect.signature(self.model.forward).parameters
-        for place, name in enumerate(parameters):
-            value = args[place] if place < len(args) else kwargs.get(name, parameters[name].default)
-            default = parameters[name].default
-            if value is tensor:
-                if place:
-                    return "its tensor is not its first argument"
-            elif value is not default and not (type(value) is type(default) in _PLAIN and value == default):
-                return f"it is called with {name} other than its default"
-        return None if len(args) <= len(parameters) and kwargs.keys() <= parameters.keys() else _NOT_ONE
 
     def _leave_model(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         if self._depth == 0:
