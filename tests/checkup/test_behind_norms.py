@@ -119,7 +119,7 @@ def masked(make: Callable[[int], Any]) -> nn.Module:
             self.attention, self.line = nn.MultiheadAttention(4, 1, batch_first=True), nn.Linear(4, 3)
             with torch.no_grad():  # values from 5 to 6; 0 is what a position without any other gets
                 self.attention.in_proj_weight.zero_()
-                self.attention.in_proj_bias.fill_(5.5)
+                self.attention.in_proj_bias[8:] = 5.5
                 self.attention.out_proj.weight.copy_(torch.eye(4))
                 self.line.weight.fill_(-1.0)
                 self.line.bias.copy_(torch.tensor([1.0, 30.0, 21.0]))

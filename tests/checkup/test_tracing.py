@@ -186,6 +186,19 @@ def test_what_is_not_the_same_each_time_proves_nothing() -> None:
     assert dead == set() and "symbolically traced variables cannot be used as inputs to control flow" in box
 
 
+def test_a_tensor_made_on_the_way_is_the_same_each_time_or_proves_nothing() -> None:
+    def growing(s: Any, x: torch.Tensor) -> torch.Tensor:
+        s.turn += 1
+        return F.relu(s.b(F.relu(s.a(x)) * torch.full((1, 4), float(s.turn))))
+
+    def same(s: Any, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(s.b(F.relu(s.a(x)) * torch.full((1, 4), 2.0)))
+
+    assert told(silent(same))[0] == {"relu#1"}
+    dead, box = told(silent(growing))
+    assert dead == set() and box.endswith("not bounded: its forward pass is not the same each time")
+
+
 def test_a_layer_that_was_not_the_one_seen_proves_nothing() -> None:
     """What was seen lies within the bounds of the other layer, so that they do not tell."""
 

@@ -171,10 +171,9 @@ def _how(network: Network, site: Site, units: Iterable[int]) -> str:
     if step.settings["channels"]:
         reach = math.sqrt(n - 1)
         weight, shift = (step.arrays[role].exact if role in step.arrays else None for role in ("weight", "bias"))
-        ends = [
-            reach * (1.0 if weight is None else abs(weight[u])) + (0.0 if shift is None else shift[u]) for u in units
-        ]
-        still = ", or hardly varies before that" if any(end > 0 for end in ends) else ""
+        spread = np.ones(step.shape[0]) if weight is None else np.abs(weight)
+        ends = spread * reach + (0.0 if shift is None else shift)
+        still = ", or hardly varies before that" if bool((ends[list(units)] > 0).any()) else ""
     return f"because a value normalised by M values is at most {least}{still}, with rounding error included"
 
 

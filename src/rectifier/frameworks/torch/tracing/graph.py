@@ -183,9 +183,6 @@ class Graph:
         )
         if not place.consumers:
             raise self._refuse(site, "no layer reads its units")
-        other = self.disturbed(self._path(site, layer_node, node))
-        if other is not None:
-            raise self._refuse(site, f"{_say(other)} changes it in place, or a part of it, beside what follows it")
         for name, module in ((place.layer_name, layer), *((c.name, c.module) for c in place.consumers)):
             self._own(site, name, module)
         return place
@@ -280,20 +277,6 @@ class Graph:
                     current = self._input(site, current)
                     continue
             raise self._refuse(site, f"its input comes from {_say(current)}")
-
-    def _path(self, site: str, first: fx.Node, node: fx.Node) -> list[fx.Node]:
-        """The nodes from a layer through a site to the layers that read it."""
-        path = [node]
-        while path[-1] is not first:
-            path.append(self._input(site, path[-1]))
-        waiting = [node]
-        while waiting:
-            for user in waiting.pop().users:
-                reads = user.op == "call_module" and has_weights(self._module(user))
-                if not reads and not _shape_only(user):
-                    path.append(user)
-                    waiting.append(user)
-        return path
 
     def _input(self, site: str, node: fx.Node) -> fx.Node:
         source = node.args[0] if node.args else next(iter(node.kwargs.values()), None)
