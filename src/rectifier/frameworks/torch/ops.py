@@ -13,7 +13,11 @@ import torch
 from .dispatch import PUBLIC, apply, call
 
 __all__ = [
+    "ARRAY",
+    "AS_NUMPY",
+    "GRADIENT",
     "PUBLIC",
+    "WITHOUT_OUT",
     "abs",
     "apply",
     "celu",
@@ -26,6 +30,13 @@ __all__ = [
     "softplus",
     "squared_relu",
 ]
+
+#: How messages name an array of this framework, what makes a NumPy array of it, what differentiates, and why ``out`` is
+#: refused.
+ARRAY = "a Tensor"
+AS_NUMPY = "x.detach().numpy()"
+GRADIENT = "the framework's own autograd"
+WITHOUT_OUT = "they are NumPy's. Assign the result instead."
 
 Parameter = float | torch.Tensor
 
