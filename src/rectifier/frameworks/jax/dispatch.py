@@ -69,8 +69,8 @@ def call(name: str, x: Array, value: Any, save: str | None) -> Array:
 def _keeps(name: str, number: float | None, save: str | None) -> str:
     if name in GATED or name == "prelu":
         return "gate"
-    # For β > 1 the output e^(βz)/β underflows before the derivative e^(βz) does.
-    return save or ("output" if name == "softplus" and (number is None or number <= 1) else "input")
+    # For another β the output has more roundings behind it, and for β > 1 it underflows before the derivative does.
+    return save or ("output" if name == "softplus" and number is None else "input")
 
 
 def _array(name: str, x: Any) -> Array:
@@ -124,7 +124,7 @@ def _promoted(dtype: Any) -> Any:
 
 def _whole_relu6(row: Row, x: Array, value: Any) -> Array | None:
     """Of integers under a whole ceiling; None where it is not whole, so that they promote."""
-    ceiling = np.asarray(_concrete(row, row.parameters[0], value, np.dtype(np.float64), "an x of integers"))
+    ceiling = np.asarray(_concrete(row, row.parameters[0], value, np.dtype(np.float64), "decides whether integers stay integers"))
     if (ceiling != np.floor(ceiling)).any():
         return None
     limit = int(jnp.iinfo(x.dtype).max)
@@ -151,7 +151,7 @@ def _parameter(row: Row, x: Array, value: Any) -> float | Array | None:
         )
     dtype = np.dtype(rules.wide(x.dtype))
     if parameter.of == "derivative":
-        checked = _concrete(row, parameter, value, dtype, "the derivative's convention")
+        checked = _concrete(row, parameter, value, dtype, "decides what is kept for the backward pass")
     elif isinstance(value, jax.Array) or hasattr(type(value), "__jax_array__"):
         return _of_array(row, parameter, jnp.asarray(value), dtype)
     else:
@@ -163,11 +163,11 @@ def _parameter(row: Row, x: Array, value: Any) -> float | Array | None:
     return None if number == 1 and parameter.name in ("alpha", "beta") else number
 
 
-def _concrete(row: Row, parameter: Parameter, value: Any, dtype: np.dtype[Any], purpose: str) -> Any:
+def _concrete(row: Row, parameter: Parameter, value: Any, dtype: np.dtype[Any], why: str) -> Any:
     """A parameter whose value decides what is computed, so that it must be known while tracing."""
     if isinstance(value, jax.core.Tracer):
         raise RectifierTypeError(
-            f"{row.name}: `{parameter.name}` must be known when the function is traced, for {purpose}; "
+            f"{row.name}: `{parameter.name}` must be known while tracing, as it {why}; "
             f"got a traced {value.aval.str_short()}. Pass a Python number, or mark it static (static_argnames)."
         )
     refuse_mixed(row.name, parameter.name, value, "jax")

@@ -127,7 +127,9 @@ def _rise(h: Array, beta: Parameter) -> Array:
     """1 − e^(−βh) for h ≥ 0: the derivative of softplus from its output."""
     t, lost = _scaled_product(h, beta)
     y, rest = expm1(-t, -lost)
-    return -(y + rest)
+    rise = jnp.abs(y + rest)  # not its negative, which is −0.0 at 0
+    # Next to 0 it is βh to the last digit, and t may have lost its own to underflow.
+    return rise if beta is None else jnp.where(t < 0.125 * jnp.finfo(h.dtype).eps, beta * h, rise)
 
 
 @_opaque(lambda h, beta: -_by(_decay(h, beta), beta))

@@ -12,7 +12,7 @@ kept                  for                                                       
 ====================  =============================================================  =======================
 "gate"                relu, leaky_relu, abs, relu6, prelu (the slope not learned)    one bit a value, packed
 "input"               the rest, and learned slopes                                   the input
-"output"              softplus (β ≤ 1), and where ``save="output"`` asks for it      the output, which the
+"output"              softplus (β = 1), and where ``save="output"`` asks for it      the output, which the
                                                                                      next layer keeps anyway
 ====================  =============================================================  =======================
 
