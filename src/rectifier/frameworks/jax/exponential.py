@@ -165,8 +165,11 @@ def scaled(k: Array, y: Array) -> Array:
     return y * step * step * step * _power_of_two(k - 3 * quarter, form, y.dtype)
 
 
-def log1p_exp(k: Array, y: Array, lost: Array) -> Array:
-    """log(1 + 2^k·(y + lost)) for 2^k·y ≤ 1, with y and lost from exp: 2 artanh(s) with s = e/(2 + e) ≤ ⅓."""
+def log1p_exp(k: Array, y: Array, lost: Array) -> Pair:
+    """log(1 + 2^k·(y + lost)) for 2^k·y ≤ 1, with y and lost from exp, as a number and the rest, up to 1/27 of it.
+
+    2 artanh(s) with s = e/(2 + e) ≤ ⅓.
+    """
     form = _form(y)
     scale = _power_of_two(jnp.maximum(k, 1 - form.bias), form, y.dtype)
     e, lost = y * scale, lost * scale
@@ -175,4 +178,4 @@ def log1p_exp(k: Array, y: Array, lost: Array) -> Array:
     # What the sum and the quotient have lost is made good.
     more = (remainder(e, s, d) + lost - s * (((2.0 - d) + e) + lost)) / d
     square = s * s
-    return 2.0 * s + (2.0 * more + s * square * _polynomial(form.log_series, square))
+    return 2.0 * s, 2.0 * more + s * square * _polynomial(form.log_series, square)

@@ -250,12 +250,12 @@ def _selu(z: Array, _: Parameter) -> Array:
 def _softplus(z: Array, beta: Parameter) -> Array:
     t, lost = _scaled_product(z, beta)
     k, y, rest = exp(-jnp.abs(t), jnp.where(t < 0, lost, -lost) if beta is not None else 0.0)
-    near = log1p_exp(k, y, rest)
+    head, more = log1p_exp(k, y, rest)
     if beta is None:
-        far = scaled(k, y + rest)
+        near, far = head + more, scaled(k, y + rest)
     else:
-        near = near / beta
-        far = scaled(k, (y + rest) / beta)
+        share = head / beta
+        near, far = share + (remainder(head, share, beta) + more) / beta, scaled(k, (y + rest) / beta)
     # max(0, z) apart from the quotient: βz/β is not always z.
     whole = jnp.where(z < 0, 0.0, z).astype(z.dtype) + near
     return jnp.where(t < FORMATS[np.dtype(z.dtype)].far, far, whole)

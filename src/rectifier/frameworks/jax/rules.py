@@ -23,6 +23,7 @@ computes anew from the input in the backward pass, so that input *and* output st
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -114,12 +115,22 @@ def _value(name: str, z: Array, parameter: Array | None) -> Array:
 
 
 def _packed(plane: Array) -> Array:
-    return jnp.packbits(jnp.atleast_1d(plane), axis=-1, bitorder="little")
+    """The bits of a plane of booleans; itself where a byte would span two devices, by the sharding that its type has."""
+    if not plane.ndim or not plane.size:
+        return plane
+    sharding = jax.typeof(plane).sharding
+    axes = sharding.spec[-1] if len(sharding.spec) == plane.ndim else None
+    if axes is not None:
+        names = axes if isinstance(axes, tuple) else (axes,)
+        if plane.shape[-1] // math.prod(sharding.mesh.shape[name] for name in names) % 8:
+            return plane
+    return jnp.packbits(plane, axis=-1, bitorder="little")
 
 
-def _plane(bits: Array, shape: tuple[int, ...]) -> Array:
-    count = shape[-1] if shape else 1
-    return jnp.unpackbits(bits, axis=-1, count=count, bitorder="little").astype(bool).reshape(shape)
+def _plane(kept: Array, shape: tuple[int, ...]) -> Array:
+    if kept.dtype == bool:
+        return kept
+    return jnp.unpackbits(kept, axis=-1, count=shape[-1], bitorder="little").astype(bool)
 
 
 def _through_gate(name: str, z: Array, parameter: Array | None, number: float | None, t: Array) -> Array:
