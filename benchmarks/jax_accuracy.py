@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import rectifier.jax as rj
-from rectifier import _verify, oracle
+from rectifier import _verify
 from rectifier._functions import FUNCTIONS
 from rectifier.verify import inputs
 from rectifier.verify.plan import DTYPES, Case, make_plan
@@ -100,8 +100,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     worst = max(row["worst"] for row in rows)
     return "\n".join(
         [
-            f"Largest error in ulp at the default parameter (and at the others that `rectifier verify` tries), JAX "
-            f"{jax.__version__}, {jax.default_backend()}, {judged:,} results judged; the largest of all is {worst:.2f}. "
+            f"Largest error in ulp at the default parameter (and at the others that `rectifier verify` tries), "
+            f"JAX {jax.__version__}, {jax.default_backend()}, {judged:,} results judged; the largest: {worst:.2f}. "
             f"Of {subnormal:,} results that are subnormal numbers {lost:,} were 0.",
             "",
             *lines,

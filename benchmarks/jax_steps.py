@@ -97,9 +97,7 @@ def measure(name: str, size: tuple[int, int, int], rounds: int) -> dict[str, Any
         "ratio": ratios["ours"],
         "again": ratios["again"],
         "kept": [kept(ours, size), kept(theirs, size)],
-        "step": [
-            steps[way][0].memory_analysis().temp_size_in_bytes / hidden for way in ("ours", "theirs")
-        ],
+        "step": [steps[way][0].memory_analysis().temp_size_in_bytes / hidden for way in ("ours", "theirs")],
     }
 
 

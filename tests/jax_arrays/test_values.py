@@ -126,7 +126,13 @@ def test_integers_stay_integers(name: str, dtype: str) -> None:
 
 def test_whole_ceilings_of_integers() -> None:
     x = jnp.array([-3, 5, 127], jnp.int8)
-    for ceiling, right in ((4, [0, 4, 4]), (4.0, [0, 4, 4]), (300, [0, 5, 127]), (1e300, [0, 5, 127]), (2**80, [0, 5, 127])):
+    for ceiling, right in (
+        (4, [0, 4, 4]),
+        (4.0, [0, 4, 4]),
+        (300, [0, 5, 127]),
+        (1e300, [0, 5, 127]),
+        (2**80, [0, 5, 127]),
+    ):
         h = rj.relu6(x, ceiling=ceiling)
         assert h.dtype == jnp.int8 and h.tolist() == right
     assert rj.relu6(x, ceiling=np.array([4.0, 2.0, 3.0])).tolist() == [0, 2, 3]
@@ -167,7 +173,12 @@ def test_weak_types_are_respected(name: str) -> None:
 
 def test_parameters_may_be_arrays_of_jax_and_numpy() -> None:
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32))
-    for name, parameter in (("leaky_relu", "negative_slope"), ("elu", "alpha"), ("celu", "alpha"), ("softplus", "beta")):
+    for name, parameter in (
+        ("leaky_relu", "negative_slope"),
+        ("elu", "alpha"),
+        ("celu", "alpha"),
+        ("softplus", "beta"),
+    ):
         values = [0.1, 0.5, 2.0]
         f = getattr(rj, name)
         right = jnp.stack([f(x[:, i], **{parameter: value}) for i, value in enumerate(values)], 1)

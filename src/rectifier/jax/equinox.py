@@ -39,6 +39,6 @@ class PReLU(eqx.nn.PReLU):  # type: ignore[misc]
         self.negative_slope = jnp.asarray(first_slope("init_alpha", init_alpha))
         self.save = save
 
-    @jax.named_scope("rectifier.PReLU")
+    @jax.named_scope("rectifier.PReLU")  # type: ignore[untyped-decorator]
     def __call__(self, x: jax.Array) -> jax.Array:
         return prelu(x, negative_slope=self.negative_slope, save=self.save)

@@ -124,7 +124,8 @@ def _promoted(dtype: Any) -> Any:
 
 def _whole_relu6(row: Row, x: Array, value: Any) -> Array | None:
     """Of integers under a whole ceiling; None where it is not whole, so that they promote."""
-    ceiling = np.asarray(_concrete(row, row.parameters[0], value, np.dtype(np.float64), "decides whether integers stay integers"))
+    why = "decides whether integers stay integers"
+    ceiling = np.asarray(_concrete(row, row.parameters[0], value, np.dtype(np.float64), why))
     if (ceiling != np.floor(ceiling)).any():
         return None
     limit = int(jnp.iinfo(x.dtype).max)
@@ -139,8 +140,10 @@ def _whole_relu6(row: Row, x: Array, value: Any) -> Array | None:
 
 
 def _parameter(row: Row, x: Array, value: Any) -> float | Array | None:
-    """The row's parameter, checked: a float, None for a row without and for a factor of 1, or an array of the dtype that
-    x is computed in."""
+    """The row's parameter, checked: a float, or an array of the dtype that x is computed in.
+
+    None for a row without, and for a factor of 1.
+    """
     if not row.parameters:
         return None
     (parameter,) = row.parameters

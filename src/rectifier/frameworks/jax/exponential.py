@@ -1,14 +1,14 @@
 """e^y, e^y − 1 and log(1 + e^y) for y ≤ 0, each as a number and what its rounding has lost.
 
-XLA's own are not near enough for 2 ulp of what is made of them (on the CPU, float32: exp 1.0 ulp, expm1 5.0, log1p 2.9),
-and differ between devices. Here e^y = 2^k·e^r with |r| ≤ ½ ln 2 (Cody & Waite 1980), e^r − 1 from its series, and what a
-rounding loses where that would show is carried along (Dekker 1971, doi:10.1007/BF01397083). Only operations that every
-backend fuses into one loop.
+XLA's own are not near enough for 2 ulp of what is made of them (on the CPU, float32: exp 1.0 ulp, expm1 5.0, log1p
+2.9), and differ between devices. Here e^y = 2^k·e^r with |r| ≤ ½ ln 2 (Cody & Waite 1980), e^r − 1 from its series, and
+what a rounding loses where that would show is carried along (Dekker 1971, doi:10.1007/BF01397083). Only operations that
+every backend fuses into one loop.
 
 Written so that XLA's simplifier leaves it alone: it turns (x + c) − c with a constant c into x, which would take the
 lost digits for zero; (c − (x + c)) + x it computes. XLA computes the same number in several loops, and LLVM contracts
-its products into fused multiply-adds in one but not in another. So a number and what it has lost come to the same in each:
-products whose rounding would count are exact, or are not added to anything.
+its products into fused multiply-adds in one but not in another. So a number and what it has lost come to the same in
+each: products whose rounding would count are exact, or are not added to anything.
 """
 
 from __future__ import annotations

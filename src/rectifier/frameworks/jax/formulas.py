@@ -40,7 +40,7 @@ def _opaque(derivative: Formula) -> Callable[[Formula], Formula]:
             return function(*primals), derivative(*primals) * tangents[0]
 
         functools.update_wrapper(function, formula)
-        return function
+        return function  # type: ignore[no-any-return]
 
     return decorate
 

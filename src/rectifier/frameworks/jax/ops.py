@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import jax
 
 from .dispatch import apply, call
@@ -34,12 +36,10 @@ AS_NUMPY = "numpy.asarray(x), outside of jit"
 GRADIENT = "jax.grad"
 WITHOUT_OUT = "they are NumPy's, and JAX's arrays cannot be written to. Assign the result instead, or choose with jax.numpy.where."
 
-Parameter = float | jax.Array
+Parameter: TypeAlias = "float | jax.Array"
 
 
-def relu(
-    x: jax.Array, /, *, at_zero: Parameter = 0.0, save: str | None = None
-) -> jax.Array:
+def relu(x: jax.Array, /, *, at_zero: Parameter = 0.0, save: str | None = None) -> jax.Array:
     """ReLU: max(0, z).
 
     Derivative: 1 where z > 0, 0 where z < 0, ``at_zero`` at 0; NaN at NaN.
@@ -56,9 +56,7 @@ def relu(
     return call("relu", x, at_zero, save)
 
 
-def leaky_relu(
-    x: jax.Array, /, *, negative_slope: Parameter = 0.01, save: str | None = None
-) -> jax.Array:
+def leaky_relu(x: jax.Array, /, *, negative_slope: Parameter = 0.01, save: str | None = None) -> jax.Array:
     """Leaky ReLU: z where z > 0, else s·z.
 
     Derivative: 1 where z > 0, else s; NaN at NaN.
@@ -75,9 +73,7 @@ def leaky_relu(
     return call("leaky_relu", x, negative_slope, save)
 
 
-def prelu(
-    x: jax.Array, /, *, negative_slope: Parameter, save: str | None = None
-) -> jax.Array:
+def prelu(x: jax.Array, /, *, negative_slope: Parameter, save: str | None = None) -> jax.Array:
     """PReLU: z where z > 0, else s·z, with s learned.
 
     Derivative: 1 where z > 0, else s; ∂/∂s = min(0, z); NaN at NaN.
@@ -111,9 +107,7 @@ def abs(x: jax.Array, /, *, save: str | None = None) -> jax.Array:
     return call("abs", x, None, save)
 
 
-def relu6(
-    x: jax.Array, /, *, ceiling: Parameter = 6.0, save: str | None = None
-) -> jax.Array:
+def relu6(x: jax.Array, /, *, ceiling: Parameter = 6.0, save: str | None = None) -> jax.Array:
     """ReLU6: min(max(0, z), c).
 
     Derivative: 1 where 0 < z < c, else 0, at both kinks as well; NaN at NaN.
@@ -197,9 +191,7 @@ def selu(x: jax.Array, /, *, save: str | None = None) -> jax.Array:
     return call("selu", x, None, save)
 
 
-def softplus(
-    x: jax.Array, /, *, beta: Parameter = 1.0, save: str | None = None
-) -> jax.Array:
+def softplus(x: jax.Array, /, *, beta: Parameter = 1.0, save: str | None = None) -> jax.Array:
     """Softplus: log(1 + e^(βz))/β, exact everywhere, so without a threshold.
 
     Derivative: 1/(1 + e^(−βz)); NaN at NaN.

@@ -54,12 +54,12 @@ def of_number(name: str, number: float | None, keeps: str) -> Callable[[Array], 
     A function of its own for each number: what it is decides what is kept, and a 0 or 1 costs nothing.
     """
 
-    @jax.custom_jvp
+    @jax.custom_jvp  # type: ignore[untyped-decorator]
     def f(z: Array) -> Array:
         parameter = None if number is None or name == "relu" else wide(z.dtype)(number)
         return _value(name, z, parameter)
 
-    @f.defjvp
+    @f.defjvp  # type: ignore[untyped-decorator]
     def rule(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
         (z,), (t,) = primals, tangents
         h = f(z)
@@ -79,7 +79,7 @@ def of_array(name: str, parameter_name: str, keeps: str | None) -> Callable[[Arr
     keeps: None for the function's own choice.
     """
 
-    @jax.custom_jvp
+    @jax.custom_jvp  # type: ignore[untyped-decorator]
     def f(z: Array, parameter: Array) -> Array:
         return _value(name, z, parameter)
 
@@ -115,7 +115,7 @@ def _value(name: str, z: Array, parameter: Array | None) -> Array:
 
 
 def _packed(plane: Array) -> Array:
-    """The bits of a plane of booleans; itself where a byte would span two devices, by the sharding that its type has."""
+    """The bits of a plane of booleans; itself where a byte would span two devices by the sharding of its type."""
     if not plane.ndim or not plane.size:
         return plane
     sharding = jax.typeof(plane).sharding
