@@ -35,7 +35,7 @@ def _opaque(derivative: Formula) -> Callable[[Formula], Formula]:
     def decorate(formula: Formula) -> Formula:
         function = jax.custom_jvp(formula)
 
-        @function.defjvp
+        @function.defjvp  # type: ignore[untyped-decorator]
         def rule(primals: Any, tangents: Any) -> Any:
             return function(*primals), derivative(*primals) * tangents[0]
 

@@ -34,7 +34,10 @@ __all__ = [
 ARRAY = "a JAX array"
 AS_NUMPY = "numpy.asarray(x), outside of jit"
 GRADIENT = "jax.grad"
-WITHOUT_OUT = "they are NumPy's, and JAX's arrays cannot be written to. Assign the result instead, or choose with jax.numpy.where."
+WITHOUT_OUT = (
+    "they are NumPy's, and JAX's arrays cannot be written to. "
+    "Assign the result instead, or choose with jax.numpy.where."
+)
 
 Parameter: TypeAlias = "float | jax.Array"
 
