@@ -23,12 +23,33 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+import rectifier
 import rectifier.jax as rj
 
 PAGE = Path(__file__).parents[1] / "docs" / "frameworks.md"
 BEGIN, END = "<!-- steps: written by benchmarks/jax_steps.py -->", "<!-- end of steps -->"
 Activation = Callable[[Any], Any]
+
+
+def by_callback(name: str) -> Activation:
+    """The native kernels, called from the compiled step: what it would cost to have NumPy's bits."""
+    function = getattr(rectifier, name)
+
+    @jax.custom_vjp
+    def f(z: Any) -> Any:
+        return jax.pure_callback(lambda z: function(np.asarray(z)), jax.ShapeDtypeStruct(z.shape, z.dtype), z)
+
+    def gradient(z: Any, dh: Any) -> Any:
+        return function.derivative(np.asarray(z)) * np.asarray(dh)
+
+    f.defvjp(
+        lambda z: (f(z), z),
+        lambda z, dh: (jax.pure_callback(gradient, jax.ShapeDtypeStruct(z.shape, z.dtype), z, dh),),
+    )
+    return f
+
 
 #: name: (ours, JAX's own as its users write it, how that is shown)
 PAIRS: dict[str, tuple[Activation, Activation, str]] = {
@@ -41,6 +62,8 @@ PAIRS: dict[str, tuple[Activation, Activation, str]] = {
     "celu": (rj.celu, jax.nn.celu, "jax.nn.celu"),
     "selu": (rj.selu, jax.nn.selu, "jax.nn.selu"),
     "softplus": (rj.softplus, jax.nn.softplus, "jax.nn.softplus"),
+    "relu, NumPy's kernels": (by_callback("relu"), jax.nn.relu, "jax.nn.relu"),
+    "elu, NumPy's kernels": (by_callback("elu"), jax.nn.elu, "jax.nn.elu"),
 }
 
 
@@ -133,7 +156,7 @@ def machine() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", default=",".join(PAIRS), help="functions, with commas")
+    parser.add_argument("--only", default=";".join(PAIRS), help="functions, with semicolons")
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--size", default="512,512,2048", help="batch, width, hidden")
     parser.add_argument("--json", type=Path, help="rows of an earlier run, which are added to")
@@ -144,7 +167,7 @@ def main() -> None:
     rows: dict[str, Any] = {}
     if given.json is not None and given.json.exists():
         rows = {row["name"]: row for row in json.loads(given.json.read_text(encoding="utf-8"))}
-    for name in given.only.split(",") if given.only else []:
+    for name in given.only.split(";") if given.only else []:
         rows[name] = measure(name, size, given.rounds)
         print(rows[name], flush=True)
     made = table([rows[name] for name in PAIRS if name in rows], size, given.rounds)

