@@ -54,7 +54,7 @@ def relu(x: jax.Array, /, *, at_zero: Parameter = 0.0, save: str | None = None) 
     Source: Nair & Hinton 2010 (ICML); Glorot, Bordes & Bengio 2011 (AISTATS).
 
     >>> relu(jax.numpy.array([-2.0, 0.0, 3.0]))
-    tensor([0., 0., 3.])
+    Array([0., 0., 3.], dtype=float32)
     """
     return call("relu", x, at_zero, save)
 
@@ -71,7 +71,7 @@ def leaky_relu(x: jax.Array, /, *, negative_slope: Parameter = 0.01, save: str |
     Source: Maas, Hannun & Ng 2013 (ICML WDLASL).
 
     >>> leaky_relu(jax.numpy.array([-2.0, 0.0, 3.0]), negative_slope=0.1)
-    tensor([-0.2000,  0.0000,  3.0000])
+    Array([-0.2,  0. ,  3. ], dtype=float32)
     """
     return call("leaky_relu", x, negative_slope, save)
 
@@ -89,7 +89,7 @@ def prelu(x: jax.Array, /, *, negative_slope: Parameter, save: str | None = None
     Source: He, Zhang, Ren & Sun 2015, arXiv:1502.01852.
 
     >>> prelu(jax.numpy.array([-2.0, 0.0, 3.0]), negative_slope=jax.numpy.array(0.25))
-    tensor([-0.5000,  0.0000,  3.0000])
+    Array([-0.5,  0. ,  3. ], dtype=float32)
     """
     return call("prelu", x, negative_slope, save)
 
@@ -105,7 +105,7 @@ def abs(x: jax.Array, /, *, save: str | None = None) -> jax.Array:
     Source: Jarrett, Kavukcuoglu, Ranzato & LeCun 2009 (ICCV).
 
     >>> abs(jax.numpy.array([-2.0, 0.0, 3.0]))
-    tensor([2., 0., 3.])
+    Array([2., 0., 3.], dtype=float32)
     """
     return call("abs", x, None, save)
 
@@ -123,7 +123,7 @@ def relu6(x: jax.Array, /, *, ceiling: Parameter = 6.0, save: str | None = None)
     Source: Krizhevsky 2010; Howard et al. 2017, arXiv:1704.04861.
 
     >>> relu6(jax.numpy.array([-2.0, 0.0, 3.0]))
-    tensor([0., 0., 3.])
+    Array([0., 0., 3.], dtype=float32)
     """
     return call("relu6", x, ceiling, save)
 
@@ -139,7 +139,7 @@ def squared_relu(x: jax.Array, /, *, save: str | None = None) -> jax.Array:
     Source: So et al. 2021, arXiv:2109.08668.
 
     >>> squared_relu(jax.numpy.array([-2.0, 0.0, 3.0]))
-    tensor([0., 0., 9.])
+    Array([0., 0., 9.], dtype=float32)
     """
     return call("squared_relu", x, None, save)
 
@@ -156,7 +156,7 @@ def elu(x: jax.Array, /, *, alpha: Parameter = 1.0, save: str | None = None) -> 
     Source: Clevert, Unterthiner & Hochreiter 2016, arXiv:1511.07289.
 
     >>> elu(jax.numpy.array([-2.0, 0.0, 3.0]))
-    tensor([-0.8647,  0.0000,  3.0000])
+    Array([-0.86466473,  0.        ,  3.        ], dtype=float32)
     """
     return call("elu", x, alpha, save)
 
@@ -173,7 +173,7 @@ def celu(x: jax.Array, /, *, alpha: Parameter = 1.0, save: str | None = None) ->
     Source: Barron 2017, arXiv:1704.07483.
 
     >>> celu(jax.numpy.array([-2.0, 0.0, 3.0]))
-    tensor([-0.8647,  0.0000,  3.0000])
+    Array([-0.86466473,  0.        ,  3.        ], dtype=float32)
     """
     return call("celu", x, alpha, save)
 
@@ -189,7 +189,7 @@ def selu(x: jax.Array, /, *, save: str | None = None) -> jax.Array:
     Source: Klambauer, Unterthiner, Mayr & Hochreiter 2017, arXiv:1706.02515.
 
     >>> selu(jax.numpy.array([-2.0, 0.0, 3.0]))
-    tensor([-1.5202,  0.0000,  3.1521])
+    Array([-1.5201665,  0.       ,  3.152103 ], dtype=float32)
     """
     return call("selu", x, None, save)
 
@@ -206,6 +206,6 @@ def softplus(x: jax.Array, /, *, beta: Parameter = 1.0, save: str | None = None)
     Source: Dugas, Bengio, Bélisle, Nadeau & Garcia 2001 (NeurIPS).
 
     >>> softplus(jax.numpy.array([-2.0, 0.0, 3.0]))
-    tensor([0.1269, 0.6931, 3.0486])
+    Array([0.12692802, 0.6931472 , 3.0485873 ], dtype=float32)
     """
     return call("softplus", x, beta, save)
