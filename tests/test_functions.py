@@ -323,7 +323,8 @@ REFUSALS: list[tuple[Any, type[Exception], str]] = [
     (
         lambda: rectifier.relu(np.ones(3), at_zero=0.5),
         RectifierTypeError,
-        "relu: `at_zero` is not a parameter of it; got at_zero=0.5. relu.derivative and rectifier.torch.relu take it.",
+        "relu: `at_zero` is not a parameter of it; got at_zero=0.5. relu.derivative, "
+        "rectifier.torch.relu and rectifier.jax.relu take it.",
     ),
     (
         lambda: rectifier.elu(np.ones(3), slope=0.5),
@@ -420,7 +421,7 @@ def test_arrays_of_frameworks_without_operations_are_refused() -> None:
     with pytest.raises(RectifierTypeError) as caught:
         rectifier.relu(foreign)
     assert str(caught.value) == (
-        "relu: `x` must be a NumPy array, an array that speaks __array_ufunc__ or a PyTorch tensor; "
+        "relu: `x` must be a NumPy array, an array that speaks __array_ufunc__, a PyTorch tensor or a JAX array; "
         "got jaxlib._jax.ArrayImpl. Convert it with numpy.asarray(x)."
     )
 
@@ -430,7 +431,7 @@ def test_functions_for_comparison_are_for_numpy_only() -> None:
     with pytest.raises(RectifierTypeError) as caught:
         rectifier.sigmoid(torch.ones(2))
     assert str(caught.value) == (
-        "sigmoid: `x` must be a NumPy array, as this function is here to compare with; got Tensor. "
+        "sigmoid: `x` must be a NumPy array, as this function is here to compare with; got a Tensor. "
         "Call the framework's own, or pass x.detach().numpy()."
     )
     with pytest.raises(RectifierTypeError, match=r"leaky_relu: `negative_slope` must be a number or an array"):

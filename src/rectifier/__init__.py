@@ -5,7 +5,7 @@
 array([0., 2.])
 
 ``import rectifier`` loads NumPy (and ml_dtypes where it is installed) and nothing more; the check-up, the reports and
-``rectifier.torch`` load what they need when they are first used.
+``rectifier.torch`` and ``rectifier.jax`` load what they need when they are first used.
 """
 
 from __future__ import annotations
@@ -92,6 +92,8 @@ __all__ = [
     "watch",
 ]
 
+#: What the users of a framework import.
+_ROOMS = ("torch", "jax")
 #: Names loaded when first used → the room they come from.
 _LAZY = {
     **dict.fromkeys(("check", "check_weights", "watch", "heal", "prune", "recycling", "trial"), "checkup"),
@@ -100,8 +102,8 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "torch":
-        return importlib.import_module("rectifier.torch")
+    if name in _ROOMS:
+        return importlib.import_module(f"rectifier.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module 'rectifier' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"rectifier.{_LAZY[name]}"), name)
@@ -110,4 +112,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, "torch"})
+    return sorted({*globals(), *_LAZY, *_ROOMS})

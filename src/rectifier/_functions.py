@@ -256,7 +256,7 @@ class Rectifier:
         if any(p.name == name and p.of == "derivative" for p in self.row.parameters):
             return RectifierTypeError(
                 f"{function}: `{name}` is not a parameter of it; got {name}={given[name]!r}. "
-                f"{self.name}.derivative and rectifier.torch.{self.name} take it."
+                f"{self.name}.derivative, rectifier.torch.{self.name} and rectifier.jax.{self.name} take it."
             )
         return numpy_ops.unknown_parameter(function, given, known)
 
@@ -264,20 +264,20 @@ class Rectifier:
         if self.row.comparison:
             raise RectifierTypeError(
                 f"{self.name}: `x` must be a NumPy array, as this function is here to compare with; "
-                f"got {type(x).__qualname__}. Call the framework's own, or pass x.detach().numpy()."
+                f"got {ops.ARRAY}. Call the framework's own, or pass {ops.AS_NUMPY}."
             )
         if out is not None or where is not True:
             raise RectifierTypeError(
-                f"{self.name}: `out` and `where` must be left out for a {type(x).__qualname__}; they are NumPy's. "
-                "Assign the result instead."
+                f"{self.name}: `out` and `where` must be left out for {ops.ARRAY}; {ops.WITHOUT_OUT}"
             )
         return ops.apply(self.name, x, **self._complete(self.name, self._value_defaults, parameters))
 
     def _refuse_other_frameworks(self, function: str, x: Any) -> None:
-        if ops_of(function, x) is not None:
+        ops = ops_of(function, x)
+        if ops is not None:
             raise RectifierTypeError(
-                f"{function}: `x` must be a NumPy array; got {type(x).__qualname__}. "
-                "Pass x.detach().numpy(), or differentiate with the framework's own autograd."
+                f"{function}: `x` must be a NumPy array; got {ops.ARRAY}. "
+                f"Pass {ops.AS_NUMPY}, or differentiate with {ops.GRADIENT}."
             )
 
     def __repr__(self) -> str:
@@ -338,7 +338,9 @@ def _docstring(row: Row) -> str:
         + (" (derivative only)" if p.of == "derivative" else "")
         for p in row.parameters
     )
-    arrays = "a NumPy array" if row.comparison else "a NumPy array, one that speaks __array_ufunc__ or a PyTorch tensor"
+    arrays = "a NumPy array"
+    if not row.comparison:
+        arrays += ", one that speaks __array_ufunc__, a PyTorch tensor or a JAX array"
     integers = "integer" if row.integers else "integer (promotes as in np.exp)"
     return f"""{row.title}: f(z) = {row.formula}.
 

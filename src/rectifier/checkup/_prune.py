@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import RectifierTypeError, RectifierValueError
+from ._proved import proved as check_proved
 from .adapters import adapter_for
 from .plan import Wanted, chosen, wanted_of
 from .proofs.certificate import Certificate
-from .proofs.checker import Rejected, accept
+from .proofs.checker import Proved, Rejected, accept
 from .records import Finding, Receipt, Record
 
 __all__ = ["prune"]
@@ -78,8 +79,10 @@ def prune(
         )
     shape, opened = None, _always_open(findings) if fold else ()
     if isinstance(findings, Certificate):
-        units = _certified(adapter, model, findings)
-        wanted, proofs = Wanted(units, {site: frozenset() for site in units}, True, {}), _statements(findings)
+        sites = _certified(adapter, model, findings)
+        units = {one.site: one.units for one in sites}
+        wanted = Wanted(units, {site: frozenset() for site in units}, True, {})
+        proofs = "; ".join(dict.fromkeys(one.conditions for one in sites))
         shape, proved = _shape(findings), True
     else:
         items = _items(findings, silent, bool(opened))
@@ -181,27 +184,20 @@ def _inputs(findings: Any) -> str:
 # Certificates
 
 
-def _certified(adapter: Any, model: Any, certificate: Certificate) -> dict[str, tuple[int, ...]]:
+def _certified(adapter: Any, model: Any, certificate: Certificate) -> tuple[Proved, ...]:
+    """What it proves of this very model: checked against the tensors, the mode and the graph."""
     try:
-        units = accept(certificate.document, adapter.pruning.arrays(model))
+        accept(certificate.document, adapter.pruning.arrays(model))
+        adapter.pruning.check_mode(model, json.loads(certificate.document))
+        return check_proved(model, certificate)
     except Rejected as error:
-        raise RectifierValueError(
-            "prune: `findings` must be a certificate that holds for these weights; got one that is refused: "
-            f"{error.reason}. Make another with: rectifier check TARGET --certificate FILE"
-        ) from error
-    adapter.pruning.check_mode(model, json.loads(certificate.document))
-    return units
-
-
-def _statements(certificate: Certificate) -> str:
-    networks = json.loads(certificate.document)["networks"]
-    return "; ".join(dict.fromkeys(f"for {network['statement']}" for network in networks))
+        raise Rejected(error.reason, "prune: `findings`") from error
 
 
 def _shape(certificate: Certificate) -> tuple[int, ...] | None:
-    """Shape of one example: that of the step "input" of a proof through the whole network."""
-    networks = json.loads(certificate.document)["networks"]
-    return tuple(networks[0]["steps"][0]["shape"]) if len(networks) == 1 else None
+    """Shape of one example of the model's input, where its proofs agree on one."""
+    shapes = {tuple(network["example"]) for network in json.loads(certificate.document)["networks"]}
+    return next(iter(shapes)) or None if len(shapes) == 1 else None
 
 
 def _check_hashes(adapter: Any, model: Any, certificate: Certificate) -> None:

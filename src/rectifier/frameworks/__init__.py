@@ -11,10 +11,24 @@ from typing import Any
 
 from ..errors import RectifierTypeError
 
-__all__ = ["ops_of"]
+__all__ = ["framework_of", "ops_of", "refuse_mixed"]
 
 #: Frameworks whose arrays NumPy would convert silently, and whose functions are not here.
 _WITHOUT_OPS = ("jax", "jaxlib", "tensorflow", "keras")
+_TITLES = {"torch": "PyTorch", "jax": "JAX"}
+
+
+def framework_of(x: Any) -> str | None:
+    """ "torch" or "jax" where x is an array of theirs; None for NumPy's and all others."""
+    torch = sys.modules.get("torch")
+    # Tensors, and what stands for one by PyTorch's protocol: the proxies of torch.fx, for one.
+    if torch is not None and (isinstance(x, torch.Tensor) or hasattr(type(x), "__torch_function__")):
+        return "torch"
+    jax = sys.modules.get("jax")
+    # Tracers count as arrays; __jax_array__ is the protocol of what stands for one: Flax's variables, for one.
+    if jax is not None and (isinstance(x, jax.Array) or hasattr(type(x), "__jax_array__")):
+        return "jax"
+    return None
 
 
 def ops_of(function: str, x: Any) -> ModuleType | None:
@@ -22,15 +36,28 @@ def ops_of(function: str, x: Any) -> ModuleType | None:
 
     Raises RectifierTypeError for an array of a framework that has no operations here.
     """
-    torch = sys.modules.get("torch")
-    # Tensors, and what stands for one by PyTorch's protocol: the proxies of torch.fx, for one.
-    if torch is not None and (isinstance(x, torch.Tensor) or hasattr(type(x), "__torch_function__")):
-        from .torch import ops
+    framework = framework_of(x)
+    if framework == "torch":
+        from .torch import ops as torch_ops
 
-        return ops
+        return torch_ops
+    if framework == "jax":
+        from .jax import ops as jax_ops
+
+        return jax_ops
     if type(x).__module__.partition(".")[0] in _WITHOUT_OPS:
         raise RectifierTypeError(
-            f"{function}: `x` must be a NumPy array, an array that speaks __array_ufunc__ or a PyTorch tensor; "
-            f"got {type(x).__module__}.{type(x).__qualname__}. Convert it with numpy.asarray(x)."
+            f"{function}: `x` must be a NumPy array, an array that speaks __array_ufunc__, a PyTorch tensor or a JAX "
+            f"array; got {type(x).__module__}.{type(x).__qualname__}. Convert it with numpy.asarray(x)."
         )
     return None
+
+
+def refuse_mixed(function: str, name: str, value: Any, own: str) -> None:
+    """Refuse a parameter that is an array of another framework than x, which NumPy would convert silently."""
+    other = framework_of(value)
+    if other is not None and other != own:
+        raise RectifierTypeError(
+            f"{function}: `{name}` must be a number, a NumPy array or an array of {_TITLES[own]}, as x is; "
+            f"got one of {_TITLES[other]}. Convert one of them: a call cannot mix frameworks."
+        )

@@ -15,6 +15,7 @@ import numpy as np
 
 from .._family import Parameter, Row
 from ..errors import RectifierTypeError, RectifierValueError
+from . import framework_of
 
 __all__ = ["FLOATS", "INTEGERS", "call", "computed_in", "input_array", "parameter_value", "unknown_parameter"]
 
@@ -101,9 +102,10 @@ def parameter_value(function: str, parameter: Parameter, value: Any, dtype: np.d
     if type(value) is int and not -(2**63) <= value < 2**64:  # beyond NumPy's integers
         value = _float(value)
     if isinstance(value, (bool, np.bool_)) or not _is_numeric(value):
+        traced = framework_of(value) == "jax"  # a concrete array of JAX can be read
+        cure = "Pass x as a JAX array too" if traced else f"Pass a number such as {parameter.domain.example}"
         raise RectifierTypeError(
-            f"{function}: `{parameter.name}` must be a number or an array of numbers; got {value!r}. "
-            f"Pass a number such as {parameter.domain.example}."
+            f"{function}: `{parameter.name}` must be a number or an array of numbers; got {value!r}. {cure}."
         )
     if _is_lazy(value):
         return value.astype(wide)  # its values cannot be looked at now

@@ -19,6 +19,7 @@ from torch.overrides import handle_torch_function, has_torch_function
 from ..._family import Row, family
 from ..._functions import FUNCTIONS
 from ...errors import RectifierTypeError, RectifierValueError
+from .. import refuse_mixed
 from ..numpy import parameter_value, unknown_parameter
 from . import composed, devices, kernels
 from .autograd import FromGate, FromValue, RectifyTransformed, gate_of
@@ -285,6 +286,7 @@ def _parameter(row: Row, x: Tensor, value: Any) -> float | Tensor:
     if torch.compiler.is_compiling() and not isinstance(value, Tensor):
         value = torch.as_tensor(value)  # NumPy's checks cannot be compiled
     if not isinstance(value, Tensor):
+        refuse_mixed(row.name, parameter.name, value, "torch")
         checked = parameter_value(row.name, parameter, value, np.dtype(np.float64 if double else np.float32))
         return torch.from_numpy(checked).to(x.device) if checked.ndim else float(checked)
     if value.requires_grad and parameter.name != "negative_slope":

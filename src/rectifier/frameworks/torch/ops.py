@@ -14,7 +14,11 @@ from .dispatch import PUBLIC, apply, call
 from .leaky import leaky_average
 
 __all__ = [
+    "ARRAY",
+    "AS_NUMPY",
+    "GRADIENT",
     "PUBLIC",
+    "WITHOUT_OUT",
     "abs",
     "apply",
     "celu",
@@ -28,6 +32,13 @@ __all__ = [
     "softplus",
     "squared_relu",
 ]
+
+#: How messages name an array of this framework, what makes a NumPy array of it, what differentiates, and why ``out`` is
+#: refused.
+ARRAY = "a Tensor"
+AS_NUMPY = "x.detach().numpy()"
+GRADIENT = "the framework's own autograd"
+WITHOUT_OUT = "they are NumPy's. Assign the result instead."
 
 Parameter = float | torch.Tensor
 

@@ -1,0 +1,1 @@
+"""The adapter of JAX: functions with derivatives of any order, forward and reverse."""
