@@ -230,7 +230,7 @@ def test_a_certificate_is_checked_and_cut() -> None:
     assert {(1, 1), (3, 2), (3, 5)} <= {(int(s), u) for s, units in certificate.units.items() for u in units}
     assert len(receipt.units) == sum(len(units) for units in certificate.units.values())
     assert receipt.proved and receipt.evidence.startswith(
-        "Proved: each unit that was cut gives 0 (for each input feature within the range observed for it"
+        "Proved: each unit that was cut gives 0 (for every input within its own range, all of them within ["
     )
     assert torch.allclose(model(X), before, atol=1e-6)
 
