@@ -23,14 +23,15 @@ def test_forward_and_reverse_give_the_derivative(name: str, other: bool) -> None
     f = bound(name, **given)
     right = FUNCTIONS[name].derivative(np.asarray(x), **given)
     one = jnp.ones_like(x)
-    for slope in (jax.vjp(f, x)[1](one)[0], jax.jvp(f, (x,), (one,))[1], jax.linearize(f, x)[1](one)):
+    ways = jax.jit(lambda x: (jax.vjp(f, x)[1](one)[0], jax.jvp(f, (x,), (one,))[1], jax.linearize(f, x)[1](one)))
+    for slope in ways(x):
         np.testing.assert_allclose(slope, right, rtol=3e-7, atol=1e-37)
 
 
 @pytest.mark.parametrize("mode", [jax.grad, jax.jacfwd], ids=lambda mode: mode.__name__)
 @pytest.mark.parametrize(
     ("name", "save"),
-    [(name, None) for name in NAMES] + [(name, save) for name in NAMES[5:] for save in ("input", "output")],
+    [(name, None) for name in NAMES] + [(name, "output") for name in NAMES[5:-1]] + [("softplus", "input")],
 )
 def test_second_and_third_order_in_both_modes(name: str, save: str | None, mode: Any) -> None:
     given = OTHER.get(name, {})
@@ -113,7 +114,7 @@ def test_a_slope_of_zero_stops_an_infinite_gradient(name: str) -> None:
 
 
 @pytest.mark.parametrize("save", [None, "input", "output"])
-@pytest.mark.parametrize("shape", [(), (1,), (3,), (4, 1), (4, 3), (2, 1, 1)], ids=str)
+@pytest.mark.parametrize("shape", [(), (3,), (4, 1), (2, 1, 1)], ids=str)
 @pytest.mark.parametrize("name", ["prelu", "leaky_relu"])
 def test_slopes_broadcast_and_have_gradients(name: str, shape: tuple[int, ...], save: str | None) -> None:
     rng = np.random.default_rng(0)
@@ -126,7 +127,8 @@ def test_slopes_broadcast_and_have_gradients(name: str, shape: tuple[int, ...], 
     def plain(x: Any, s: Any) -> Any:
         return jnp.sum(jnp.sin(jnp.where(x > 0, x, s * x)))
 
-    for got, right in zip(jax.grad(f, (0, 1))(x, slope), jax.grad(plain, (0, 1))(x, slope), strict=True):
+    ours, plainly = jax.jit(lambda x, s: [jax.grad(way, (0, 1))(x, s) for way in (f, plain)])(x, slope)
+    for got, right in zip(ours, plainly, strict=True):
         assert got.shape == right.shape
         np.testing.assert_allclose(got, right, rtol=2e-6)
 

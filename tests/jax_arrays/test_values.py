@@ -12,6 +12,7 @@ import pytest
 
 import rectifier
 import rectifier.jax as rj
+from benchmarks.jax_accuracy import NAMES as JUDGED
 from benchmarks.jax_accuracy import judge, plan
 from rectifier._functions import FUNCTIONS
 from rectifier.frameworks.jax import exponential
@@ -22,10 +23,8 @@ ULP = 2.0  # the bar of compiled frameworks
 CURVED = ("elu", "celu", "selu", "softplus")
 
 
-@pytest.mark.parametrize("case", plan(30_000, (), ("float32",)), ids=lambda case: case.label)
+@pytest.mark.parametrize("case", plan(30_000, JUDGED, ("float32",)), ids=lambda case: case.label)
 def test_float32_is_within_two_ulp(case: Any) -> None:
-    if case.function in ("sigmoid", "tanh", "threshold"):
-        pytest.skip("NumPy only")
     found = judge(case)
     assert found["judged"] > 25_000
     assert found["worst"] <= ULP, found
@@ -100,12 +99,11 @@ def test_what_xla_does_to_subnormal_numbers_is_as_the_docs_say() -> None:
     assert float(rj.softplus(jnp.float32(-90.0))) == 0.0
 
 
-@pytest.mark.parametrize("shape", [(), (0,), (0, 3), (1,), (3,), (5, 7), (2, 3, 4, 5), (2, 0, 8)])
+@pytest.mark.parametrize("shape", [(), (0, 3), (3,), (2, 3, 4, 5)])
 @pytest.mark.parametrize("name", NAMES)
 def test_shapes(name: str, shape: tuple[int, ...]) -> None:
     x = jnp.asarray(np.random.default_rng(0).normal(size=shape).astype(np.float32))
-    h, backward = jax.vjp(bound(name), x)
-    (dz,) = backward(jnp.ones_like(h))
+    h, dz = jax.jit(lambda x: (bound(name)(x), jax.vjp(bound(name), x)[1](jnp.ones_like(x))[0]))(x)
     assert h.shape == dz.shape == shape
     right = FUNCTIONS[name].derivative(np.asarray(x), **REQUIRED.get(name, {}))
     np.testing.assert_allclose(dz, right, rtol=3e-7)
