@@ -31,8 +31,8 @@ def leaky_average(v: Any, alpha: Any, *, axis: int = -1, initial: Any = 0.0, out
     float64 whatever the values are, and each step is rounded to the result's dtype once; α = 0 gives v itself,
     α = 1 keeps ``initial``, also where v is infinite.
 
-    v: array, floating (integers and bool promote as in ``np.exp``); time runs along ``axis``. Also a PyTorch tensor,
-        which has gradients for v, alpha and initial.
+    v: array, floating (integers and bool promote as in ``np.exp``); time runs along ``axis``. Also a PyTorch tensor or
+        a JAX array, which have gradients for v, alpha and initial.
     alpha: the share of the past, in [0, 1]; a number, or an array that broadcasts with v without its time axis.
     axis: of time; the last by default.
     initial: μ before the first step, a finite number or an array likewise.
@@ -50,14 +50,14 @@ def leaky_average(v: Any, alpha: Any, *, axis: int = -1, initial: Any = 0.0, out
     if operations is not None:
         if out is not None:
             raise RectifierTypeError(
-                f"{_NAME}: `out` must be left out for a {type(v).__module__.partition('.')[0]} array; "
-                f"got {type(out).__name__}. Use what the call returns."
+                f"{_NAME}: `out` must be left out for {operations.ARRAY}; got {type(out).__name__}. "
+                "Use what the call returns."
             )
         return operations.leaky_average(v, alpha, axis=axis, initial=initial)
     v = numpy_ops.input_array(_NAME, v, "v")
     if not isinstance(v, (np.ndarray, np.generic)):
         raise RectifierTypeError(
-            f"{_NAME}: `v` must be a NumPy array or a PyTorch tensor; got {type(v).__name__}. "
+            f"{_NAME}: `v` must be a NumPy array, a PyTorch tensor or a JAX array; got {type(v).__name__}. "
             "Apply it to each block of series, all of whose steps must be in the block."
         )
     dtype = numpy_ops.computed_in(v.dtype)

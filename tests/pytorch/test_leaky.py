@@ -163,7 +163,7 @@ def test_the_cell_is_its_formula_and_carries_gradient_far():
         (
             lambda: rectifier.leaky_average(torch.ones(2), 0.5, out=torch.ones(2)),
             RectifierTypeError,
-            "leaky_average: `out` must be left out for a torch array; got Tensor. Use what the call returns.",
+            "leaky_average: `out` must be left out for a Tensor; got Tensor. Use what the call returns.",
         ),
         (
             lambda: rt.LeakyAverage(3, alpha=1.0),

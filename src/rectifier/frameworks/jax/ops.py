@@ -10,6 +10,7 @@ from typing import TypeAlias
 import jax
 
 from .dispatch import apply, call
+from .leaky import leaky_average
 
 __all__ = [
     "ARRAY",
@@ -20,6 +21,7 @@ __all__ = [
     "apply",
     "celu",
     "elu",
+    "leaky_average",
     "leaky_relu",
     "prelu",
     "relu",
