@@ -14,7 +14,7 @@ from torch import nn
 
 import rectifier
 import rectifier.torch as rt
-from rectifier.checkup import FAULTS, Record, Thresholds
+from rectifier.checkup import FAULTS, Record, Thresholds, documents
 from rectifier.checkup.flat import FLAT, levels
 from rectifier.frameworks.torch.observer.flat import identify_flat_call
 from rectifier.reporters.words import ORDER, TITLES
@@ -143,9 +143,7 @@ def test_counts_of_merged_snapshots_are_summed_and_older_records_read() -> None:
     (site, *_) = record.last.sites
     plain = dataclasses.asdict(site)
     del plain["flat_low"], plain["flat_high"]
-    from rectifier.checkup.records import _plain, _site
-
-    again = _site(_plain(plain))
+    again = documents._site(documents.plain(plain))
     assert again.flat_low is None and again.flat_high is None
 
 

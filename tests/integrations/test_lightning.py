@@ -350,3 +350,14 @@ def test_errors() -> None:
         "WatchCallback: `record` needs a training that has begun; got none. Pass the callback to the trainer "
         "and train first."
     )
+
+
+def test_a_compiled_model_is_watched_with_lightning_about() -> None:
+    """Lightning puts a torch.compile of its own in PyTorch's place, which copies every argument."""
+    torch._dynamo.reset()
+    inner = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    model = torch.compile(inner, backend="eager")
+    with rectifier.watch(model) as watching:  # type: ignore[arg-type]
+        model(torch.randn(500, 4)).sum().backward()
+    (site,) = watching.record.last.sites
+    assert site.examples == 500 and not watching.record.not_observed

@@ -28,6 +28,7 @@ class Network(nn.Module):
         self.act = nn.ReLU()
         with torch.no_grad():
             self.one.bias[2] = -50.0
+            self.two.bias.fill_(2.0)  # and no other is silent by chance
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.three(self.act(self.two(F.relu(self.one(x)))))

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -182,19 +183,28 @@ def chromium(folder: Path) -> Iterator[Browser]:
     to_read, to = os.pipe()
     out, out_write = os.pipe()
 
-    def pipes() -> None:
-        # The browser reads from 3 and writes to 4; copies first, as one of the four may be 3 or 4 itself.
-        read, write = os.dup(to_read), os.dup(out_write)
-        os.dup2(read, 3)
-        os.dup2(write, 4)
-
+    # The browser reads from 3 and writes to 4; copies first, as one of the four may be 3 or 4 itself. In a process of
+    # its own: with a preexec_fn this one would be forked, which other libraries' threads do not bear.
+    pipes = (
+        "import fcntl, os, sys; read, write = (fcntl.fcntl(int(n), fcntl.F_DUPFD, 10) for n in sys.argv[1:3]); "
+        "os.dup2(read, 3); os.dup2(write, 4); os.execv(sys.argv[3], sys.argv[3:])"
+    )
     options = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-pipe")
     process = subprocess.Popen(
-        [CHROMIUM, *options, f"--user-data-dir={folder / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND"],
+        [
+            sys.executable,
+            "-c",
+            pipes,
+            str(to_read),
+            str(out_write),
+            CHROMIUM,
+            *options,
+            f"--user-data-dir={folder / 'profile'}",
+            "--host-resolver-rules=MAP * ~NOTFOUND",
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        close_fds=False,
-        preexec_fn=pipes,
+        pass_fds=(to_read, out_write),
     )
     os.close(to_read)
     os.close(out_write)

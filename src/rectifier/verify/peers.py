@@ -123,8 +123,6 @@ def _scipy(name: str, kind: str, dtype: str) -> Function | None:
 def _jax(name: str, kind: str, dtype: str) -> Function | None:
     import jax
 
-    config: Any = jax.config
-    config.update("jax_enable_x64", True)
     functions: dict[str, Any] = {
         n: getattr(jax.nn, n) for n in ("relu", "leaky_relu", "relu6", "elu", "celu", "selu", "softplus")
     }
@@ -135,7 +133,12 @@ def _jax(name: str, kind: str, dtype: str) -> Function | None:
     if kind == "derivative":
         f = jax.vmap(jax.grad(f))
     compiled = jax.jit(f)
-    return lambda x: np.asarray(compiled(x))
+
+    def call(x: Array) -> Array:
+        with jax.enable_x64(True):  # here alone: it is the user's setting
+            return np.asarray(compiled(x))
+
+    return call
 
 
 def _tensorflow(name: str, kind: str, dtype: str) -> Function | None:

@@ -9,6 +9,7 @@ what it had compiled is used again.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -138,7 +139,8 @@ class Inside:
         inner: nn.Module = module._orig_mod  # type: ignore[assignment]
         self.inner = {f"{name}.{part}" if name and part else name or part: m for part, m in inner.named_modules()}
         self._by_id = {str(id(m)): part for part, m in self.inner.items()}
-        compiled: Any = torch.compile(inner, backend=self._compile, **given)
+        # PyTorch's own: Lightning puts one in its place that copies all arguments, a backend's observer too.
+        compiled: Any = inspect.unwrap(torch.compile)(inner, backend=self._compile, **given)
         self._counted: Any = compiled.forward
 
     def install(self) -> None:

@@ -310,13 +310,17 @@ def array_of(name: str, tensor: torch.Tensor) -> Array:
 
 def first_layer(module: Any, name: str, features: int) -> list[Step] | None:
     """The input of a Linear or convolution, all its positions taken together, and the layer; None if not known."""
-    kernel = tuple(module.weight.shape[2:]) if isinstance(module, _ConvNd) else ()
+    # Of its attributes, not its weight: that may be computed, and in training mode computing it changes the model.
+    kernel = tuple(module.kernel_size) if isinstance(module, _ConvNd) else ()
     lowered = of_module(module, (features, *kernel), (0, *(1 for _ in kernel)), 0, training=False)
     if lowered is None or lowered.op not in ("linear", "conv"):
         return None
+    weight = lowered.arrays["weight"]
+    assert weight is not None
+    units = len(weight)
     if not kernel:
         source = Step("input", (), (features,), layer="the input")
-        return [source, *as_steps(lowered, 0, source.shape, (int(module.weight.shape[0]),), name, {}, 1)]
+        return [source, *as_steps(lowered, 0, source.shape, (units,), name, {}, 1)]
     # One window stands for each: values of the channels' ranges, and 0 where it is padded.
     dilation, padding = lowered.settings["dilation"], lowered.settings["padding"]
     window = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
@@ -325,7 +329,7 @@ def first_layer(module: Any, name: str, features: int) -> list[Step] | None:
     layer = Lowered("conv", {**lowered.settings, **at_once}, lowered.arrays)
     if lowered.settings["mode"] == "zeros" and any(map(any, padding)):
         layer = hull((), zero=True, then=layer)
-    out = (int(module.weight.shape[0]), *(1 for _ in kernel))
+    out = (units, *(1 for _ in kernel))
     return [source, *as_steps(layer, 0, source.shape, out, name, {}, 1)]
 
 
