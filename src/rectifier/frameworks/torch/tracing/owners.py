@@ -19,6 +19,7 @@ class Owners:
         self.channels = channels
         self._held: dict[int, list[tuple[nn.Module, str, str]]] = {}
         self._used: dict[int, list[torch.Tensor]] = {}
+        self._read: dict[int, str] = {}
         for path, module in model.named_modules():
             for name, tensor in (*module._parameters.items(), *module._buffers.items()):
                 if tensor is not None:
@@ -49,7 +50,8 @@ class Owners:
         used = self._used.setdefault(id(tensor), [])
         used += axes.values()
         if isinstance(owner, str) or again:
-            reason = f"{where} is called several times"
+            reader = self._read.get(id(tensor))
+            reason = f"{where} is called several times" if reader is None else f"{reader} reads its weights as well"
             if isinstance(owner, str):
                 reason = f"{where} {owner}" if id(tensor) not in self._held else owner
             for channels in used:
@@ -61,6 +63,14 @@ class Owners:
         """A call that is not known computes with this tensor, so that its size has to stay."""
         if id(tensor) in self._held:
             self.take(tensor, {}, where)
+
+    def read(self, tensor: torch.Tensor, where: str) -> None:
+        """Besides its layer, a call computes something of this tensor alone, so that its size has to stay."""
+        if id(tensor) in self._held:
+            self._read[id(tensor)] = where
+            for channels in self._used.get(id(tensor), ()):
+                self.channels.hold(channels, f"{where} reads its weights as well")
+            self._used.setdefault(id(tensor), [])
 
     @property
     def not_met(self) -> list[str]:
