@@ -64,6 +64,33 @@ class JoinedMaps(nn.Module):
         return self.d(F.max_pool2d(joined, 2).flatten(1)) + self.c(joined).mean(dim=(1, 2, 3))[:, None]
 
 
+class Read(nn.Module):
+    """Reads the weights of a layer outside of it, as a penalty or a second use of them does."""
+
+    def __init__(self, layer: str) -> None:
+        super().__init__()
+        self.a, self.b, self.layer = nn.Linear(3, 4), nn.Linear(4, 2), layer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight = self.get_submodule(self.layer).weight
+        return self.b(F.relu(self.a(x.to(self.a.weight.dtype)))) + weight.norm()
+
+
+@pytest.mark.parametrize("layer", ["a", "b"])
+def test_weights_that_are_read_elsewhere_are_left_alone(layer: str) -> None:
+    torch.manual_seed(0)
+    model, x = Read(layer).eval(), torch.rand(8, 3)
+    with torch.no_grad():
+        model.a.bias[1] = -9.0
+    outputs = model(x)
+    with pytest.raises(rectifier.RectifierValueError) as caught:
+        rectifier.heal(model, [Finding("dead", "relu#0", (1,), 4, "", "", "")], probe=x)
+    assert str(caught.value) == (
+        f"heal: 'relu#0' {RULE} the forward pass reads the weights of {layer} beside the layer. Leave this site out."
+    )
+    assert torch.equal(model(x), outputs)
+
+
 @pytest.mark.parametrize("dim", [1, -1])
 def test_concatenated_features(dim: int) -> None:
     torch.manual_seed(0)

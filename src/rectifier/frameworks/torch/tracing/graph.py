@@ -255,6 +255,9 @@ class Graph:
             raise self._refuse(site, f"{name} is called {self._calls[name]} times")
         if is_parametrized(module) or "weight" not in module._parameters:
             raise self._refuse(site, f"the weight of {name} is computed from other parameters")
+        read = (node for node in self.graph.nodes if node.op == "get_attr" and not all(map(_shape_only, node.users)))
+        if any(str(node.target) in (f"{name}.weight", f"{name}.bias") for node in read):
+            raise self._refuse(site, f"the forward pass reads the weights of {name} beside the layer")
         for other_name, other in self.model.named_modules():
             if other is not module and any(p is module.weight for p in other._parameters.values()):
                 raise self._refuse(site, f"{name} shares its weight with {other_name}")
