@@ -14,7 +14,7 @@ from torch import nn
 
 import rectifier
 
-from .pruned_models import dead, kill
+from .pruned_models import dead, depthwise, kill, settle
 
 X = torch.rand(16, 3, generator=torch.Generator().manual_seed(0))
 STAYS = "prune: `findings` must name units that can be cut; got units [1, 4] of 'relu#0', where "
@@ -138,6 +138,17 @@ def test_units_that_fire_outside_the_box_are_cut_without_a_probe() -> None:
     torch.testing.assert_close(model(x), outputs)
     receipt.undo()
     assert torch.equal(model(x), outputs)
+
+
+def test_units_that_go_with_others_are_counted() -> None:
+    """All of the second rectifier are dead; of the first one, unit 1 is, which stays, and those go that are alive."""
+    torch.manual_seed(0)
+    model = kill(settle(depthwise()), _1=[1], _4=list(range(8)))
+    x = torch.rand(4, 3, 6, 6, dtype=torch.float64)
+    outputs = model(x)
+    receipt = rectifier.prune(model, rectifier.check(model, [x], box=(0.0, 1.0)))
+    assert receipt.proved and (model[0].out_channels, model[3].groups) == (1, 1)
+    torch.testing.assert_close(model(x), outputs)
 
 
 class Named(Net):

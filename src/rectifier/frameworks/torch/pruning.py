@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -67,11 +66,12 @@ class _Plan:
     @property
     def left(self) -> dict[str, list[int]]:
         """Of what was asked, the units that stay, by the numbers that they have after the cut."""
-        gone = {site: sorted(self.cut.get(site, ())) for site in self.asked}
-        return {
-            site: [unit - bisect(gone[site], unit) for unit in units if unit not in gone[site]]
-            for site, units in self.asked.items()
-        }
+        found = {}
+        for site, units in self.asked.items():
+            roots = self.follower.channels.roots(self.follower.units[site])
+            kept = [unit for unit, root in enumerate(roots) if root not in self.removed]
+            found[site] = [place for place, unit in enumerate(kept) if unit in units]
+        return found
 
 
 def prune(
