@@ -96,6 +96,28 @@ def called() -> nn.Module:
     return model
 
 
+@pytest.mark.parametrize("layer", ["a", "b"])
+def test_a_bias_of_two_layers_is_not_folded(layer: str) -> None:
+    """The optimizer would lose it, or the two would no longer be one."""
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.act, self.b = nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3)
+            self.c = nn.Linear(4, getattr(self, layer).out_features)
+            with torch.no_grad():
+                self.a.bias += 5.0
+            self.c.bias = getattr(self, layer).bias
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.b(self.act(self.a(x))) + self.c(x).sum(dim=1, keepdim=True)
+
+    model = Model().eval()
+    receipt = rectifier.prune(model, rectifier.check(model, [X], box=(0.0, 1.0)), probe=X, fold=True)
+    assert receipt.change == "nothing to cut" and model.a.out_features == 16
+    assert any(f"{layer} shares its bias with c" in line for line in receipt.skipped)
+
+
 class Pooled(nn.Module):
     """Its second rectifier is open for images that are small, or dark."""
 

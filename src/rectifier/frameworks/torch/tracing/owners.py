@@ -9,7 +9,21 @@ from torch import nn
 
 from .channels import Channels, Slot
 
-__all__ = ["Owners"]
+__all__ = ["Owners", "shared"]
+
+
+def shared(model: nn.Module, module: nn.Module) -> tuple[str, str] | None:
+    """A tensor of a module that another one of the model has, too: its name here, and the other module's name."""
+    own = {id(tensor): name for name, tensor in _tensors(module) if tensor is not None}
+    for path, other in model.named_modules():
+        found = next((own[id(tensor)] for _, tensor in _tensors(other) if id(tensor) in own), None)
+        if other is not module and found is not None:
+            return found, path
+    return None
+
+
+def _tensors(module: nn.Module) -> list[tuple[str, torch.Tensor | None]]:
+    return [*module._parameters.items(), *module._buffers.items()]
 
 
 class Owners:
@@ -21,7 +35,7 @@ class Owners:
         self._used: dict[int, list[torch.Tensor]] = {}
         self._read: dict[int, str] = {}
         for path, module in model.named_modules():
-            for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            for name, tensor in _tensors(module):
                 if tensor is not None:
                     self._held.setdefault(id(tensor), []).append((module, name, path))
 
