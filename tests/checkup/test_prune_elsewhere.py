@@ -165,3 +165,25 @@ def test_the_change_of_outputs_in_an_object_is_measured() -> None:
     before = model(X).scores.double()
     (receipt,) = rectifier.heal(model, [dead("act", 1)], how="swap", with_="abs", probe=X)
     assert receipt.output_change == (model(X).scores.double() - before).abs().max().item() > 1.0
+
+
+class Particular(Net):
+    """Raises for what it is not made for, which one can be asked without a look at any value."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        torch._assert_async((~(x < 2.0)).any())
+        return self.b(F.relu(self.a(x)))
+
+
+def test_a_model_that_takes_no_made_up_numbers_needs_a_probe() -> None:
+    plain, model = kill(Net().eval(), a=[1, 4]), kill(Particular().eval(), a=[1, 4])
+    certificate = record(plain).certificate
+    assert certificate is not None
+    with pytest.raises(rectifier.RectifierValueError) as caught:
+        rectifier.prune(model, certificate)
+    assert str(caught.value) == (
+        "prune: `probe` must be given where the model does not take numbers that were made up; got None, and "
+        "Particular raises RuntimeError: Expected Tensor with single nonzero value, but got zero. Pass a batch of "
+        "inputs."
+    )
+    assert model.a.out_features == 8
