@@ -593,3 +593,20 @@ def test_a_parametrized_weight_is_taken_as_it_is_now() -> None:
         model[0].bias.copy_(torch.tensor([2.0, 2.0, -50.0, 2.0, 2.0, 2.0]))
     record = rectifier.check(model, [torch.rand(64, 4)])
     assert [site.units for site in proved(model, record)] == [(2,)]
+
+
+class Unbounded(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.sin(x)
+
+
+def test_a_convolution_of_what_all_channels_share_is_checked() -> None:
+    """Nothing is known of a call of another kind, for all channels and positions alike."""
+    torch.manual_seed(0)
+    model = nn.Sequential(Unbounded(), nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(48, 2)).eval()
+    with torch.no_grad():
+        model[1].weight[1] = 0.0
+        model[1].bias[1] = -1.0
+    record = rectifier.check(model, [torch.rand(8, 2, 4, 4)], box=(0.0, 1.0))
+    (site,) = rectifier.checkup.proved(model, record)
+    assert (site.site, site.units) == ("2", (1,))

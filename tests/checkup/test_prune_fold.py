@@ -96,6 +96,58 @@ def called() -> nn.Module:
     return model
 
 
+@pytest.mark.parametrize("layer", ["a", "b"])
+def test_a_bias_of_two_layers_is_not_folded(layer: str) -> None:
+    """The optimizer would lose it, or the two would no longer be one."""
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.act, self.b = nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3)
+            self.c = nn.Linear(4, getattr(self, layer).out_features)
+            with torch.no_grad():
+                self.a.bias += 5.0
+            self.c.bias = getattr(self, layer).bias
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.b(self.act(self.a(x))) + self.c(x).sum(dim=1, keepdim=True)
+
+    model = Model().eval()
+    receipt = rectifier.prune(model, rectifier.check(model, [X], box=(0.0, 1.0)), probe=X, fold=True)
+    assert receipt.change == "nothing to cut" and model.a.out_features == 16
+    assert any(f"{layer} shares its bias with c" in line for line in receipt.skipped)
+
+
+class Pooled(nn.Module):
+    """Its second rectifier is open for images that are small, or dark."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.pool = nn.Conv2d(1, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1)
+        self.a, self.act, self.b = nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)
+        with torch.no_grad():
+            self.conv.weight.zero_()
+            self.conv.weight[2, 0, 0, 0] = 1.0
+            self.conv.bias.copy_(torch.tensor([0.0, -9.0, 0.0, 0.0]))
+            self.a.weight.zero_()
+            self.a.weight[:, 2] = -1.0
+            self.a.bias.fill_(0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.b(self.act(self.a(self.pool(F.relu(self.conv(x))).flatten(1))))
+
+
+@pytest.mark.parametrize("sizes", [(8,), (8, 6)])
+def test_bounds_of_one_window_prove_nothing_of_whole_maps(sizes: tuple[int, ...]) -> None:
+    """With maps of several sizes a certificate is about windows of the first layer."""
+    model = Pooled().eval()
+    batches = [0.01 * torch.rand(4, 1, size, size) for size in sizes]
+    record = rectifier.check(model, batches, box=(0.0, 1.0))
+    receipt = rectifier.prune(model, record, probe=batches[0], fold=True)
+    assert receipt.change.startswith("layer conv: 4 → 1 units; layers a and b made one")
+    assert receipt.proved is False and "Not proved: units of act were only seen open" in receipt.evidence
+
+
 @pytest.mark.parametrize(
     ("make", "line"),
     [

@@ -64,6 +64,63 @@ class JoinedMaps(nn.Module):
         return self.d(F.max_pool2d(joined, 2).flatten(1)) + self.c(joined).mean(dim=(1, 2, 3))[:, None]
 
 
+class Read(nn.Module):
+    """Reads the weights of a layer outside of it, as a penalty or a second use of them does."""
+
+    def __init__(self, layer: str) -> None:
+        super().__init__()
+        self.a, self.b, self.layer = nn.Linear(3, 4), nn.Linear(4, 2), layer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight = self.get_submodule(self.layer).weight
+        return self.b(F.relu(self.a(x.to(self.a.weight.dtype)))) + weight.norm()
+
+
+class Sharing(nn.Module):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        layer, self.key = name.split(".")
+        self.a, self.norm, self.b = nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)
+        self.c, self.act = (
+            nn.ModuleDict({"a": nn.Linear(3, 4), "norm": nn.BatchNorm1d(4), "b": nn.Linear(4, 3)}),
+            nn.ReLU(),
+        )
+        setattr(self.c[layer], self.key, getattr(getattr(self, layer), self.key))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        other = self.c["b"](torch.tanh(self.c["norm"](self.c["a"](x))))
+        return self.b(self.act(self.norm(self.a(x)))) + other
+
+
+@pytest.mark.parametrize("name", ["a.weight", "a.bias", "norm.weight", "norm.bias", "norm.running_var", "b.bias"])
+def test_what_another_module_has_too_is_left_alone(name: str) -> None:
+    torch.manual_seed(0)
+    model, x = Sharing(name).eval(), torch.rand(8, 3)
+    with torch.no_grad():
+        model.norm.bias[1] = -99.0
+    outputs = model(x)
+    with pytest.raises(rectifier.RectifierValueError) as caught:
+        rectifier.heal(model, [Finding("dead", "act", (1,), 4, "", "", "")], probe=x)
+    layer, key = name.split(".")
+    assert str(caught.value) == (f"heal: 'act' {RULE} {layer} shares its {key} with c.{layer}. Leave this site out.")
+    assert torch.equal(model(x), outputs)
+
+
+@pytest.mark.parametrize("layer", ["a", "b"])
+def test_weights_that_are_read_elsewhere_are_left_alone(layer: str) -> None:
+    torch.manual_seed(0)
+    model, x = Read(layer).eval(), torch.rand(8, 3)
+    with torch.no_grad():
+        model.a.bias[1] = -9.0
+    outputs = model(x)
+    with pytest.raises(rectifier.RectifierValueError) as caught:
+        rectifier.heal(model, [Finding("dead", "relu#0", (1,), 4, "", "", "")], probe=x)
+    assert str(caught.value) == (
+        f"heal: 'relu#0' {RULE} the forward pass reads the weights of {layer} beside the layer. Leave this site out."
+    )
+    assert torch.equal(model(x), outputs)
+
+
 @pytest.mark.parametrize("dim", [1, -1])
 def test_concatenated_features(dim: int) -> None:
     torch.manual_seed(0)

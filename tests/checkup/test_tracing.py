@@ -297,34 +297,46 @@ def set_part(s: Any, h: torch.Tensor) -> torch.Tensor:
     return h
 
 
-@pytest.mark.parametrize("change", [add_to_view, add_to_all, fill_view, set_part])
-@pytest.mark.parametrize("act", ["prune", "heal"])
-def test_no_act_where_a_view_is_changed_in_place(change: Any, act: str) -> None:
+class Changing(nn.Module):
+    def __init__(self, change: Any) -> None:
+        super().__init__()
+        self.one, self.two, self.change = nn.Linear(4, 4), nn.Linear(4, 2), change
+        with torch.no_grad():
+            self.one.bias[1] = -50.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.two(self.change(self, F.relu(self.one(x))))
+
+
+@pytest.mark.parametrize(
+    ("act", "change"),
+    [
+        *(("heal", each) for each in (add_to_view, add_to_all, fill_view, set_part)),
+        *(("prune", each) for each in (add_to_view, fill_view, set_part)),
+    ],
+)
+def test_no_act_where_a_view_is_changed_in_place(act: str, change: Any) -> None:
     """Unit 1 is shut, and yet the next layer reads more than 0 of it, or of others that share its memory."""
 
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.one, self.two = nn.Linear(4, 4), nn.Linear(4, 2)
-            with torch.no_grad():
-                self.one.bias[1] = -50.0
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.two(change(self, F.relu(self.one(x))))
-
     torch.manual_seed(0)
-    model = Model()
+    model = Changing(change)
     x = torch.rand(64, 4)
     record = rectifier.check(model, [x], box=(0.0, 1.0))
     before = model(x)
-    if act == "prune" and change is add_to_all:  # what is added to each alike makes 1 of a 0, which the next bias takes
-        assert 1 in rectifier.prune(model, record).units
-        torch.testing.assert_close(model(x), before)
-        return
-    reasons = "in place|its units go into|could not|torch.fx can follow|splits them up|written into them one by one"
-    with pytest.raises(rectifier.RectifierValueError, match=reasons):
+    why = "in place|its units go into|could not|torch.fx can follow|splits them up|written into them one by one"
+    with pytest.raises(rectifier.RectifierValueError, match=why):
         getattr(rectifier, act)(model, record)
     assert torch.equal(model(x), before)
+
+
+def test_what_is_added_to_a_view_of_all_is_a_constant_behind_a_dead_unit() -> None:
+    torch.manual_seed(0)
+    model = Changing(add_to_all).eval()
+    x = torch.rand(64, 4)
+    before = model(x)
+    receipt = rectifier.prune(model, rectifier.check(model, [x], box=(0.0, 1.0)))
+    assert 1 in receipt.units and model.two.in_features == 4 - len(receipt.units)
+    torch.testing.assert_close(model(x), before)
 
 
 def test_what_is_changed_in_place_on_the_way_is_no_hindrance() -> None:

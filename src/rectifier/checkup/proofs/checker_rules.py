@@ -108,6 +108,7 @@ def _conv(own: Arithmetic, s: Any, arrays: Any, x: Any, shapes: Any, shape: Any)
     if math.prod(x[0][0].shape[1:]) == 1 < math.prod(shapes[0][1:]):  # all positions share one range
         padded = s["mode"] == "zeros" and any(map(any, s["padding"]))
         ends = (np.minimum(x[0][0], 0), np.maximum(x[0][1], 0)) if padded else x[0]
+        ends = tuple(np.broadcast_to(e, (shapes[0][0], *e.shape[1:])) for e in ends)  # channels may share one, too
         windows, out = [np.repeat(e.reshape(-1, 1, 1), n, 2) for e in ends], (1,) * len(out)
     else:
         ends = [np.broadcast_to(e, shapes[0]) for e in x[0]]

@@ -13,6 +13,7 @@ from ...errors import RectifierValueError
 from .calm import undisturbed
 from .checkup import arguments
 from .tracing.graph import Graph, Place, Tracer
+from .tracing.owners import shared
 
 __all__ = ["Parts"]
 
@@ -92,15 +93,13 @@ class Parts:
                 handle.remove()
 
     def _checked(self, place: Place) -> Place:
-        layers = [(place.layer_name, place.layer), *((c.name, c.module) for c in place.consumers)]
-        for name, module in layers:
+        for name, module in place.modules:
             why = None
             if self._calls[module] != 1:
                 why = f"{name} is called {self._calls[module]} times"
-            shared = (n for n, m in self.model.named_modules() if m is not module and _holds(m, module))
-            other = next(shared, None)
-            if other is not None:
-                why = f"{name} shares its weight with {other}"
+            both = shared(self.model, module)
+            if both is not None:
+                why = f"{name} shares its {both[0]} with {both[1]}"
             if why is not None:
                 raise self._refuse(place.site, why)
         return place
@@ -120,7 +119,3 @@ def _renamed(place: Place, site: str, prefix: str) -> Place:
         norm_name=None if place.norm_name is None else prefix + place.norm_name,
         consumers=tuple(replace(consumer, name=prefix + consumer.name) for consumer in place.consumers),
     )
-
-
-def _holds(module: nn.Module, owner: nn.Module) -> bool:
-    return any(parameter is owner._parameters.get("weight") for parameter in module._parameters.values())

@@ -84,7 +84,7 @@ def check_mode(model: nn.Module, document: Mapping[str, Any]) -> None:
 
 
 def example(model: nn.Module, shape: Sequence[int] | None) -> torch.Tensor:
-    """A batch of the model's own kind, where no probe tells what it takes."""
+    """A batch of the model's own kind, of numbers from 0 to 1, where no probe tells what it takes."""
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     if shape is None:
         first = next((part for part in model.modules() if next(part.parameters(recurse=False), None) is not None), None)
@@ -94,4 +94,5 @@ def example(model: nn.Module, shape: Sequence[int] | None) -> torch.Tensor:
                 "Pass a batch of inputs."
             )
         shape = (first.in_features,)
-    return torch.zeros((2, *shape), dtype=like.dtype, device=like.device)
+    numbers = torch.rand((2, *shape), generator=torch.Generator().manual_seed(0))
+    return numbers.to(dtype=like.dtype, device=like.device)

@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ...checkup.plan import NOTHING_BELOW, Wanted
 from ...errors import RectifierValueError
+from .answers import answer
 from .calm import undisturbed
 from .checkup import arguments
 from .cut import Cut, kept_of
@@ -60,6 +61,17 @@ class _Plan:
     told: dict[str, str] = field(default_factory=dict)
     """site → what is said of it in the receipt."""
     refused: list[RectifierValueError] = field(default_factory=list)
+    asked: dict[str, list[int]] = field(default_factory=dict)
+
+    @property
+    def left(self) -> dict[str, list[int]]:
+        """Of what was asked, the units that stay, by the numbers that they have after the cut."""
+        found = {}
+        for site, units in self.asked.items():
+            roots = self.follower.channels.roots(self.follower.units[site])
+            kept = [unit for unit, root in enumerate(roots) if root not in self.removed]
+            found[site] = [place for place, unit in enumerate(kept) if unit in units]
+        return found
 
 
 def prune(
@@ -136,8 +148,15 @@ def _try(
         plan = _planned(model, wanted, before, constants, inputs, sized=sized)
         kept = kept_of(plan.follower.channels, plan.removed)
         cut.check(kept)
+        # Without a probe nothing says which inputs leave them shut: they are held shut, before the cut and after it.
+        expected = before.outputs if before is not None else _answer(model, inputs, plan.asked)
+        if isinstance(expected, str):
+            raise RectifierValueError(
+                "prune: `probe` must be given where the model does not take numbers that were made up; got None, and "
+                f"{type(model).__name__} {expected}. Pass a batch of inputs."
+            )
         cut.make(kept)
-        wrong = _wrong(model, before, inputs)
+        wrong = _wrong(expected, _answer(model, inputs, {} if before is not None else plan.left))
         if not wrong:
             return plan
         cut.put_back()
@@ -147,30 +166,28 @@ def _try(
     )
 
 
-def _wrong(model: nn.Module, before: Look | None, inputs: tuple[tuple[Any, ...], Mapping[str, Any]]) -> str:
-    """What a smaller model does that it should not; empty where it does nothing of the kind."""
+def _answer(
+    model: nn.Module, inputs: tuple[tuple[Any, ...], Mapping[str, Any]], shut: Mapping[str, Sequence[int]]
+) -> tuple[torch.Tensor, ...] | str:
+    """The model's outputs where these units give 0, or what it raises."""
     try:
-        if before is None:
-            followed(model, *inputs, {}, "prune")
-            return ""
-        with undisturbed(model), torch.no_grad():
-            outputs = model(*inputs[0], **inputs[1])
+        return answer(model, *inputs, shut)
     except Exception as error:  # the user's forward with other sizes
         return f"raises {type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    now = replace(before, outputs=_tensors(outputs))
-    if [t.shape for t in now.outputs] != [t.shape for t in before.outputs]:
+
+
+def _wrong(before: tuple[torch.Tensor, ...], after: tuple[torch.Tensor, ...] | str) -> str:
+    """What a smaller model does that it should not; empty where it does nothing of the kind."""
+    if isinstance(after, str):
+        return after
+    if [t.shape for t in after] != [t.shape for t in before]:
         return "gives outputs of another shape"
-    moved = output_change(before, now)
-    floats = [t for t in before.outputs if t.is_floating_point() and t.numel()]
+    moved = output_change(Look(before, None, {}), Look(after, None, {}))
+    floats = [t for t in before if t.is_floating_point() and t.numel()]
     largest = max((float(t[torch.isfinite(t)].abs().amax()) for t in floats if torch.isfinite(t).any()), default=0.0)
     rounding = max((math.sqrt(torch.finfo(t.dtype).eps) for t in floats), default=0.0)
     # Sums of fewer values are rounded another way: a small part of the digits, not a half of them.
     return f"gives outputs that are off by {moved:.4g}" if moved > rounding * largest else ""
-
-
-def _tensors(outputs: Any) -> tuple[torch.Tensor, ...]:
-    leaves = torch.utils._pytree.tree_leaves(outputs)
-    return tuple(leaf.detach() for leaf in leaves if isinstance(leaf, torch.Tensor))
 
 
 # What is to go
@@ -192,7 +209,7 @@ def _planned(
     if not sized:
         for ids, reason in follower.moves.sized:
             channels.hold(ids, reason)
-    wants: dict[str, list[int]] = {}
+    wants = plan.asked
     for site, units in shut.items():
         error = _unfit(follower, site, units, wanted)
         if error is None:

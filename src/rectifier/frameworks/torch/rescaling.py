@@ -21,6 +21,7 @@ from .recycling import held, needed_gain, take_back
 from .surgery import Edit, Edits, Look, count_parameters, look, output_change
 from .targets import check_fresh
 from .tracing.follow import followers
+from .tracing.owners import shared
 
 __all__ = ["rescale"]
 
@@ -103,16 +104,12 @@ def _unfit(model: nn.Module, name: str, measured: float, needed: float) -> str |
     weight = layer._parameters.get("weight")
     if is_parametrized(layer) or weight is None:
         return "its weight is computed from other parameters"
-    others = [other for other, module in model.named_modules() if module is not layer and _holds(module, weight)]
-    if others:
-        return f"it shares its weight with {others[0]}"
+    both = shared(model, layer)
+    if both is not None:
+        return f"it shares its {both[0]} with {both[1]}"
     if not measured > 0 or not math.isfinite(measured):
         return f"its gain is {measured:g}, which no factor repairs"
     return None
-
-
-def _holds(module: nn.Module, weight: torch.Tensor) -> bool:
-    return any(parameter is weight for parameter in module._parameters.values())
 
 
 def _plan(

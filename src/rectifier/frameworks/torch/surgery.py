@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves
 
 from ...checkup.records import SiteVitals, Snapshot
 from ...errors import RectifierValueError
+from .answers import tensors_of
 from .calm import undisturbed
 from .checkup import arguments
 from .observer.observe import Observer
@@ -142,7 +142,7 @@ def look(model: nn.Module, probe: Any, places: Sequence[Place], verb: str) -> Lo
             handle = consumer.module.register_forward_pre_hook(mean_of(consumer.name, spatial + 1))
             stack.callback(handle.remove)
         outputs = model(*args, **kwargs)
-    tensors = [leaf.detach().clone() for leaf in tree_leaves(outputs) if isinstance(leaf, torch.Tensor)]
+    tensors = [tensor.detach().clone() for tensor in tensors_of(outputs)]
     return Look(tuple(tensors), observer.take(0), means)
 
 

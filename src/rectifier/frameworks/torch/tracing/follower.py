@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from ....errors import RectifierValueError
+from ..answers import tensors_of
 from ..calm import undisturbed
 from ..observer.gates import Gates, Open
 from ..observer.observe import Observer
@@ -83,9 +84,9 @@ class Follower(Observer):
         return value
 
     def see_output(self, outputs: Any) -> None:
-        for leaf in tree_leaves(outputs):
-            if isinstance(leaf, torch.Tensor) and leaf in self.ids:
-                self.channels.hold(self.ids[leaf], "they are part of the model's output")
+        for tensor in tensors_of(outputs):
+            if tensor in self.ids:
+                self.channels.hold(self.ids[tensor], "they are part of the model's output")
 
     def see_site(self, opened: Open, h: torch.Tensor) -> None:
         ids, parameters = self.before.pop(opened.site, (None, {}))
@@ -118,9 +119,11 @@ class Follower(Observer):
         unknown = torch.isnan(told[0]) if told and name in ELEMENTWISE and told[0].is_floating_point() else None
         ids = self.ids.get(told[0]) if told else None
         result = super()._call(func, args, kwargs)
+        results = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+        if not told and not self._hidden:
+            self._of_weights(name, given, results)
         if self._hidden or not told or (isinstance(result, torch.Tensor) and result in self._closed):
             return result
-        results = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
         if not results:
             self._answer(name, func, told, args)
             return result
@@ -138,6 +141,12 @@ class Follower(Observer):
                 self.owners.met(tensor, self._where(name))
             return self._unknown(f"{self._where(name)} reads all of them together", told, result)
         return result
+
+    def _of_weights(self, name: str, given: Sequence[torch.Tensor], results: Sequence[torch.Tensor]) -> None:
+        """Something is computed of weights alone (a norm of them), and would be another thing of smaller ones."""
+        for tensor in given if results else ():
+            if not any(tensor is made for made in results):  # ``to`` gives the very tensor where it does nothing
+                self.owners.read(tensor, self._where(name))
 
     def _leave(self, name: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         super()._leave(name, module, args, kwargs, output)

@@ -18,6 +18,7 @@ from ....errors import RectifierValueError
 from ..observer.kinds import has_weights, is_norm, is_pool
 from ..sites import identify, identify_call
 from .aliases import Memory, Strict, changed
+from .owners import shared
 
 __all__ = ["Consumer", "Graph", "Place", "Tracer", "flattens"]
 
@@ -70,6 +71,12 @@ class Place:
     norm_name: str | None
     norm: nn.Module | None
     consumers: tuple[Consumer, ...]
+
+    @property
+    def modules(self) -> list[tuple[str, nn.Module]]:
+        """The layer, its normalisation and what reads it, by name."""
+        norm = [] if self.norm is None or self.norm_name is None else [(self.norm_name, self.norm)]
+        return [(self.layer_name, self.layer), *norm, *((each.name, each.module) for each in self.consumers)]
 
     @property
     def units(self) -> int:
@@ -183,7 +190,7 @@ class Graph:
         )
         if not place.consumers:
             raise self._refuse(site, "no layer reads its units")
-        for name, module in ((place.layer_name, layer), *((c.name, c.module) for c in place.consumers)):
+        for name, module in place.modules:
             self._own(site, name, module)
         return place
 
@@ -255,9 +262,12 @@ class Graph:
             raise self._refuse(site, f"{name} is called {self._calls[name]} times")
         if is_parametrized(module) or "weight" not in module._parameters:
             raise self._refuse(site, f"the weight of {name} is computed from other parameters")
-        for other_name, other in self.model.named_modules():
-            if other is not module and any(p is module.weight for p in other._parameters.values()):
-                raise self._refuse(site, f"{name} shares its weight with {other_name}")
+        read = (node for node in self.graph.nodes if node.op == "get_attr" and not all(map(_shape_only, node.users)))
+        if any(str(node.target) in (f"{name}.weight", f"{name}.bias") for node in read):
+            raise self._refuse(site, f"the forward pass reads the weights of {name} beside the layer")
+        both = shared(self.model, module)
+        if both is not None:
+            raise self._refuse(site, f"{name} shares its {both[0]} with {both[1]}")
 
     def _before(self, site: str, node: fx.Node) -> tuple[fx.Node, fx.Node | None]:
         norm: fx.Node | None = None

@@ -9,7 +9,21 @@ from torch import nn
 
 from .channels import Channels, Slot
 
-__all__ = ["Owners"]
+__all__ = ["Owners", "shared"]
+
+
+def shared(model: nn.Module, module: nn.Module) -> tuple[str, str] | None:
+    """A tensor of a module that another one of the model has, too: its name here, and the other module's name."""
+    own = {id(tensor): name for name, tensor in _tensors(module) if tensor is not None}
+    for path, other in model.named_modules():
+        found = next((own[id(tensor)] for _, tensor in _tensors(other) if id(tensor) in own), None)
+        if other is not module and found is not None:
+            return found, path
+    return None
+
+
+def _tensors(module: nn.Module) -> list[tuple[str, torch.Tensor | None]]:
+    return [*module._parameters.items(), *module._buffers.items()]
 
 
 class Owners:
@@ -19,8 +33,9 @@ class Owners:
         self.channels = channels
         self._held: dict[int, list[tuple[nn.Module, str, str]]] = {}
         self._used: dict[int, list[torch.Tensor]] = {}
+        self._read: dict[int, str] = {}
         for path, module in model.named_modules():
-            for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            for name, tensor in _tensors(module):
                 if tensor is not None:
                     self._held.setdefault(id(tensor), []).append((module, name, path))
 
@@ -49,7 +64,8 @@ class Owners:
         used = self._used.setdefault(id(tensor), [])
         used += axes.values()
         if isinstance(owner, str) or again:
-            reason = f"{where} is called several times"
+            reader = self._read.get(id(tensor))
+            reason = f"{where} is called several times" if reader is None else f"{reader} reads its weights as well"
             if isinstance(owner, str):
                 reason = f"{where} {owner}" if id(tensor) not in self._held else owner
             for channels in used:
@@ -61,6 +77,14 @@ class Owners:
         """A call that is not known computes with this tensor, so that its size has to stay."""
         if id(tensor) in self._held:
             self.take(tensor, {}, where)
+
+    def read(self, tensor: torch.Tensor, where: str) -> None:
+        """Besides its layer, a call computes something of this tensor alone, so that its size has to stay."""
+        if id(tensor) in self._held:
+            self._read[id(tensor)] = where
+            for channels in self._used.get(id(tensor), ()):
+                self.channels.hold(channels, f"{where} reads its weights as well")
+            self._used.setdefault(id(tensor), [])
 
     @property
     def not_met(self) -> list[str]:
