@@ -427,6 +427,11 @@ RULE = (
             "heal: `probe` must be a tensor, or a tuple or dict of them; got list. "
             "Convert arrays with torch.as_tensor.",
         ),
+        (
+            lambda: rectifier.heal(PLAIN, None),  # type: ignore[arg-type]
+            "heal: `findings` must be a Record or findings of one; got NoneType. Pass what rectifier.check returned, "
+            "or some of its `.findings`.",
+        ),
     ],
 )
 def test_errors(call: Any, text: str) -> None:
