@@ -348,3 +348,14 @@ def test_an_optimizer_of_another_model_is_refused() -> None:
         "model.parameters(), or leave it out and make a new one afterwards."
     )
     assert torch.equal(model(X), before) and all(a is b for a, b in zip(model.parameters(), objects, strict=True))
+
+
+def test_undo_where_a_layer_was_replaced_is_refused() -> None:
+    """The rest would be put back round a layer that stays small, and the model would not run."""
+    model = mlp()
+    receipt = rectifier.prune(model, [dead("1", 1)], probe=X)
+    model[0] = nn.Linear(3, model[0].out_features)
+    before = model(X)
+    with pytest.raises(rectifier.RectifierValueError, match="undo: the model must be as the act at '1' left it"):
+        receipt.undo()
+    assert torch.equal(model(X), before)
