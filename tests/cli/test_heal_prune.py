@@ -245,6 +245,29 @@ def test_files_that_could_not_be_written_are_refused_before_anything_runs(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("check", "train.py:build", "--json", "train.py"), "the file of TARGET"),
+        (("heal", "train.py:build", "--out", "new.pt", "--json", "./train.py"), "the file of TARGET"),
+        (("prune", "train.py:build", "--out", "new.pt", "--json", "train.py"), "the file of TARGET"),
+        (
+            ("prune", "train.py:build", "--out", "new.pt", "--certificate", "p.json", "--json", "p.json"),
+            "the certificate that is read",
+        ),
+    ],
+)
+def test_what_is_read_is_not_written_over_even_with_force(
+    rectifier: Run, target: Any, folder: Path, arguments: tuple[str, ...], what: str
+) -> None:
+    (folder / "p.json").write_text("{}", encoding="utf-8")
+    before = {path: path.read_bytes() for path in folder.glob("*.*")}
+    result = rectifier(*arguments, "--force")
+    told = f"Error: {arguments[0]}: `--json` must not name {what}; got {arguments[-1]!r}. Name another.\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", told)
+    assert {path: path.read_bytes() for path in folder.glob("*.*")} == before
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--how", "cure"), "`--how` must be recycle, swap or rescale; got 'cure'. Leave it out to recycle."),
