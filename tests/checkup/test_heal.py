@@ -428,7 +428,7 @@ RULE = (
             "Convert arrays with torch.as_tensor.",
         ),
         (
-            lambda: rectifier.heal(PLAIN, None),  # type: ignore[arg-type]
+            lambda: rectifier.heal(PLAIN, None),
             "heal: `findings` must be a Record or findings of one; got NoneType. Pass what rectifier.check returned, "
             "or some of its `.findings`.",
         ),

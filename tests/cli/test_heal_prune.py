@@ -156,6 +156,22 @@ def test_pruning_cuts_what_is_proved_and_with_silent_what_was_only_seen(
         assert after[0].out_features == left
 
 
+def test_units_of_several_sites_are_counted_not_mixed_up(rectifier: Run, folder: Path) -> None:
+    (folder / "two.py").write_text(
+        "import torch\nfrom torch import nn\n\ndef build():\n"
+        "    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))\n"
+        "    with torch.no_grad():\n"
+        "        [p.fill_(1.0) for p in model.parameters()]\n"
+        "        model[0].bias[[1, 3]] = -100.0\n"
+        "        model[2].bias[[1, 3, 6]] = -100.0\n"
+        "    return model, [torch.rand(16, 4)]\n",
+        encoding="utf-8",
+    )
+    result = rectifier("prune", "two.py:build", "--out", "new.pt")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith("Cut at site 1, 3: 5 units in all\n  layer 0: 8 → 6 units; layer 2: 8 → 5 units.")
+
+
 def test_pruning_by_a_certificate_needs_no_look_and_holds_it_to_the_weights(
     rectifier: Run, target: Any, folder: Path
 ) -> None:
