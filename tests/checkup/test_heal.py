@@ -202,6 +202,21 @@ def test_swap_of_a_call_and_of_a_function_kept_as_an_attribute() -> None:
     assert torch.equal(model(x), outputs) and type(model) is Mixed and model.encoder.activation is F.relu
 
 
+def test_a_swap_that_does_not_run_leaves_the_model_as_it_was() -> None:
+    class Raises(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if x.shape[1] == 5:
+                raise KeyError("not here")
+            return x.relu()
+
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 1))
+    layers = list(model)
+    findings = [finding("1", 0, total=4), finding("3", 0, total=5)]
+    with pytest.raises(KeyError, match="not here"):
+        rectifier.heal(model, findings, how="swap", with_=Raises(), probe=torch.rand(2, 3))
+    assert all(a is b for a, b in zip(model, layers, strict=True))
+
+
 def test_nothing_to_do() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
     assert rectifier.heal(model, Record("Sequential", "check", ())) == ()
@@ -426,6 +441,11 @@ RULE = (
             lambda: rectifier.heal(PLAIN, [finding("1", 0)], probe=[1.0]),
             "heal: `probe` must be a tensor, or a tuple or dict of them; got list. "
             "Convert arrays with torch.as_tensor.",
+        ),
+        (
+            lambda: rectifier.heal(PLAIN, None),
+            "heal: `findings` must be a Record or findings of one; got NoneType. Pass what rectifier.check returned, "
+            "or some of its `.findings`.",
         ),
     ],
 )

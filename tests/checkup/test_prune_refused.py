@@ -335,3 +335,27 @@ def test_an_optimizer_whose_state_is_no_row_of_its_parameter() -> None:
         "Adafactor. Leave `optimizer` out and make a new one afterwards."
     )
     assert torch.equal(model(X), before) and all(a is b for a, b in zip(model.parameters(), objects, strict=True))
+
+
+def test_an_optimizer_of_another_model_is_refused() -> None:
+    """It would be told to have the smaller parameters, and have none of them."""
+    model = mlp()
+    before, objects = model(X), list(model.parameters())
+    with pytest.raises(rectifier.RectifierValueError) as caught:
+        rectifier.prune(model, [dead("1", 1)], probe=X, optimizer=torch.optim.SGD(mlp().parameters(), lr=0.1))
+    assert str(caught.value) == (
+        "prune: `optimizer` must step parameters of the model; got SGD with none of them. Make it from "
+        "model.parameters(), or leave it out and make a new one afterwards."
+    )
+    assert torch.equal(model(X), before) and all(a is b for a, b in zip(model.parameters(), objects, strict=True))
+
+
+def test_undo_where_a_layer_was_replaced_is_refused() -> None:
+    """The rest would be put back round a layer that stays small, and the model would not run."""
+    model = mlp()
+    receipt = rectifier.prune(model, [dead("1", 1)], probe=X)
+    model[0] = nn.Linear(3, model[0].out_features)
+    before = model(X)
+    with pytest.raises(rectifier.RectifierValueError, match="undo: the model must be as the act at '1' left it"):
+        receipt.undo()
+    assert torch.equal(model(X), before)

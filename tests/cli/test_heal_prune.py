@@ -156,6 +156,22 @@ def test_pruning_cuts_what_is_proved_and_with_silent_what_was_only_seen(
         assert after[0].out_features == left
 
 
+def test_units_of_several_sites_are_counted_not_mixed_up(rectifier: Run, folder: Path) -> None:
+    (folder / "two.py").write_text(
+        "import torch\nfrom torch import nn\n\ndef build():\n"
+        "    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))\n"
+        "    with torch.no_grad():\n"
+        "        [p.fill_(1.0) for p in model.parameters()]\n"
+        "        model[0].bias[[1, 3]] = -100.0\n"
+        "        model[2].bias[[1, 3, 6]] = -100.0\n"
+        "    return model, [torch.rand(16, 4)]\n",
+        encoding="utf-8",
+    )
+    result = rectifier("prune", "two.py:build", "--out", "new.pt")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith("Cut at site 1, 3: 5 units in all\n  layer 0: 8 → 6 units; layer 2: 8 → 5 units.")
+
+
 def test_pruning_by_a_certificate_needs_no_look_and_holds_it_to_the_weights(
     rectifier: Run, target: Any, folder: Path
 ) -> None:
@@ -242,6 +258,29 @@ def test_files_that_could_not_be_written_are_refused_before_anything_runs(
     result = rectifier(verb, "train.py:build", *arguments)
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"Error: {verb}: {message}\n")
     assert (folder / "old.pt").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("check", "train.py:build", "--json", "train.py"), "the file of TARGET"),
+        (("heal", "train.py:build", "--out", "new.pt", "--json", "./train.py"), "the file of TARGET"),
+        (("prune", "train.py:build", "--out", "new.pt", "--json", "train.py"), "the file of TARGET"),
+        (
+            ("prune", "train.py:build", "--out", "new.pt", "--certificate", "p.json", "--json", "p.json"),
+            "the certificate that is read",
+        ),
+    ],
+)
+def test_what_is_read_is_not_written_over_even_with_force(
+    rectifier: Run, target: Any, folder: Path, arguments: tuple[str, ...], what: str
+) -> None:
+    (folder / "p.json").write_text("{}", encoding="utf-8")
+    before = {path: path.read_bytes() for path in folder.glob("*.*")}
+    result = rectifier(*arguments, "--force")
+    told = f"Error: {arguments[0]}: `--json` must not name {what}; got {arguments[-1]!r}. Name another.\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", told)
+    assert {path: path.read_bytes() for path in folder.glob("*.*")} == before
 
 
 @pytest.mark.parametrize(

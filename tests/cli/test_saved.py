@@ -111,6 +111,27 @@ def test_what_cannot_be_done_is_refused(rectifier: Run, files: Path, arguments: 
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"Error: {message}\n")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("model.safetensors", "--json", "model.safetensors"),
+        ("model.safetensors", "--against", "before.safetensors", "--html", "./before.safetensors"),
+        ("hub", "--parquet", "hub/model.safetensors"),
+        ("hub", "--junit", "hub/config.json"),
+    ],
+)
+def test_weights_that_are_read_are_never_written_over(rectifier: Run, files: Path, arguments: tuple[str, ...]) -> None:
+    (files / "hub").mkdir()
+    (files / "hub/model.safetensors").write_bytes((files / "model.safetensors").read_bytes())
+    (files / "hub/config.json").write_text("{}", encoding="utf-8")
+    before = {path: path.read_bytes() for path in files.rglob("*.*") if path.is_file()}
+    result = rectifier("check", *arguments, "--force")
+    option, path = arguments[-2:]
+    told = f"Error: check: `{option}` must not name weights that are read; got {path!r}. Name another.\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", told)
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_a_safetensors_file_is_checked_without_any_framework(files: Path) -> None:
     code = (
         "import sys, runpy\n"

@@ -67,10 +67,10 @@ def chosen(findings: Any, verb: str, kinds: frozenset[str]) -> tuple[Finding, ..
         return tuple(finding for finding in findings.findings if finding.kind in kinds)
     given = (findings,) if isinstance(findings, Finding) else findings
     items = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
-    wrong = next((item for item in items if not isinstance(item, Finding)), None)
+    wrong = next((type(item).__name__ for item in items if not isinstance(item, Finding)), None)
     if wrong is not None:
         raise RectifierTypeError(
-            f"{verb}: `findings` must be a Record or findings of one; got {type(wrong).__name__}. "
+            f"{verb}: `findings` must be a Record or findings of one; got {wrong}. "
             "Pass what rectifier.check returned, or some of its `.findings`."
         )
     return items

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ import typer
 
 from ..checkup.records import Receipt, Record
 from ..errors import RectifierError, RectifierValueError, TargetError
-from .frame import note, refuse_unwritable, set_seed
+from .frame import note, refuse_read, refuse_unwritable, set_seed
 from .target import load, told
 
 __all__ = ["Act", "ActForce", "ActJson", "ActOut", "Destination", "Target", "act"]
@@ -44,6 +44,8 @@ class Destination:
     out: str
     json: str | None
     force: bool
+    reads: Mapping[str, str] = field(default_factory=dict)
+    """Files that are read → what they are; no output may name one, not even with --force."""
 
     def __post_init__(self) -> None:
         from ..checkup.weights.folder import WRITTEN
@@ -60,8 +62,10 @@ class Destination:
             raise RectifierValueError(
                 f"{self.verb}: `--out` and `--json` must name two files; got {written!r} twice. Name another."
             )
+        refuse_read(self.verb, "--out", self.out, self.reads)
         refuse_unwritable(self.verb, "--out", self.out, force=self.force)
         if written is not None:
+            refuse_read(self.verb, "--json", written, self.reads)
             refuse_unwritable(self.verb, "--json", written, force=self.force)
 
 

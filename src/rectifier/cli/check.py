@@ -11,10 +11,24 @@ import typer
 
 from ..checkup import Interrupted, ObservationError
 from ..errors import RectifierError
-from .frame import CertificateFile, Debug, Force, Html, Json, Junit, Outputs, Parquet, Seed, guarded, note, set_seed
+from .frame import (
+    CertificateFile,
+    Debug,
+    Force,
+    Html,
+    Json,
+    Junit,
+    Outputs,
+    Parquet,
+    Seed,
+    code_read,
+    guarded,
+    note,
+    set_seed,
+)
 from .limits import FailOn, Limits, MaxDormant, MaxRare, MaxSilent
 from .results import publish
-from .saved import examined, refuse_unused, saved_weights
+from .saved import examined, refuse_unused, saved_weights, weights_read
 from .status import INTERRUPTED, USAGE
 
 __all__ = ["check"]
@@ -65,7 +79,16 @@ def check(
     saved = saved_weights(target)
     refuse_unused(saved, against=against, values=values, certificate=certificate, seed=seed)
     limits = Limits.read("check", silent=max_silent, rare=max_rare, dormant=max_dormant, fail_on=fail_on)
-    outputs = Outputs("check", html=html, json=json, parquet=parquet, junit=junit, certificate=certificate, force=force)
+    outputs = Outputs(
+        "check",
+        html=html,
+        json=json,
+        parquet=parquet,
+        junit=junit,
+        certificate=certificate,
+        force=force,
+        reads=weights_read(target, against) if saved else code_read(target),
+    )
     if saved:
         record = examined(target, against, values)
         publish(record, outputs, limits)

@@ -9,7 +9,7 @@ import itertools
 import random
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, NoReturn, ParamSpec
 
@@ -31,10 +31,12 @@ __all__ = [
     "Seed",
     "UNREADABLE",
     "UNWRITTEN",
+    "code_read",
     "fail",
     "guarded",
     "listed",
     "note",
+    "refuse_read",
     "refuse_unwritable",
     "set_seed",
     "unwritten",
@@ -174,9 +176,9 @@ class Outputs:
         parquet: str | None = None,
         junit: str | None = None,
         certificate: str | None = None,
-        source: str | None = None,
+        reads: Mapping[str, str] | None = None,
     ) -> None:
-        """source: the file that is read, which must not be written over, not even with --force."""
+        """reads: files that are read → what they are; they must not be written over, not even with --force."""
         self.json_to_stdout = json == "-"
         self.html, self.parquet, self.junit, self.certificate, self.force = html, parquet, junit, certificate, force
         self.json = None if self.json_to_stdout else json
@@ -209,11 +211,21 @@ class Outputs:
                     f"{verb}: `{one}` and `{other}` must name two files; got {path!r} twice. Name another."
                 )
         for option, path in named.items():
-            if source is not None and Path(path).resolve() == Path(source).resolve():
-                raise RectifierValueError(
-                    f"{verb}: `{option}` must not name the record that is read; got {path!r}. Name another."
-                )
+            refuse_read(verb, option, path, reads or {})
             refuse_unwritable(verb, option, path, force=force)
+
+
+def refuse_read(verb: str, option: str, path: str, reads: Mapping[str, str]) -> None:
+    """Raise RectifierValueError where an output is one of the files that are read."""
+    for read, what in reads.items():
+        if Path(path).resolve() == Path(read).resolve():
+            raise RectifierValueError(f"{verb}: `{option}` must not name {what}; got {path!r}. Name another.")
+
+
+def code_read(target: str) -> dict[str, str]:
+    """The file of a TARGET such as path/to/file.py:function → what it is."""
+    place = target.rpartition(":")[0]
+    return {place: "the file of TARGET"} if place.endswith(".py") else {}
 
 
 def refuse_unwritable(verb: str, option: str, path: str, *, force: bool) -> None:

@@ -9,7 +9,7 @@ import typer
 from ..checkup.records import Finding, Receipt, Record
 from ..errors import RectifierValueError
 from .acting import ActForce, ActJson, ActOut, Destination, Target, act
-from .frame import Debug, Seed, guarded, listed
+from .frame import Debug, Seed, code_read, guarded, listed
 
 __all__ = ["heal"]
 
@@ -46,7 +46,7 @@ def heal(
 
     Example: rectifier heal train.py:build --out healed.safetensors --seed 0
     """
-    to = Destination("heal", out, json, force)
+    to = Destination("heal", out, json, force, code_read(target))
     if how not in HOW:
         raise RectifierValueError(
             f"heal: `--how` must be recycle, swap or rescale; got {how!r}. Leave it out to recycle."

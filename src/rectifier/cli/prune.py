@@ -11,7 +11,7 @@ from ..checkup.records import Receipt, Record
 from ..errors import RectifierValueError
 from .acting import ActForce, ActJson, ActOut, Destination, Target, act
 from .certificate import text_of
-from .frame import Debug, Seed, guarded
+from .frame import Debug, Seed, code_read, guarded
 
 __all__ = ["prune"]
 
@@ -45,7 +45,8 @@ def prune(
 
     Example: rectifier prune train.py:build --out pruned.safetensors --json receipt.json
     """
-    to = Destination("prune", out, json, force)
+    proof = {} if certificate is None else {certificate: "the certificate that is read"}
+    to = Destination("prune", out, json, force, {**code_read(target), **proof})
     if certificate is not None and silent:
         raise RectifierValueError(
             "prune: `--silent` must be left out with --certificate, which holds proofs alone; got both. Leave one out."

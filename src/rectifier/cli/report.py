@@ -40,7 +40,8 @@ def report(
     Example: rectifier report run.parquet --html run.html --junit run.xml --max-silent 5%
     """
     limits = Limits.read("report", silent=max_silent, rare=max_rare, dormant=max_dormant, fail_on=fail_on)
-    outputs = Outputs("report", html=html, json=json, parquet=parquet, junit=junit, force=force, source=record)
+    reads = {record: "the record that is read"}
+    outputs = Outputs("report", html=html, json=json, parquet=parquet, junit=junit, force=force, reads=reads)
     read = _read(record)
     publish(read, outputs, limits)
     if read.stopped is not None:

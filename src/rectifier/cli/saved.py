@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..checkup.records import Record
 from ..errors import RectifierValueError
 
-__all__ = ["examined", "refuse_unused", "saved_weights"]
+__all__ = ["examined", "refuse_unused", "saved_weights", "weights_read"]
 
 
 def saved_weights(target: str) -> bool:
@@ -20,6 +21,19 @@ def saved_weights(target: str) -> bool:
         return Path(target).is_dir() or (Path(target).is_file() and not target.endswith(".py"))
     except (OSError, ValueError):  # no name of a file: the search for a function says what is wrong
         return False
+
+
+def weights_read(target: str, against: str | None) -> dict[str, str]:
+    """The files of these weights → what they are: no output may take their place."""
+    from ..checkup.weights.folder import ENDINGS
+
+    kept = (*ENDINGS, "config.json", ".index.json")
+    found = {place: "weights that are read" for place in (target, against) if place is not None}
+    for folder in tuple(found):
+        if Path(folder).is_dir() and os.access(folder, os.R_OK):
+            parts = (str(part) for part in Path(folder).iterdir())
+            found |= {part: "weights that are read" for part in parts if part.lower().endswith(kept)}
+    return found
 
 
 def examined(target: str, against: str | None, values: int | None) -> Record:

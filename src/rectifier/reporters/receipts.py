@@ -26,6 +26,9 @@ def print_receipts(
 
     for receipt in receipts:
         which = f", {'unit' if len(receipt.units) == 1 else 'units'} {units(receipt.units)}" if receipt.units else ""
+        if receipt.act == "prune" and receipt.units and ", " in receipt.site:
+            # Numbers count within a site: those of several would run into one another.
+            which = f": {count(len(receipt.units))} units in all"
         say(f"{_DONE[receipt.act]} at {spot(receipt.site)}{which}", "bold")
         say(f"  {receipt.change}")
         if receipt.evidence:

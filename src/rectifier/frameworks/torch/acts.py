@@ -47,7 +47,12 @@ def swap(model: nn.Module, wanted: Wanted, *, with_: str | nn.Module, probe: Any
         seen = look(model, probe, [], "heal") if probe is not None else None
         same = [other for other in found.spots if other.module is spot.module]
         undo = exchange(model, [(other, module) for other in same], "act")
-        moved = None if seen is None else output_change(seen, look(model, probe, [], "heal"))
+        try:
+            moved = None if seen is None else output_change(seen, look(model, probe, [], "heal"))
+        except BaseException:  # the new module does not run here, and no receipt will come that could take it back
+            for back in (undo, *(act.undo for act in reversed(acts))):
+                back()
+            raise
         after = count_parameters(model)
         own = "; its parameters are new: add them to the optimizer" if after != before else ""
         change = f"{type(spot.module).__name__} replaced by {module!r} at {len(same)} place(s){own}"

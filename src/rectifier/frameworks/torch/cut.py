@@ -139,10 +139,12 @@ class Cut:
     def check_left(self, site: str, replaced: Collection[tuple[int, str]]) -> None:
         """Raises RectifierValueError where the smaller parameters were changed since. replaced: what was folded since,
         as id of the store and name."""
+        here = {id(store) for module in self.model.modules() for store in (module._parameters, module._buffers)}
         for store, name, new, was in self._left:
             if (id(store), name) in replaced:
                 continue
-            if store.get(name) is not new or not unchanged(new.detach(), was):
+            # A layer that was put in the place of one that was cut has a store of its own.
+            if id(store) not in here or store.get(name) is not new or not unchanged(new.detach(), was):
                 raise refuse_undo(site, "parameters")
 
     def put_back(self) -> None:

@@ -89,6 +89,7 @@ def prune(
     shape: of one example, where the probe does not tell. constants: those other than 0 may go into the next bias.
     open_sites: where the rectifier does nothing, so that the layers round it can become one.
     """
+    _check_stepped(model, optimizer)
     before = look(model, probe, [], "prune") if probe is not None else None
     total = count_parameters(model)
     if probe is None and not wanted.record and wanted.units:
@@ -128,6 +129,18 @@ def prune(
         undo=undo,
         folded=tuple(folded.sites),
     )
+
+
+def _check_stepped(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
+    """Refuse an optimizer of another model: it would go on with none of the smaller parameters."""
+    if optimizer is None:
+        return
+    stepped = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if stepped.isdisjoint(map(id, model.parameters())):
+        raise RectifierValueError(
+            f"prune: `optimizer` must step parameters of the model; got {type(optimizer).__name__} with none of them. "
+            "Make it from model.parameters(), or leave it out and make a new one afterwards."
+        )
 
 
 def _nothing() -> None:
