@@ -461,3 +461,62 @@ def test_untraceable_model_is_refused() -> None:
     assert str(caught.value).startswith(
         "heal: `model` must be one whose graph torch.fx can follow; got Branching, where tracing raised TraceError: "
     )
+
+
+def shut_and_stepped() -> tuple[nn.Module, torch.Tensor, torch.optim.Optimizer]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    with torch.no_grad():
+        model[0].bias[3] = -50.0
+    x = torch.rand(64, 4)
+    return model, x, stepped(model, x, torch.optim.Adam, lr=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (
+            {"starts": {"nope": 0.0}},
+            "heal: `starts` must name what the optimizer keeps, exp_avg, exp_avg_sq, step; got 'nope'. "
+            "Leave it out, or name one of these.",
+        ),
+        (
+            {"starts": {"exp_avg": 0.0}, "how": "swap", "with_": "elu"},
+            "heal: `starts` must be left out where no optimizer's state starts anew; got {'exp_avg': 0.0}. "
+            'Pass it with optimizer=, and how="recycle" or "rescale".',
+        ),
+        (
+            {"how": "swap", "with_": nn.Linear(8, 8)},
+            "heal: `with_` must be a rectifier, or a module that can stand in for one; got Linear(in_features=8, "
+            'out_features=8, bias=True), a layer with weights. Pass for instance with_="leaky_relu".',
+        ),
+    ],
+)
+def test_options_that_would_do_nothing_or_harm_are_refused(options: Any, text: str) -> None:
+    model, x, optimizer = shut_and_stepped()
+    before = bits(model, optimizer)
+    with pytest.raises(rectifier.RectifierError) as caught:
+        rectifier.heal(model, rectifier.check(model, [x]), optimizer, **options)
+    assert str(caught.value) == text
+    assert same(before, bits(model, optimizer))
+
+
+@pytest.mark.parametrize("act", [rectifier.heal, rectifier.prune])
+def test_what_the_model_raises_on_the_probe_says_where_it_came_from(act: Any) -> None:
+    model, x, _ = shut_and_stepped()
+    record = rectifier.check(model, [x], box=(0.0, 1.0))
+    with pytest.raises(RuntimeError) as caught:
+        act(model, record, probe=torch.rand(3, 5))
+    name = act.__name__
+    note = f"{name}: the model raised this on `probe`. Pass a batch of inputs, without targets."
+    assert caught.value.__notes__ == [note]
+
+
+def test_a_receipt_tells_units_by_their_sites() -> None:
+    model, x, _ = shut_and_stepped()
+    record = rectifier.check(model, [x])
+    units = record.of("dead")[0].units
+    (receipt,) = rectifier.heal(model, record.of("dead"), probe=x, seed=0)
+    assert 3 in units and receipt.sites == {"1": units} and receipt.to_dict()["sites"] == {"1": list(units)}
+    receipt.undo()
+    assert rectifier.prune(model, record).sites == {"1": units}

@@ -388,8 +388,8 @@ def test_training_goes_on_as_if_the_dead_units_had_never_been(name: str) -> None
     twin, same = copy.deepcopy((model, optimizer))
     receipt = rectifier.prune(model, [dead("1", 1), dead("3", 2, 5)], probe=x, optimizer=optimizer)
     assert receipt.change == (
-        "layer 0: 8 → 7 units; layer 2: 8 → 6 units. Parameters are new objects; the optimizer has them, with the "
-        "state of what stays"
+        "layer 0: 8 → 7 units; layer 2: 8 → 6 units. Parameters are new objects; the optimizer has those "
+        "that it steps, with the state of what stays"
     )
     kept = set(optimizer.param_groups[0]["params"])
     assert kept == set(model.parameters()) and set(optimizer.state) == kept

@@ -106,6 +106,7 @@ def test_a_receipt_as_a_dictionary_is_all_of_it_but_the_undo() -> None:
         "parameters_before": 9,
         "parameters_after": 9,
         "skipped": ["other: no layer"],
+        "sites": {},
         "evidence": "",
         "proved": None,
         "flops": None,

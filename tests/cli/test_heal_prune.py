@@ -169,7 +169,9 @@ def test_units_of_several_sites_are_counted_not_mixed_up(rectifier: Run, folder:
     )
     result = rectifier("prune", "two.py:build", "--out", "new.pt")
     assert result.exit_code == 0, result.stderr
-    assert result.stdout.startswith("Cut at site 1, 3: 5 units in all\n  layer 0: 8 → 6 units; layer 2: 8 → 5 units.")
+    assert result.stdout.startswith(
+        "Cut: units 1, 3 of site 1; units 1, 3, 6 of site 3\n  layer 0: 8 → 6 units; layer 2: 8 → 5 units."
+    )
 
 
 def test_pruning_by_a_certificate_needs_no_look_and_holds_it_to_the_weights(

@@ -89,11 +89,17 @@ def heal(
     """
     adapter = adapter_for(model, "heal")
     _check_arguments(how, with_, seed, starts)
+    if starts is not None and (how == "swap" or optimizer is None):
+        raise RectifierTypeError(
+            f"heal: `starts` must be left out where no optimizer's state starts anew; got {starts!r}. "
+            'Pass it with optimizer=, and how="recycle" or "rescale".'
+        )
     given = optimizer if isinstance(optimizer, (tuple, list)) else (optimizer,)
     optimizers = tuple(each for each in given if each is not None)
     for each in optimizers:
         adapter.check_optimizer(each, "heal")
     model = adapter.observable(model, "heal")
+    adapter.acts.check_starts_used(optimizers, starts)
     if how == "rescale":
         acts, skipped = _rescale(adapter, model, findings, optimizers, probe, starts)
         return receipts_of(how, acts, skipped)

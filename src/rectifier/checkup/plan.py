@@ -103,4 +103,5 @@ def receipt(
         parameters_after=act.parameters_after,
         undo=undo,
         skipped=skipped,
+        sites={act.site: act.units} if act.units else {},
     )

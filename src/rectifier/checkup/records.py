@@ -383,6 +383,8 @@ class Receipt:
     """Takes the act back, bit for bit (weights, biases, optimizer state); refuses where they changed since."""
     skipped: tuple[str, ...] = ()
     """What the same call left as it was, and why, one line a place (on each of its receipts)."""
+    sites: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """site → its units that were acted on; ``units`` holds them all, one site after the other."""
     evidence: str = ""
     """Of ``prune``: what shows that the outputs stay, and whether that is proved or was only measured."""
     proved: bool | None = None

@@ -25,11 +25,12 @@ def print_receipts(
         console.print(Text(printable(text), style=style), soft_wrap=True)
 
     for receipt in receipts:
-        which = f", {'unit' if len(receipt.units) == 1 else 'units'} {units(receipt.units)}" if receipt.units else ""
-        if receipt.act == "prune" and receipt.units and ", " in receipt.site:
-            # Numbers count within a site: those of several would run into one another.
-            which = f": {count(len(receipt.units))} units in all"
-        say(f"{_DONE[receipt.act]} at {spot(receipt.site)}{which}", "bold")
+        if len(receipt.sites) > 1:  # numbers count within a site
+            those = (f"{_units(numbers)} of {spot(site)}" for site, numbers in receipt.sites.items())
+            say(f"{_DONE[receipt.act]}: {'; '.join(those)}", "bold")
+        else:
+            which = f", {_units(receipt.units)}" if receipt.units else ""
+            say(f"{_DONE[receipt.act]} at {spot(receipt.site)}{which}", "bold")
         say(f"  {receipt.change}")
         if receipt.evidence:
             say(f"  {receipt.evidence}")
@@ -53,3 +54,7 @@ _DONE: Mapping[str, str] = {"recycle": "Recycled", "swap": "Swapped", "rescale":
 
 def _size(shape: Any) -> str:
     return " × ".join(map(str, shape)) or "1"
+
+
+def _units(numbers: Sequence[int]) -> str:
+    return f"{'unit' if len(numbers) == 1 else 'units'} {units(numbers)}"

@@ -11,14 +11,15 @@ from torch import nn
 from ..._family import family
 from ...checkup.plan import Act, Wanted
 from ...errors import RectifierTypeError, RectifierValueError
-from .optimizer_state import check_known
+from .observer.kinds import has_weights
+from .optimizer_state import check_known, check_starts_used
 from .recycling import LastInputs, generator_of, recycle
 from .rescaling import rescale
 from .sites import identify
 from .surgery import count_parameters, look, output_change
 from .swap import MODEL, Found, Spot, exchange, find, ready
 
-__all__ = ["Act", "LastInputs", "check_known", "generator_of", "recycle", "rescale", "swap"]
+__all__ = ["Act", "LastInputs", "check_known", "check_starts_used", "generator_of", "recycle", "rescale", "swap"]
 
 
 # Swap
@@ -40,7 +41,7 @@ def swap(model: nn.Module, wanted: Wanted, *, with_: str | nn.Module, probe: Any
     if not names:
         raise refused[0]
     new = {name: _new_module(with_, model) for name in names}
-    acts = []
+    acts: list[Act] = []
     for name, module in new.items():
         spot, before = spots[name], count_parameters(model)
         ready(model, spot, module)
@@ -81,6 +82,11 @@ def _no_spot(name: str, found: Found) -> RectifierValueError:
 
 def _new_module(with_: str | nn.Module, model: nn.Module) -> nn.Module:
     if isinstance(with_, nn.Module):
+        if has_weights(with_):
+            raise RectifierValueError(
+                f"heal: `with_` must be a rectifier, or a module that can stand in for one; got {with_!r}, a layer "
+                'with weights. Pass for instance with_="leaky_relu".'
+            )
         return copy.deepcopy(with_)
     layers = {name: row.layer for name, row in family.items() if row.layer is not None}
     if not isinstance(with_, str):

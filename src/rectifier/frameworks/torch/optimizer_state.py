@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from ...errors import RectifierValueError
 from .surgery import Edit
 
-__all__ = ["Held", "check_known", "state_edits"]
+__all__ = ["Held", "check_known", "check_starts_used", "state_edits"]
 
 
 def _initial_sum(group: Mapping[str, Any], edit: Edit) -> Any:
@@ -115,6 +115,17 @@ def check_known(optimizer: Optimizer, starts: Mapping[str, float | str] | None, 
         raise RectifierValueError(
             f"{verb}: `optimizer` must be one of torch.optim, or what a new one holds told in `starts`; got "
             f'{type(optimizer).__name__}. Pass for instance starts={{"exp_avg": 0.0}}, or {{}} where it keeps nothing.'
+        )
+
+
+def check_starts_used(optimizers: Sequence[Optimizer], starts: Mapping[str, float | str] | None) -> None:
+    """Refuse a key of ``starts`` that no optimizer keeps: a slip would leave what it is about as it is."""
+    kept = {str(key) for each in optimizers for state in _inner(each).state.values() for key in state}
+    unknown = sorted(set(starts or {}) - kept) if kept else []
+    if unknown:
+        raise RectifierValueError(
+            f"heal: `starts` must name what the optimizer keeps, {', '.join(sorted(kept))}; got {unknown[0]!r}. "
+            "Leave it out, or name one of these."
         )
 
 

@@ -39,7 +39,7 @@ class Pruned:
     """What was cut."""
 
     site: str
-    units: tuple[int, ...]
+    units: dict[str, tuple[int, ...]]
     change: str
     skipped: tuple[str, ...]
     output_change: float | None
@@ -99,7 +99,7 @@ def prune(
         )
     if not wanted.units and not open_sites:
         moved = None if before is None else 0.0
-        return Pruned("", (), "nothing to cut", (), moved, (total, total), None, None, _nothing)
+        return Pruned("", {}, "nothing to cut", (), moved, (total, total), None, None, _nothing)
     args, kwargs = arguments(probe, _RULE) if probe is not None else ((), {})
     whole, flops = twin(model), _flops(model, args, kwargs) if before is not None else None
     plan, cut = None, Cut(model, optimizer)
@@ -119,7 +119,7 @@ def prune(
 
     return Pruned(
         site=sites,
-        units=() if plan is None else tuple(unit for units in plan.cut.values() for unit in units),
+        units={} if plan is None else {site: tuple(units) for site, units in plan.cut.items() if units},
         change=_change([*(() if plan is None else plan.told.values()), *folded.told], optimizer),
         skipped=(*(() if plan is None else (*_lines(plan.refused), *_uncalled(plan))), *folded.skipped),
         output_change=None if before is None or after is None else output_change(before, after),
@@ -364,7 +364,8 @@ def _change(told: Sequence[str], optimizer: Any) -> str:
     if not told:
         return "nothing to cut"
     if optimizer is not None:
-        return f"{'; '.join(told)}. Parameters are new objects; the optimizer has them, with the state of what stays"
+        kept = "the optimizer has those that it steps, with the state of what stays"
+        return f"{'; '.join(told)}. Parameters are new objects; {kept}"
     return f"{'; '.join(told)}. Parameters are new objects: make a new optimizer"
 
 

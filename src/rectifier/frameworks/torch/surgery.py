@@ -141,7 +141,11 @@ def look(model: nn.Module, probe: Any, places: Sequence[Place], verb: str) -> Lo
             spatial = len(getattr(consumer.module, "kernel_size", ()))
             handle = consumer.module.register_forward_pre_hook(mean_of(consumer.name, spatial + 1))
             stack.callback(handle.remove)
-        outputs = model(*args, **kwargs)
+        try:
+            outputs = model(*args, **kwargs)
+        except Exception as error:
+            error.add_note(f"{verb}: the model raised this on `probe`. Pass a batch of inputs, without targets.")
+            raise
     tensors = [tensor.detach().clone() for tensor in tensors_of(outputs)]
     return Look(tuple(tensors), observer.take(0), means)
 
