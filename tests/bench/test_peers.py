@@ -12,6 +12,16 @@ from rectifier.verify.inputs import dtype_of
 # PyTorch's compiler, of its own doing, when it is loaded.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 
+
+@pytest.fixture(autouse=True, scope="module")
+def jax_as_it_was():
+    """JAX's peer sets float64 for its process, which is one of its own but here."""
+    yield
+    import jax
+
+    jax.config.update("jax_enable_x64", False)
+
+
 TOLERANCE = {"float32": 1e-5, "bfloat16": 0.03}
 
 
