@@ -119,3 +119,13 @@ def test_updates_that_are_rounded_away() -> None:
 
 def test_without_a_ratio_the_ends_are_not_judged() -> None:
     assert judge([Snapshot(0, (), deep(1e-9, 5))], Thresholds(scale_ratio=0.0)) == ()
+
+
+def test_queries_and_keys_are_no_measure_of_what_reaches_their_depth() -> None:
+    """Their gradients are small while attention is near uniform, in a sound model too."""
+    sound = tuple(layer(name, gradient_rms=1.0) for name in ("block.v_proj", "block.out_proj", "block.fc1", "head"))
+    near_uniform = tuple(layer(f"block.{name}", gradient_rms=1e-4) for name in ("q_proj", "k_proj"))
+    assert judge([Snapshot(0, (), near_uniform + sound)]) == ()
+    gone = (layer("block.v_proj", gradient_rms=1e-4), *sound[1:])
+    (found,) = judge([Snapshot(0, (), near_uniform + gone)])
+    assert (found.kind, found.site) == ("vanishing_gradient", "block.v_proj")

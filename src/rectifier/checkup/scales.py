@@ -21,6 +21,9 @@ from .thresholds import Thresholds
 __all__ = ["FORMATS", "Format", "ends_ratio", "infinite_input", "judge_scales"]
 
 _DEPTH = 3
+#: What layers that make queries and keys are called. They act through a softmax: while attention is near uniform, as
+#: it is at first in a sound model too, their gradients are small: no sign of what reaches that depth.
+_SCORES = frozenset({"q", "k", "query", "key", "q_proj", "k_proj", "q_lin", "k_lin", "to_q", "to_k"})
 #: Looks whose update ratios are taken together: one step may be unlike the others.
 _LOOKS = 3
 
@@ -100,7 +103,7 @@ def _gradient_scales(snapshot: Snapshot) -> list[tuple[str, float]]:
     scaled = [
         (layer.layer, layer.gradient_rms * math.sqrt(layer.values or layer.units))
         for layer in snapshot.layers
-        if layer.gradient_rms is not None
+        if layer.gradient_rms is not None and layer.layer.rpartition(".")[2] not in _SCORES
     ]
     # Backward runs from the last layer to the first: the signal's start is the last.
     return scaled[::-1]
