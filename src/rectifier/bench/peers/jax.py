@@ -12,11 +12,11 @@ from . import SLOPE, Data, Way
 
 __all__ = ["ways"]
 
-jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_platforms", "cpu")
-
 
 def ways(name: str, kind: str, data: Data, threads: int) -> Sequence[Way]:
+    # Here and not where it is imported: whoever looks at the module keeps the settings that they have.
+    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_platforms", "cpu")
     f = _FUNCTIONS.get(name)
     if f is None or (name, kind) == ("threshold", "backward"):
         return []
