@@ -54,12 +54,12 @@ def lit(opened: Page) -> dict[str, str]:
 
 
 def seen(opened: Page, selector: str) -> bool:
-    """Whether an element lies in the window."""
-    found: bool = opened.run(
+    """Wait until an element lies in the window: scrolling takes its time."""
+    opened.until(
         f"""(() => {{ const box = document.querySelector({selector!r}).getBoundingClientRect();
             return box.height > 0 && box.bottom > 0 && box.top < innerHeight; }})()"""
     )
-    return found
+    return True
 
 
 def test_one_click_from_a_finding_to_its_units_and_back(look: Open, watched: Record) -> None:
