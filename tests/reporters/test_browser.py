@@ -53,13 +53,15 @@ def lit(opened: Page) -> dict[str, str]:
     return dict(pairs)
 
 
+def within(selector: str) -> str:
+    """Whether an element lies in the window, in JavaScript."""
+    return f"""(() => {{ const box = document.querySelector({selector!r}).getBoundingClientRect();
+        return box.height > 0 && box.bottom > 0 && box.top < innerHeight; }})()"""
+
+
 def seen(opened: Page, selector: str) -> bool:
-    """Wait until an element lies in the window: scrolling takes its time."""
-    opened.until(
-        f"""(() => {{ const box = document.querySelector({selector!r}).getBoundingClientRect();
-            return box.height > 0 && box.bottom > 0 && box.top < innerHeight; }})()"""
-    )
-    return True
+    found: bool = opened.run(within(selector))
+    return found
 
 
 def test_one_click_from_a_finding_to_its_units_and_back(look: Open, watched: Record) -> None:
@@ -69,7 +71,7 @@ def test_one_click_from_a_finding_to_its_units_and_back(look: Open, watched: Rec
     opened.until("location.hash === '#units-2'")
     opened.until("document.activeElement.classList.contains('tall')")
     assert lit(opened) == {"row0": "8", "map0": "8", "row1": "0", "map1": "0", "row2": "0", "map2": "0"}
-    assert seen(opened, ".map[data-site='0'] canvas")
+    opened.until(within(".map[data-site='0'] canvas"))
     # Runs of neighbours, as unit 3, 7 to 12 and 40.
     assert opened.run("document.querySelectorAll('.map[data-site=\"0\"] .lit').length") == 3
     assert opened.run("document.querySelector('#selection p').textContent") == (
@@ -77,7 +79,7 @@ def test_one_click_from_a_finding_to_its_units_and_back(look: Open, watched: Rec
     )
     opened.click("#selection .links a")
     opened.until("location.hash === '#finding-2'")
-    assert seen(opened, "#finding-2") and opened.run("document.querySelector('#finding-2').matches(':target')")
+    opened.until(within("#finding-2") and opened.run("document.querySelector('#finding-2').matches(':target')"))
     assert lit(opened)["map0"] == "8"
     opened.press("Escape")
     assert set(lit(opened).values()) == {""}
@@ -90,8 +92,7 @@ def test_the_same_link_leads_there_again(look: Open, watched: Record) -> None:
     opened.until("document.activeElement.classList.contains('tall')")
     opened.run("scrollTo(0, 0)")
     opened.click("#finding-1 a.units")
-    opened.until("scrollY > 500")
-    assert seen(opened, ".map[data-site='0'] canvas")
+    opened.until(within(".map[data-site='0'] canvas"))  # scrolling takes its time
 
 
 def test_a_click_on_a_unit_leads_to_its_findings(look: Open, watched: Record) -> None:
@@ -138,10 +139,10 @@ def test_all_of_it_by_keys(look: Open, watched: Record) -> None:
 def test_a_deep_link_opens_at_its_finding(look: Open, watched: Record) -> None:
     opened = look(watched, anchor="#finding-3")
     assert lit(opened)["map1"] == "23"
-    assert seen(opened, "#finding-3")
+    opened.until(within("#finding-3"))
     opened = look(watched, anchor="#units-3")
     opened.until("document.activeElement.classList.contains('tall')")
-    assert seen(opened, ".map[data-site='1'] canvas")
+    opened.until(within(".map[data-site='1'] canvas"))
     # A finding about a scale has no units to show, and one that is not there is no error.
     assert set(lit(look(watched, anchor="#finding-4")).values()) == {""}
     assert set(lit(look(watched, anchor="#finding-99")).values()) == {""}
