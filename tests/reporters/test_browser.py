@@ -79,7 +79,8 @@ def test_one_click_from_a_finding_to_its_units_and_back(look: Open, watched: Rec
     )
     opened.click("#selection .links a")
     opened.until("location.hash === '#finding-2'")
-    opened.until(within("#finding-2") and opened.run("document.querySelector('#finding-2').matches(':target')"))
+    opened.until(within("#finding-2"))
+    assert opened.run("document.querySelector('#finding-2').matches(':target')")
     assert lit(opened)["map0"] == "8"
     opened.press("Escape")
     assert set(lit(opened).values()) == {""}
