@@ -9,11 +9,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from ...errors import RectifierValueError
-from .surgery import refuse_undo, unchanged
+from .surgery import refuse_undo, sizes_of, unchanged
 from .tracing.channels import Channels
 
 __all__ = ["Cut", "Kept", "Smaller", "kept_of"]
@@ -134,7 +132,10 @@ class Cut:
             if kept.groups is None:
                 self._replace(kept)
         for module in self.model.modules():
-            self._resize(module, groups)
+            weight = module._parameters.get("weight")
+            for name, size in sizes_of(module, groups.get(id(weight))).items():
+                if getattr(module, name) != size:
+                    self._set(module.__dict__, name, size)
 
     def check_left(self, site: str, replaced: Collection[tuple[int, str]]) -> None:
         """Raises RectifierValueError where the smaller parameters were changed since. replaced: what was folded since,
@@ -205,30 +206,6 @@ class Cut:
             every[old] = state
 
         self._undo.append(back)
-
-    def _resize(self, module: nn.Module, groups: Mapping[int, int]) -> None:
-        """What a module says of its size, from the sizes of its tensors."""
-        sizes: dict[str, int] = {}
-        weight = module._parameters.get("weight")
-        if isinstance(module, nn.Linear) and weight is not None:
-            sizes = {"out_features": weight.shape[0], "in_features": weight.shape[1]}
-        elif isinstance(module, _ConvNd) and weight is not None:
-            sizes = _conv_sizes(module, weight, groups.get(id(weight), module.groups))
-        elif isinstance(module, _NormBase):
-            tensor = weight if weight is not None else module._buffers.get("running_mean")
-            sizes = {} if tensor is None else {"num_features": tensor.shape[0]}
-        elif isinstance(module, nn.PReLU) and weight is not None:
-            sizes = {"num_parameters": weight.numel()}
-        for name, size in sizes.items():
-            if getattr(module, name) != size:
-                self._set(module.__dict__, name, size)
-
-
-def _conv_sizes(module: _ConvNd, weight: torch.Tensor, groups: int) -> dict[str, int]:
-    rows, columns = weight.shape[:2]
-    if isinstance(module, _ConvTransposeNd):
-        return {"in_channels": rows, "out_channels": columns * groups, "groups": groups}
-    return {"out_channels": rows, "in_channels": columns * groups, "groups": groups}
 
 
 def _like(new: torch.Tensor, old: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from ...checkup.records import SiteVitals, Snapshot
 from ...errors import RectifierValueError
@@ -26,6 +28,7 @@ __all__ = [
     "look",
     "output_change",
     "refuse_undo",
+    "sizes_of",
     "unchanged",
 ]
 
@@ -163,3 +166,23 @@ def output_change(before: Look, after: Look) -> float:
 
 def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def sizes_of(module: nn.Module, groups: int | None = None) -> dict[str, int]:
+    """What a module is to say of its size, from the sizes of its tensors: attribute → number.
+
+    groups: of a convolution, which no tensor tells; those that it has by default.
+    """
+    weight = module._parameters.get("weight")
+    if isinstance(module, _NormBase):
+        tensor = weight if weight is not None else module._buffers.get("running_mean")
+        return {} if tensor is None else {"num_features": tensor.shape[0]}
+    if weight is None:
+        return {}
+    if isinstance(module, nn.Linear):
+        return {"out_features": weight.shape[0], "in_features": weight.shape[1]}
+    if isinstance(module, _ConvNd):
+        many = module.groups if groups is None else groups
+        first, second = ("in", "out") if isinstance(module, _ConvTransposeNd) else ("out", "in")
+        return {f"{first}_channels": weight.shape[0], f"{second}_channels": weight.shape[1] * many, "groups": many}
+    return {"num_parameters": weight.numel()} if isinstance(module, nn.PReLU) else {}

@@ -9,14 +9,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from ...checkup.weights import names, tensorfile
 from ...checkup.weights.folder import WRITTEN, regular
 from ...errors import RectifierTypeError, RectifierValueError
 from ...reporters import files
 from . import stored
+from .surgery import sizes_of
 
 __all__ = ["load", "save"]
 
@@ -89,7 +88,10 @@ def load(model: nn.Module, path: str | Path) -> dict[str, Any]:
         store[leaf] = smaller.setdefault(id(store[leaf]), _empty(store[leaf], value.shape))  # tied ones stay tied
     groups = note.get("groups")
     for place in {name.rpartition(".")[0] for name in changed}:
-        _resize(model.get_submodule(place), groups.get(place) if isinstance(groups, dict) else None)
+        module = model.get_submodule(place)
+        many = groups.get(place) if isinstance(groups, dict) else None  # told where they are more than 1
+        for name, size in sizes_of(module, many if isinstance(many, int) and many > 0 else 1).items():
+            setattr(module, name, size)
     model.load_state_dict(state)
     return note
 
@@ -97,26 +99,6 @@ def load(model: nn.Module, path: str | Path) -> dict[str, Any]:
 def _empty(old: torch.Tensor, shape: torch.Size) -> torch.Tensor:
     new = torch.zeros(shape, dtype=old.dtype, device=old.device)
     return nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
-
-
-def _resize(module: nn.Module, groups: Any) -> None:
-    """What a module says of its size, from its tensors; of a convolution the groups as well."""
-    weight = module._parameters.get("weight")
-    shape = tuple(weight.shape) if weight is not None else (0, 0)
-    sizes: dict[str, int] = {}
-    if isinstance(module, nn.Linear):
-        sizes = {"out_features": shape[0], "in_features": shape[1]}
-    elif isinstance(module, _ConvNd):
-        many = groups if isinstance(groups, int) and groups > 0 else 1
-        first, second = ("in", "out") if isinstance(module, _ConvTransposeNd) else ("out", "in")
-        sizes = {f"{first}_channels": shape[0], f"{second}_channels": shape[1] * many, "groups": many}
-    elif isinstance(module, _NormBase):
-        tensor = weight if weight is not None else module._buffers.get("running_mean")
-        sizes = {} if tensor is None else {"num_features": tensor.shape[0]}
-    elif isinstance(module, nn.PReLU) and weight is not None:
-        sizes = {"num_parameters": weight.numel()}
-    for name, size in sizes.items():
-        setattr(module, name, size)
 
 
 def _other(path: str | Path, what: str) -> RectifierValueError:
