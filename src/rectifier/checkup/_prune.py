@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
-
-import numpy as np
 
 from ..errors import RectifierTypeError, RectifierValueError
 from ._proved import proved as check_proved
 from .adapters import adapter_for
 from .plan import Wanted, chosen, wanted_of
 from .proofs.certificate import Certificate
-from .proofs.checker import Proved, Rejected, accept
+from .proofs.checker import Proved, Rejected
 from .records import Finding, Receipt, Record
 
 __all__ = ["prune"]
@@ -39,8 +36,8 @@ def prune(
     exact. What cannot go stays, and is told in ``skipped``.
 
     model: a PyTorch model; its layers get smaller parameters, which are new objects.
-    findings: a Certificate, a Record or findings of one. A certificate is checked against the model's weights, as
-        :func:`rectifier.checkup.accept` does. Of a Record the dead units are taken (with ``silent=True`` the silent
+    findings: a Certificate, a Record or findings of one. A certificate is held against the model, as
+        :func:`rectifier.checkup.proved` does. Of a Record the dead units are taken (with ``silent=True`` the silent
         ones too), and it must be one of the weights as they are, so that its proofs hold. Findings are done as asked
         or refused, and need a probe.
     silent: cut units that were only seen silent as well; the outputs change where one would have fired.
@@ -188,11 +185,11 @@ def _inputs(findings: Any) -> str:
 def _certified(adapter: Any, model: Any, certificate: Certificate) -> tuple[Proved, ...]:
     """What it proves of this very model: checked against the tensors, the mode and the graph."""
     try:
-        accept(certificate.document, adapter.pruning.arrays(model))
-        adapter.pruning.check_mode(model, json.loads(certificate.document))
-        return check_proved(model, certificate)
+        found = check_proved(model, certificate)
     except Rejected as error:
         raise Rejected(error.reason, "prune: `findings`") from error
+    adapter.pruning.check_mode(model, json.loads(certificate.document))
+    return found
 
 
 def _shape(certificate: Certificate) -> tuple[int, ...] | None:
@@ -203,19 +200,15 @@ def _shape(certificate: Certificate) -> tuple[int, ...] | None:
 
 def _check_hashes(adapter: Any, model: Any, certificate: Certificate) -> None:
     """A record says little of running statistics: its certificate names each tensor that its proofs rest on."""
-    weights: Mapping[str, Any] = adapter.pruning.arrays(model)
-    for network in json.loads(certificate.document)["networks"]:
-        for array in (array for step in network["steps"] for array in step["arrays"].values()):
-            if array["name"] in weights and _digest(weights[array["name"]]) != array["sha256"]:
-                raise RectifierValueError(
-                    f"prune: `findings` must be a record of the model as it is; got one where {array['name']!r} was "
-                    "another tensor. Run rectifier.check again."
-                )
-
-
-def _digest(values: Any) -> str:
-    plain = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
-    return hashlib.sha256(f"{values.dtype.name} {list(values.shape)}\n".encode() + plain.tobytes()).hexdigest()
+    steps = (step for network in json.loads(certificate.document)["networks"] for step in network["steps"])
+    hashes = {array["name"]: array["sha256"] for step in steps for array in step["arrays"].values()}
+    now = adapter.pruning.digests(model, hashes)
+    other = next((name for name, digest in hashes.items() if now.get(name, digest) != digest), None)
+    if other is not None:
+        raise RectifierValueError(
+            f"prune: `findings` must be a record of the model as it is; got one where {other!r} was "
+            "another tensor. Run rectifier.check again."
+        )
 
 
 def _check_modes(adapter: Any, model: Any, proofs: str) -> None:

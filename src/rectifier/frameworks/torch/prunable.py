@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from .observer.distributed import unwrapped
 from .observer.kinds import is_opaque
 from .tracing.lowering import array_of
 
-__all__ = ["arrays", "check_mode", "check_model", "example", "running_statistics"]
+__all__ = ["check_mode", "check_model", "digests", "example", "running_statistics"]
 
 
 def check_model(model: nn.Module) -> None:
@@ -59,9 +59,10 @@ def running_statistics(model: nn.Module) -> tuple[bool, bool]:
     return any(part.training for part in norms), any(not part.training for part in norms)
 
 
-def arrays(model: nn.Module) -> dict[str, Any]:
-    """Name → array of every parameter and buffer; bfloat16 as float32."""
-    return {name: array_of(name, tensor).values for name, tensor in model.state_dict().items()}
+def digests(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
+    """Name → hash, as certificates have it, of those that are parameters or buffers."""
+    state = model.state_dict()
+    return {name: array_of(name, state[name]).digest for name in names if name in state}
 
 
 def check_mode(model: nn.Module, document: Mapping[str, Any]) -> None:

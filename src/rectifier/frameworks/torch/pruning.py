@@ -21,13 +21,22 @@ from .calm import undisturbed
 from .checkup import arguments
 from .cut import Cut, kept_of
 from .folding import fold, proved_open
-from .prunable import arrays, check_mode, check_model, example, running_statistics
+from .prunable import check_mode, check_model, digests, example, running_statistics
 from .surgery import Look, count_parameters, look, output_change
 from .targets import check_fresh, same_norm
 from .tracing.follow import twin
 from .tracing.follower import Follower, followed
 
-__all__ = ["Pruned", "arrays", "check_fresh", "check_mode", "check_model", "proved_open", "prune", "running_statistics"]
+__all__ = [
+    "Pruned",
+    "check_fresh",
+    "check_mode",
+    "check_model",
+    "digests",
+    "proved_open",
+    "prune",
+    "running_statistics",
+]
 
 _RULE = "prune: `probe` must be a tensor, or a tuple or dict of them"
 #: Runs of each of the two models, and the seconds after which no more are started.
