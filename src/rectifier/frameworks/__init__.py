@@ -61,7 +61,8 @@ def ops_of(function: str, x: Any) -> ModuleType | None:
     if type(x).__module__.partition(".")[0] in _WITHOUT_OPS:
         raise RectifierTypeError(
             f"{function}: `x` must be a NumPy array, an array that speaks __array_ufunc__, a PyTorch tensor, a JAX "
-            f"array or a TensorFlow tensor; got {type(x).__module__}.{type(x).__qualname__}. Convert it with numpy.asarray(x)."
+            f"array or a TensorFlow tensor; got {type(x).__module__}.{type(x).__qualname__}. "
+            "Convert it with numpy.asarray(x)."
         )
     return None
 

@@ -183,6 +183,8 @@ class Formulas(Exponential):
         return self.xp.where(z < 0, 0.0, z)  # −0.0 stays
 
     def _leaky_relu(self, z: Array, slope: Parameter) -> Array:
+        if isinstance(slope, np.floating) and 0 < slope <= 1:
+            return self.xp.maximum(z, z * slope)
         # Slope 0 at −∞ is 0, not 0·∞: there the smallest finite z stands for it.
         least = self.xp.maximum(z, np.finfo(self.form(z).floating).min)
         factor = self.xp.where(slope == 0, least, z)

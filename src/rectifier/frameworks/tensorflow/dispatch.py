@@ -11,7 +11,7 @@ from ..._family import Parameter, Row, family
 from ...errors import RectifierTypeError, RectifierValueError
 from .. import framework_of, refuse_mixed
 from ..numpy import parameter_value, unknown_parameter
-from ..saving import GATED, check_choice
+from ..saving import check_choice
 from . import rules
 
 __all__ = ["FLOATS", "apply", "as_dense", "call", "can_be_read"]
@@ -39,6 +39,7 @@ def apply(name: str, x: Tensor, **parameters: Any) -> Tensor:
     return call(name, x, parameters.get(known[0], row.parameters[0].default) if known else None, None)
 
 
+@tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
 def call(name: str, x: Tensor, value: Any, save: str | None) -> Tensor:
     """f(x) for the row ``name``, differentiable.
 
@@ -55,27 +56,21 @@ def call(name: str, x: Tensor, value: Any, save: str | None) -> Tensor:
     parameter = _parameter(row, x, value)
     if save is not None:
         _check_save(name, save, parameter)
+    keeps = _keeps(name, parameter, save)
     with tf.name_scope(name):
         if tf.is_tensor(parameter):
-            own = "gate" if name in ("relu", "relu6") else "input"
-            return rules.of_array(
-                name, own if own == "gate" else save or own, _broadcast(name, x, parameter), parameter
-            )
+            return rules.of_tensor(name, keeps, _broadcast(name, x, parameter), parameter)
         if isinstance(parameter, np.ndarray):
-            x = _broadcast(name, x, parameter)
-            own = "gate" if name in GATED or name == "prelu" else save or "input"
-            return rules.of_fixed(name, own, x, tf.constant(parameter), None)
-        typed = None if parameter is None or name == "relu" else rules.wide(x.dtype).as_numpy_dtype(parameter)
-        if name == "relu":
-            typed = rules.wide(x.dtype).as_numpy_dtype(parameter)
-        return rules.of_fixed(name, _keeps(name, parameter, save), x, typed, parameter)
+            return rules.of_fixed(name, keeps, _broadcast(name, x, parameter), None, tf.constant(parameter))
+        typed = None if parameter is None else rules.wide(x.dtype).as_numpy_dtype(parameter)
+        return rules.of_fixed(name, keeps, x, parameter, typed)
 
 
-def _keeps(name: str, number: float | None, save: str | None) -> str:
-    if name in GATED or name == "prelu":
+def _keeps(name: str, parameter: Any, save: str | None) -> str:
+    if name in ("relu", "abs", "relu6") or (name in _SLOPED and not tf.is_tensor(parameter)):
         return "gate"
     # For another β the output has more roundings behind it, and for β > 1 it underflows before the derivative does.
-    return save or ("output" if name == "softplus" and number is None else "input")
+    return save or ("output" if name == "softplus" and parameter is None else "input")
 
 
 def as_dense(function: str, argument: str, x: Any) -> Tensor:

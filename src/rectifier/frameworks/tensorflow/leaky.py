@@ -20,6 +20,7 @@ __all__ = ["leaky_average"]
 Tensor = Any
 
 
+@tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
 def leaky_average(
     v: tf.Tensor, alpha: float | tf.Tensor, *, axis: int = -1, initial: float | tf.Tensor = 0.0
 ) -> tf.Tensor:
@@ -91,7 +92,7 @@ def _of_series(parameter: Parameter, value: Any, steps: Tensor) -> Tensor:
 
 
 def _decayed(factor: Tensor, taken: Tensor, backward: bool) -> Tensor:
-    """y with y_t = factor·y_{t−1} + taken_t (``backward``: y_{t+1}) along the first axis; factor: of one step's shape."""
+    """y_t = factor·y_{t−1} + taken_t (``backward``: y_{t+1}) along the first axis; factor: of one step's shape."""
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def known(y: Tensor, factor: Tensor, taken: Tensor) -> tuple[Tensor, Any]:
