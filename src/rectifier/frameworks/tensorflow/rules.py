@@ -116,24 +116,43 @@ def _hidden(name: str, z: Tensor) -> Tensor:
 
 
 def _value(name: str, z: Tensor, parameter: Any) -> Tensor:
-    parameter = () if parameter is None else (tf.stop_gradient(parameter),)
-    return _run(name, "value", _hidden(name, z), *parameter)
+    if parameter is not None:
+        parameter = tf.stop_gradient(parameter)
+    return _run(name, "value", (_hidden(name, z),), parameter)
 
 
 def _product(name: str, kept_is: str, kept: Tensor, dh: Tensor, parameter: Any, number: float | None) -> Tensor:
     """f′(z)·dh from z or h. In 16 bits the product is formed in float32 and rounded once."""
     if name in _OF_GATE:
         return _through_gate(name, kept, dh, parameter, number)
-    return _run(name, kept_is, kept, dh, *(() if parameter is None else (parameter,)))
+    if not _is_compiled(name):
+        return _run(name, kept_is, (kept, dh), parameter)
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def product(kept: Tensor, dh: Tensor) -> tuple[Tensor, Any]:
+        def gradients(u: Tensor) -> Any:
+            # From the second order on, operation by operation: TensorFlow cannot differentiate a compiled call thrice.
+            with tf.GradientTape() as tape:
+                tape.watch((kept, dh))
+                plain = _part(name, kept_is)(kept, dh, parameter)
+            return tape.gradient(plain, (kept, dh), u)
+
+        return _run(name, kept_is, (_hidden(name, kept), _hidden(name, dh)), parameter), gradients
+
+    return product(kept, dh)
 
 
-def _run(name: str, part: str, *arguments: Any) -> Tensor:
-    function = _part(name, part)
-    if name not in _CURVED or tf.executing_eagerly():
-        return function(*arguments)
-    arguments = tuple(map(tf.convert_to_tensor, arguments))
-    result = _compiled(name, part, tuple(argument.dtype for argument in arguments))(*arguments)
-    result.set_shape(arguments[0].shape)  # which the function does not know
+def _is_compiled(name: str) -> bool:
+    return name in _CURVED and not tf.executing_eagerly()
+
+
+def _run(name: str, part: str, values: tuple[Tensor, ...], parameter: Any) -> Tensor:
+    if not _is_compiled(name):
+        return _part(name, part)(*values, parameter)
+    if parameter is not None:
+        values = *values, tf.convert_to_tensor(parameter)
+    result = _compiled(name, part, tuple(value.dtype for value in values))(*values)
+    result.set_shape(values[0].shape)  # which the function does not know
     return result
 
 
