@@ -191,7 +191,7 @@ class Formulas(Exponential):
         return self.xp.where(z > 0, z, slope * factor)
 
     def _relu6(self, z: Array, ceiling: Parameter) -> Array:
-        return self.xp.where(z > ceiling, ceiling, self._relu(z, None))
+        return self.xp.minimum(self._relu(z, None), ceiling)
 
     def _squared_relu(self, z: Array, _: Parameter) -> Array:
         positive = self.xp.where(z <= 0, 0.0, z)
