@@ -21,7 +21,7 @@ def numbers(dtype: str, many: int, seed: int) -> Floats:
         drawn = np.arange(2**16, dtype=patterns)
     else:
         drawn = np.random.default_rng(seed).integers(2**bits, size=many, dtype=patterns)
-    values = drawn.view(dtype)
+    values: Floats = drawn.view(dtype)
     return values[~np.isnan(values)]
 
 

@@ -68,7 +68,8 @@ def _curve(curve: Curve, place: int, across: _Axis, up: _Axis) -> Iterator[str]:
     yield f'<path class="line {kind}" d="M{line}"/>'
     for x, y in zip(curve.x, curve.y, strict=True):
         told = html.escape(f"{curve.name}, {number(x)}: {number(y)}")
-        yield f'<circle class="dot {kind}" cx="{across.at(x):.1f}" cy="{up.at(y):.1f}" r="3"><title>{told}</title></circle>'
+        dot = f'<circle class="dot {kind}" cx="{across.at(x):.1f}" cy="{up.at(y):.1f}" r="3">'
+        yield f"{dot}<title>{told}</title></circle>"
 
 
 def _finite(curve: Curve, log_x: bool, log_y: bool) -> Curve:
@@ -154,7 +155,7 @@ def heatmap(
 
 
 def ranks(ranking: Ranking, *, caption: str, alt: str) -> Chart:
-    """A critical-difference figure (Demšar 2006): methods on a scale of average ranks, bars join what is not told apart."""
+    """A critical-difference figure (Demšar 2006): methods by their average rank; bars join those not told apart."""
     names = list(ranking.ranks)
     left, right, axis = 110.0, _WIDTH - 110.0, 46.0
     across = _Axis([1.0, float(len(names))], False, left, right)

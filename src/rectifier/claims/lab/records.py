@@ -1,6 +1,6 @@
 """Finished runs on disk: one file of JSON lines an experiment, one line a run, appended and synchronised at once.
 
-A kill in the middle of a line loses that line alone: what is torn is left out, told, and its run made again. A line is::
+A kill in the middle of a line loses that line alone: what is torn is left out, told, and its run made again. A line::
 
     {"experiment": "trained", "version": 1, "config": {…}, "outcome": {…}, "seconds": 1.2, "machine": "3f2a9c01"}
 

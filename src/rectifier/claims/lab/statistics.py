@@ -116,7 +116,7 @@ class Ranking:
     def groups(self) -> tuple[tuple[str, ...], ...]:
         """The largest runs of methods that are not told apart: the bars of the figure."""
         names = list(self.ranks)
-        runs = []
+        runs: list[tuple[str, ...]] = []
         for start, first in enumerate(names):
             run = tuple(n for n in names[start:] if self.ranks[n] - self.ranks[first] < self.critical_difference)
             if len(run) > 1 and not (runs and set(run) <= set(runs[-1])):
@@ -127,7 +127,7 @@ class Ranking:
 def ranking(scores: Mapping[str, Values], *, higher_is_better: bool = True) -> Ranking:
     """Rank methods by their scores on the same problems, in the same order; ties share their rank.
 
-    scores: method → one score a problem (finite; −inf for a training that failed). At least three methods, two problems.
+    scores: method → one score a problem (−inf for a training that failed); three methods, two problems at least.
     """
     from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
