@@ -137,10 +137,10 @@ def _append(path: Path, text: str) -> None:
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
-        except OSError:
+        except OSError as error:
             with contextlib.suppress(OSError):
                 file.truncate(end)
-            raise
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _written_number(value: Any) -> Any:
