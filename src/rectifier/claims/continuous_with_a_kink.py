@@ -79,8 +79,8 @@ CLAIM = Claim(
     place=10,
     statement="ReLU is continuous everywhere and has a derivative everywhere but at 0.",
     source="Every textbook, such as Goodfellow, Bengio and Courville 2016, Deep Learning, section 6.3.",
-    refuted_by="Two neighbouring numbers whose values are further apart than they are; a slope at some distance left of "
-    "0 that is not 0, or right of 0 that is not 1; or a derivative elsewhere that is not the slope of a chord.",
+    refuted_by="Two neighbouring numbers whose values are further apart than they are; a slope at some distance left "
+    "of 0 that is not 0, or right of 0 that is not 1; or a derivative elsewhere that is not the slope of a chord.",
     method="Neighbouring float64 numbers drawn over all exponents, both sides of 0 among them; chords from 0 to ±h for "
     "h = 2⁻¹ … 2⁻¹⁰⁰⁰; chords about numbers of both signs. A threshold, which jumps, shows that the measure can tell.",
     runs=_runs,

@@ -97,9 +97,9 @@ CLAIM = Claim(
     source="Goodfellow, Bengio and Courville 2016, Deep Learning, section 6.3; doubted by Bertoin et al. 2021, "
     "arXiv:2106.12915.",
     refuted_by=f"A difference of test accuracy of {_COUNTS:g} point or more between derivative 0 and ½ or 1.",
-    method="A network 64 → 128 → 128 → 64 → 10 on the digits, in float32 and in float16 throughout (but the loss), plain "
-    "SGD, the step size that is best with derivative 0. The three trainings of a seed share weights and batches. Zeros are "
-    "counted at every rectifier of every update.",
+    method="A network 64 → 128 → 128 → 64 → 10 on the digits, in float32 and in float16 throughout (but the loss), "
+    "plain SGD, the step size that is best with derivative 0. The three trainings of a seed share weights and batches. "
+    "Zeros are counted at every rectifier of every update.",
     runs=_runs,
     judge=_judge,
     figure=_figure,

@@ -82,8 +82,8 @@ CLAIM = Claim(
     place=30,
     statement="Softplus tends to ReLU as β grows, and its derivative is the sigmoid.",
     source="Dugas et al. 2001, NIPS 13:472–478; Glorot, Bordes and Bengio 2011, AISTATS, PMLR 15:315–323.",
-    refuted_by="A gap of more than ln 2 ÷ β somewhere; a slope of a chord that is not the sigmoid of β·z (by 1e−7, what "
-    "the chord itself is off by); or a derivative more than 1 ulp from the sigmoid.",
+    refuted_by="A gap of more than ln 2 ÷ β somewhere; a slope of a chord that is not the sigmoid of β·z (by 1e−7, "
+    "what the chord itself is off by); or a derivative more than 1 ulp from the sigmoid.",
     method="β from 1 to 1024, z drawn around 0 in float64 with 0 among them; the derivative also in float32.",
     runs=_runs,
     judge=_judge,

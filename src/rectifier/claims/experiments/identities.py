@@ -44,7 +44,8 @@ def ulps(one: Floats, other: Floats) -> npt.NDArray[np.int64]:
         raw = values.view(f"int{bits}").astype(np.int64)
         return np.where(raw < 0, -(raw & (2 ** (bits - 1) - 1)), raw)
 
-    return np.abs(place(one) - place(other))
+    apart: npt.NDArray[np.int64] = np.abs(place(one) - place(other))
+    return apart
 
 
 @experiment(version=1)
