@@ -1,0 +1,1 @@
+"""The laboratory: claims made about ReLU, measured."""
