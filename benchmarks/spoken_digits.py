@@ -4,9 +4,9 @@ python benchmarks/spoken_digits.py          writes src/rectifier/claims/tasks/sp
 python benchmarks/spoken_digits.py --check  makes them again and compares them with that file
 
 The words are spoken by eSpeak NG (https://github.com/espeak-ng/espeak-ng), version 1.51, which gives the same samples
-each time. The program is under the GNU GPL, version 3 or later, which does not cover what it speaks (gnu.org,
-"GPLOutput"); the file holds coarse features (one decibel a step), neither the sound nor any part of the program, and is under the
-licence of this project.
+each time. The program is under the GNU GPL, version 3 or later, which does not reach what a program puts out (gnu.org,
+GPL FAQ, "GPLOutput"); the file holds features in steps of one decibel, neither sound nor any part of the program, and
+is under the licence of this project.
 """
 
 from __future__ import annotations
@@ -28,9 +28,26 @@ SPEEDS = (130, 165, 200)
 ACCENTS = ("en", "en-us", "en-gb-scotland", "en-gb-x-rp", "en-029", "en-gb-x-gbclan", "en-gb-x-gbcwmd")
 #: Voices of each part: whoever learns has heard none of those it is tested on.
 VOICES = {
-    "train": "m1 f1 m3 f2 klatt Alex Andrea anika m5 f5 Annie Mario ed linda belinda quincy".split(),
-    "validation": "m2 f3 klatt3 steph david".split(),
-    "test": "m7 f4 klatt2 Alicia max paul zac".split(),
+    "train": (
+        "m1",
+        "f1",
+        "m3",
+        "f2",
+        "klatt",
+        "Alex",
+        "Andrea",
+        "anika",
+        "m5",
+        "f5",
+        "Annie",
+        "Mario",
+        "ed",
+        "linda",
+        "belinda",
+        "quincy",
+    ),
+    "validation": ("m2", "f3", "klatt3", "steph", "david"),
+    "test": ("m7", "f4", "klatt2", "Alicia", "max", "paul", "zac"),
 }
 BANDS, FRAMES = 24, 40
 WINDOW, HOP = 512, 352
@@ -73,8 +90,8 @@ def filters(rate: int) -> Floats:
     return np.maximum(0.0, np.minimum(rising, falling))
 
 
-def make(parts: dict[str, list[str]]) -> dict[str, npt.NDArray[np.uint8]]:
-    """"PART_features" (utterances, FRAMES, BANDS), "PART_words" and "PART_voices" (index among the part's)."""
+def make(parts: dict[str, tuple[str, ...]]) -> dict[str, npt.NDArray[np.uint8]]:
+    """ "PART_features" (utterances, FRAMES, BANDS), "PART_words" and "PART_voices" (index among the part's)."""
     found = {}
     everyone = [name for names in VOICES.values() for name in names]
     heard: dict[bytes, str] = {}

@@ -1,30 +1,25 @@
-"""The tasks of the laboratory: small, real, and each trained with any activation of one table.
+"""The tasks of the laboratory: small, real, and each trained with any activation of the table.
 
-``run`` takes a configuration that JSON can hold and returns a result that JSON can hold. The same configuration gives
-the same numbers, bit for bit, on the same machine and versions; only ``seconds`` differs.
+``run`` takes a configuration that JSON can hold and returns numbers. The same configuration gives the same numbers, bit
+for bit, on the same machine and versions; only ``seconds`` differs. PyTorch and the like are imported when a task runs.
 
 >>> from rectifier.claims.tasks import run
->>> result = run({"task": "digits-mlp", "activation": "relu", "seed": 0, "step_size": 0.03, "budget": 150})
->>> result["test"] > 0.85
+>>> outcome = run({"task": "digits-mlp", "activation": "relu", "step": 0.03, "seed": 0, "budget": 150})
+>>> outcome["test"] > 0.85
 True
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ...demo.digits import one_thread
 from ...errors import RectifierValueError
-from . import images, sequences, tables
-from .activations import LAYERS
-from .setup import Setup
 
-__all__ = ["LAYERS", "TASKS", "Setup", "Task", "run"]
-
-_COMMON = tuple(field.name for field in fields(Setup))
+__all__ = ["TASKS", "Task", "run"]
 
 
 @dataclass(frozen=True)
@@ -34,64 +29,63 @@ class Task:
     about: str
     """Data and network in one line."""
     measure: str
-    """What ``train``, ``validation`` and ``test`` are; higher is better."""
+    """What ``train``, ``validation`` and ``test`` are: at most 1, higher is better."""
     chance: float
     """The measure of one who guesses."""
-    train: Callable[..., dict[str, Any]]
+    where: str
+    """Module of this folder, and the function in it: ``function(setup, **options)``."""
     quick: int
     """Budget of a run in the quick sweep."""
     full: int
     """Budget in the full one."""
-    step_sizes: tuple[float, ...]
-    """The grid from which each activation takes the best on the validation part: all in the full sweep, every other
-    in the quick one."""
+    steps: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+    """The grid from which each activation takes its own best step size in the full sweep."""
     optimizer: str = "momentum"
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What this task alone can be told, with the defaults."""
-        parameters = list(inspect.signature(self.train).parameters.values())[1:]
-        return {parameter.name: parameter.default for parameter in parameters}
+    def few_steps(self) -> tuple[float, ...]:
+        """The grid of the quick sweep: every other one."""
+        return self.steps[::2]
 
+    @property
+    def function(self) -> Any:
+        """What trains; importing it imports PyTorch."""
+        module, _, name = self.where.partition(":")
+        return getattr(importlib.import_module(f".{module}", __name__), name)
 
-_SGD = (0.003, 0.01, 0.03, 0.1, 0.3)
 
 TASKS: dict[str, Task] = {
     "digits-mlp": Task(
         about="8 × 8 digits, 3 hidden layers of 64 units",
         measure="accuracy",
         chance=0.1,
-        train=images.plain,
+        where="images:plain",
         quick=300,
         full=2000,
-        step_sizes=_SGD,
     ),
     "digits-cnn": Task(
         about="8 × 8 digits, 3 convolutions of 8, 16 and 32 channels",
         measure="accuracy",
         chance=0.1,
-        train=images.convolution,
+        where="images:convolution",
         quick=300,
         full=1500,
-        step_sizes=_SGD,
     ),
     "rows": Task(
         about="8 × 8 digits row by row, a recurrent layer of 48 units",
         measure="accuracy",
         chance=0.1,
-        train=sequences.rows,
+        where="sequences:rows",
         quick=300,
         full=1500,
-        step_sizes=_SGD,
     ),
     "tabular": Task(
         about="breast cancer set (569 rows of 30), 3 hidden layers of 32 units",
         measure="accuracy",
         chance=0.63,
-        train=tables.table,
+        where="tables:table",
         quick=200,
         full=1000,
-        step_sizes=_SGD,
     ),
 }
 
@@ -99,10 +93,10 @@ TASKS: dict[str, Task] = {
 def run(config: Mapping[str, Any]) -> dict[str, Any]:
     """Train one network as ``config`` says and tell what came of it.
 
-    config: "task" (a key of TASKS), the fields of ``Setup`` ("activation", "seed" and "step_size" are required; the
+    config: "task" (a key of TASKS), the fields of ``setup.Setup`` ("activation", "step" and "seed" are required; the
         budget is the task's quick one and the optimizer the task's unless given) and the options of the task.
-    Returns what ``training.train`` tells (of "cartpole", what ``control.cartpole`` does). PyTorch runs on one thread
-    meanwhile, and its global random state is left as it was. Raises RectifierValueError for what cannot be used.
+    Returns what ``training.train`` tells. PyTorch runs on one thread meanwhile, and its global random state is left as
+    it was. Raises RectifierValueError for what cannot be used.
     """
     given = dict(config)
     name = given.pop("task", None)
@@ -110,18 +104,25 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
         raise RectifierValueError(
             f"claims: `task` must be one of {', '.join(TASKS)}; got {name!r}. Pass a name such as 'digits-mlp'."
         )
-    task = TASKS[name]
-    common = {"budget": task.quick, "optimizer": task.optimizer}
-    common |= {key: given.pop(key) for key in _COMMON if key in given}
-    missing = [key for key in ("activation", "seed", "step_size") if key not in common]
-    if missing or not given.keys() <= task.options.keys():
-        unknown = ", ".join(sorted(map(repr, given.keys() - task.options.keys()))) or "no " + ", ".join(missing)
-        raise RectifierValueError(
-            f"claims: a configuration of {name!r} must hold activation, seed and step_size and may hold "
-            f"{', '.join([*_COMMON[3:], *task.options])}; got {unknown}. Correct the names."
-        )
     import torch
 
+    from ...demo.digits import one_thread
+    from .setup import Setup
+
+    task = TASKS[name]
+    common = [field.name for field in fields(Setup)]
+    options = list(inspect.signature(task.function).parameters)[1:]
+    settings: dict[str, Any] = {"budget": task.quick, "optimizer": task.optimizer}
+    settings |= {key: given.pop(key) for key in common if key in given}
+    missing = [f"no {key!r}" for key in ("activation", "step", "seed") if key not in settings]
+    unknown = [repr(key) for key in given if key not in options]
+    if missing or unknown:
+        raise RectifierValueError(
+            f"claims: a configuration of {name!r} must hold activation, step and seed, and may hold "
+            f"{', '.join(key for key in [*common, *options] if key not in ('activation', 'step', 'seed'))}; "
+            f"got {', '.join(missing + unknown)}. Correct the names."
+        )
     with one_thread(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # for what a library draws on its own; ours has sources of its own
-        return task.train(Setup(**common), **given)
+        torch.manual_seed(0)  # for what a library draws by itself; ours has sources of its own
+        outcome: dict[str, Any] = task.function(Setup(**settings), **given)
+    return outcome

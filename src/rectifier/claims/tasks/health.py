@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -26,14 +27,16 @@ def health(model: nn.Module, inputs: torch.Tensor) -> dict[str, Any]:
         silent ones included; of any function, the sigmoid too
     zeros: share of the activations that are exactly 0, of the functions that are 0 below 0; else 0
     silent_by_layer, zeros_by_layer, activation_by_layer (root mean square of h), places
-    All are 0 or empty where there is no activation that the check-up knows (the identity), or no finite one.
+    The lists are empty and the shares 0 where there is no activation that the check-up knows (such as the identity);
+    NaN where an activation was NaN or infinite.
     """
-    nothing = {"silent": 0.0, "dormant": 0.0, "zeros": 0.0}
     lists: dict[str, Any] = {"places": [], "silent_by_layer": [], "zeros_by_layer": [], "activation_by_layer": []}
     if not any(identify(part) for part in model.modules()):
-        return nothing | lists
+        return dict.fromkeys(("silent", "dormant", "zeros"), 0.0) | lists
     record = rectifier.check(model, [inputs])
     sites = record.last.sites
+    if any(site.nan.any() or not np.isfinite(site.sum_abs_h).all() or _infinite(site) for site in sites):
+        return dict.fromkeys(("silent", "dormant", "zeros"), math.nan) | lists
     silent = {site.site: set[int]() for site in sites}
     for finding in record.of("silent", "dead"):
         silent[finding.site].update(finding.units)
@@ -50,6 +53,10 @@ def health(model: nn.Module, inputs: torch.Tensor) -> dict[str, Any]:
         "zeros_by_layer": zeros,
         "activation_by_layer": [site.rms_h for site in sites],
     }
+
+
+def _infinite(site: SiteVitals) -> bool:
+    return site.infinite is not None and bool(site.infinite.any())
 
 
 def _zeros(site: SiteVitals) -> float:

@@ -6,11 +6,10 @@ from collections import OrderedDict
 from functools import cache
 from typing import Any
 
-import torch
 from torch import nn
 
 from ...demo import digits
-from .activations import layer
+from .layers import layer
 from .setup import Setup, choice
 from .training import Batch, Problem, accuracy, shuffled, train
 
@@ -71,14 +70,12 @@ def feed_forward(activation: str, inputs: int, depth: int, width: int, outputs: 
 
 def _trained(setup: Setup, model: nn.Module, data: dict[str, Batch]) -> dict[str, Any]:
     setup.initialise(model)
-    return train(
-        setup,
-        Problem(
-            model=model,
-            batches=shuffled(data["train"], BATCH, setup.generator(1)),
-            loss=nn.functional.cross_entropy,
-            score=accuracy(data),
-            goals=GOALS,
-            seen=data["validation"][0],
-        ),
+    problem = Problem(
+        model=model,
+        batches=shuffled(data["train"], BATCH, setup.generator(1)),
+        parts=data,
+        loss=nn.functional.cross_entropy,
+        score=accuracy,
+        goals=GOALS,
     )
+    return train(setup, problem)

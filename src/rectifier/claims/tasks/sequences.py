@@ -8,12 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-import rectifier
 import rectifier.torch as rt
 
-from ...frameworks.torch.sites import identify
 from . import images
-from .activations import layer
+from .layers import gain, layer
 from .setup import Setup, choice
 from .training import Batch, Problem, accuracy, shuffled, train
 
@@ -63,8 +61,9 @@ def rows(
 
     recurrent: how U begins: "orthogonal" (times the activation's gain), "identity" (Le, Jaitly & Hinton 2015,
         arXiv:1504.00941) or "normal" (as every other layer). alpha: leaky units that begin at this α; None: plain ones.
+
     Tells as well: gradient_by_step (root mean square of ∂loss/∂(W x_t + b) on the validation images, first step
-    first), the same before training, and alpha (mean over units) where there is one.
+    first), the same before training, and alphas (their mean over the units) where they are leaky.
     """
     choice("recurrent", recurrent, ("orthogonal", "identity", "normal"))
     choice("by", by, ("rows", "pixels"))
@@ -76,10 +75,10 @@ def rows(
     problem = Problem(
         model=model,
         batches=shuffled(data["train"], images.BATCH, setup.generator(1)),
+        parts=data,
         loss=nn.functional.cross_entropy,
-        score=accuracy(data),
+        score=accuracy,
         goals=images.GOALS,
-        seen=data["validation"][0],
         extras=partial(_through_time, data["validation"]),
     )
     return train(setup, problem)
@@ -95,9 +94,8 @@ def _begin(setup: Setup, model: Reader, recurrent: str) -> None:
     if recurrent == "identity":
         nn.init.eye_(weight)
     elif recurrent == "orthogonal":
-        site = identify(model.activation) if setup.init == "gain" else None
-        gain = 1.0 if site is None else rectifier.gain(site[0], **{name: float(v) for name, v in site[1].items()})
-        nn.init.orthogonal_(weight, gain, generator=setup.generator(2))
+        factor = gain(setup.activation) if setup.init == "gain" else 1.0
+        nn.init.orthogonal_(weight, factor, generator=setup.generator(2))
     else:
         return
     with torch.no_grad():
@@ -112,5 +110,5 @@ def _through_time(batch: Batch, model: nn.Module) -> dict[str, Any]:
         (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(model.read(driven), y), driven)
     found: dict[str, Any] = {"gradient_by_step": gradient.double().square().mean(dim=(0, 2)).sqrt().tolist()}
     if model.leak is not None:
-        found["alpha"] = float(model.leak.alpha.detach().double().mean())
+        found["alphas"] = float(model.leak.alpha.detach().double().mean())
     return found

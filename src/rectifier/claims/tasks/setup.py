@@ -12,8 +12,12 @@ import rectifier.torch as rt
 
 from ...errors import RectifierValueError
 from ...frameworks.torch.sites import identify
+from .layers import gain
 
-__all__ = ["Setup"]
+__all__ = ["LAYERS", "Setup", "choice"]
+
+#: Layers with weights.
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
 _INITS = ("gain", "lecun", "torch")
 _OPTIMIZERS = ("sgd", "momentum", "adam")
@@ -24,17 +28,18 @@ class Setup:
     """The part of a configuration that all tasks share."""
 
     activation: str
-    """Label of ``activations.LAYERS``."""
+    """A label of ``ACTIVATIONS``, alone or with one parameter: "leaky_relu(negative_slope=0.2)"."""
     seed: int
     """Of the initial weights and of the order of the data: the same of both for every activation."""
-    step_size: float
+    step: float
+    """Step size."""
     budget: int
-    """Updates of the weights; of the reinforcement task, steps of the environment."""
+    """Updates of the weights."""
     optimizer: str = "momentum"
     """"sgd", "momentum" (SGD with 0.9) or "adam" (PyTorch's defaults)."""
     init: str = "gain"
-    """"gain": ``rt.init_``, each layer by the gain of what follows it; "lecun": gain 1 everywhere; "torch": PyTorch's own
-    uniform draw, whatever follows."""
+    """"gain": ``rt.init_``, each layer by the gain of what follows it; "lecun": gain 1 everywhere; "torch": PyTorch's
+    own uniform draw, whatever follows."""
     init_scale: float = 1.0
     """Factor on all initial weights."""
     init_bias: float = 0.0
@@ -43,13 +48,11 @@ class Setup:
     def __post_init__(self) -> None:
         _whole("seed", self.seed, 0)
         _whole("budget", self.budget, 1)
-        for name in ("step_size", "init_scale"):
+        for name in ("step", "init_scale"):
             if not (_number(value := getattr(self, name)) and 0.0 < value < math.inf):
                 raise RectifierValueError(f"claims: `{name}` must be a number above 0; got {value!r}. Pass 0.1.")
         if not (_number(self.init_bias) and math.isfinite(self.init_bias)):
-            raise RectifierValueError(
-                f"claims: `init_bias` must be a finite number; got {self.init_bias!r}. Pass 0."
-            )
+            raise RectifierValueError(f"claims: `init_bias` must be a finite number; got {self.init_bias!r}. Pass 0.")
         choice("optimizer", self.optimizer, _OPTIMIZERS)
         choice("init", self.init, _INITS)
 
@@ -61,16 +64,19 @@ class Setup:
         """Draw the weights; the layer called ``output`` keeps a bias of 0."""
         layers = {name: part for name, part in model.named_modules() if isinstance(part, LAYERS)}
         source = self.generator(0)
-        if self.init == "torch":
+        if self.init == "gain" and any(identify(part) for part in model.modules()):
+            rt.init_(model, generator=source)
+        elif self.init == "torch":
             for part in layers.values():
                 bound = 1.0 / math.sqrt(fan_in(part))
                 for weights in part.parameters():
                     nn.init.uniform_(weights, -bound, bound, generator=source)
-        elif self.init == "gain" and any(identify(part) for part in model.modules()):
-            rt.init_(model, generator=source)
-        else:  # gain 1, which is also right where the library knows no rectifier: after the identity
-            for part in layers.values():
-                nn.init.normal_(part.weight, 0.0, 1.0 / math.sqrt(fan_in(part)), generator=source)
+        else:
+            # Also where the library knows no rectifier in the model: after the identity, a threshold, or a false label.
+            hidden = gain(self.activation) if self.init == "gain" else 1.0
+            for name, part in layers.items():
+                std = (1.0 if name == "output" else hidden) / math.sqrt(fan_in(part))
+                nn.init.normal_(part.weight, 0.0, std, generator=source)
                 if part.bias is not None:
                     nn.init.zeros_(part.bias)
         with torch.no_grad():
@@ -82,12 +88,9 @@ class Setup:
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """The fused forms: the same formulas in a fraction of the time on networks this small."""
         if self.optimizer == "adam":
-            return torch.optim.Adam(model.parameters(), lr=self.step_size, fused=True)
+            return torch.optim.Adam(model.parameters(), lr=self.step, fused=True)
         momentum = 0.9 if self.optimizer == "momentum" else 0.0
-        return torch.optim.SGD(model.parameters(), lr=self.step_size, momentum=momentum, fused=True)
-
-
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+        return torch.optim.SGD(model.parameters(), lr=self.step, momentum=momentum, fused=True)
 
 
 def fan_in(part: nn.Module) -> int:

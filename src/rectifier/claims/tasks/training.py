@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from .health import health
 from .setup import Setup
 
-__all__ = ["Problem", "plain", "shuffled", "train"]
+__all__ = ["Batch", "Problem", "accuracy", "shuffled", "train"]
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -26,34 +27,37 @@ class Problem:
     model: nn.Module
     batches: Iterator[Batch]
     """Inputs and targets without end."""
+    parts: Mapping[str, Batch]
+    """Inputs and targets of "train", "validation" and "test"."""
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    score: Callable[[nn.Module, str], float]
-    """Called with the model and "train", "validation" or "test"; higher is better."""
+    score: Callable[[torch.Tensor, torch.Tensor], float]
+    """Called with the outputs and targets of a part; at most 1, higher is better."""
     goals: tuple[float, ...]
     """Scores whose first step is noted."""
-    seen: torch.Tensor
-    """Inputs that the check-up looks at."""
-    looks: int = 20
-    """How often the validation score is taken."""
+    looks: int = 60
+    """How often the validation score is taken, at most."""
     extras: Callable[[nn.Module], Mapping[str, Any]] = field(default=lambda model: {})
     """What else a task measures, called before the first step and after the last."""
 
 
 def train(setup: Setup, problem: Problem) -> dict[str, Any]:
-    """Train, and tell what happened in numbers and short lists that JSON can hold (NaN and infinities as None).
+    """Train, and tell what happened in numbers and short lists.
 
-    steps: updates done; fewer than the budget where the loss was no longer finite: then ``diverged`` is True
-    at: the steps at which ``loss`` (mean since the step before) and ``validation_curve`` were taken
-    train, validation, test: scores at the end; steps_to_G: first of the steps ``at`` which the validation score was G
+    updates: how many were done; fewer than the budget where the loss was no longer finite, then ``diverged`` is True
+    train, validation, test: scores at the end
+    validation_loss, validation_error: the loss there, and 1 − the score: NaN where the training diverged. Less is
+        better: what a step size is chosen by
+    updates_to_G: first of ``at`` by which the validation score was G; infinity: never
+    at: the updates, evenly spaced in their logarithm, by which ``curve`` (validation scores) and ``loss`` (mean over
+        the training batches since the one before; NaN before the first) were taken
     seconds: processor time of the updates alone, the only number that differs from run to run
-    and what ``health`` tells.
+    silent, dormant, zeros and the like: see ``health``
     """
     model, optimizer = problem.model, setup.make_optimizer(problem.model)
-    marks = {max(1, round(setup.budget * k / problem.looks)) for k in range(1, problem.looks + 1)}
-    at, curve, losses, recent = [0], [problem.score(model, "validation")], [], list[float]()
+    marks = set(np.geomspace(1, setup.budget, problem.looks).round().astype(int).tolist())
+    at, curve, losses, recent = [0], [_score(problem, "validation")], [math.nan], list[float]()
     before = {f"{name}_before": value for name, value in problem.extras(model).items()}
     seconds = 0.0
-    model.train()
     done, diverged = 0, False
     while done < setup.budget and not diverged:
         start = time.thread_time()
@@ -68,30 +72,42 @@ def train(setup: Setup, problem: Problem) -> dict[str, Any]:
         diverged = not math.isfinite(recent[-1])
         if done in marks or diverged:
             at.append(done)
-            losses.append(math.fsum(recent) / len(recent) if not diverged else math.nan)
+            losses.append(sum(recent) / len(recent))
             recent.clear()
-            model.eval()
-            curve.append(problem.score(model, "validation"))
-            model.train()
+            curve.append(_score(problem, "validation"))
+    validation_loss = _evaluated(model, problem.parts["validation"], problem.loss)
+    # The last update can be the one that breaks it.
+    diverged = diverged or not math.isfinite(validation_loss)
+    return {
+        "updates": done,
+        "diverged": diverged,
+        "train": _score(problem, "train"),
+        "validation": curve[-1],
+        "test": _score(problem, "test"),
+        "validation_loss": math.nan if diverged else validation_loss,
+        "validation_error": math.nan if diverged else 1.0 - curve[-1],
+        **{f"updates_to_{goal:g}": _first(at, curve, goal) for goal in problem.goals},
+        "at": at,
+        "curve": curve,
+        "loss": losses,
+        "seconds": seconds,
+        **health(model, problem.parts["validation"][0]),
+        **before,
+        **problem.extras(model),
+    }
+
+
+def _score(problem: Problem, part: str) -> float:
+    return _evaluated(problem.model, problem.parts[part], problem.score)
+
+
+def _evaluated(model: nn.Module, part: Batch, measure: Callable[[torch.Tensor, torch.Tensor], Any]) -> float:
+    x, y = part
     model.eval()
-    reached = {f"steps_to_{goal:g}": _first(at, curve, goal) for goal in problem.goals}
-    return plain(
-        {
-            "steps": done,
-            "diverged": diverged,
-            "train": problem.score(model, "train"),
-            "validation": curve[-1],
-            "test": problem.score(model, "test"),
-            **reached,
-            "at": at,
-            "validation_curve": curve,
-            "loss": losses,
-            "seconds": seconds,
-            **health(model, problem.seen),
-            **before,
-            **problem.extras(model),
-        }
-    )
+    with torch.no_grad():
+        value = float(measure(model(x), y))
+    model.train()
+    return value
 
 
 def shuffled(tensors: Batch, batch: int, generator: torch.Generator) -> Iterator[Batch]:
@@ -104,25 +120,10 @@ def shuffled(tensors: Batch, batch: int, generator: torch.Generator) -> Iterator
             yield x[rows], y[rows]
 
 
-def accuracy(parts: Mapping[str, Batch]) -> Callable[[nn.Module, str], float]:
-    """The score of a classifier: the share of a part's examples whose class has the largest output."""
-
-    def score(model: nn.Module, part: str) -> float:
-        x, y = parts[part]
-        with torch.no_grad():
-            return float((model(x).argmax(dim=1) == y).double().mean())
-
-    return score
+def accuracy(outputs: torch.Tensor, classes: torch.Tensor) -> float:
+    """Share of the examples whose class has the largest output."""
+    return float((outputs.argmax(dim=1) == classes).double().mean())
 
 
-def plain(value: Any) -> Any:
-    """As JSON can hold it: what is not finite becomes None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _first(at: list[int], curve: list[float], goal: float) -> int | None:
-    return next((step for step, score in zip(at, curve, strict=True) if score >= goal), None)
+def _first(at: list[int], curve: list[float], goal: float) -> float:
+    return next((float(step) for step, score in zip(at, curve, strict=True) if score >= goal), math.inf)
