@@ -87,6 +87,22 @@ TASKS: dict[str, Task] = {
         quick=200,
         full=1000,
     ),
+    "speech": Task(
+        about="spoken digits as 24 × 40 log-mel features, 3 convolutions over time; voices of the test unheard",
+        measure="accuracy",
+        chance=0.1,
+        where="speech:words",
+        quick=300,
+        full=1500,
+    ),
+    "text": Task(
+        about="the next of 31 characters after 8, English prose, 2 hidden layers of 128 units",
+        measure="share of the bits of a uniform guess that is saved",
+        chance=0.0,
+        where="text:characters",
+        quick=600,
+        full=5000,
+    ),
 }
 
 
