@@ -5,7 +5,8 @@ PyTorch's own ``torch.onnx.export`` turns the functions and layers of this libra
 :func:`exact` takes any ONNX model.
 
 >>> import onnx.parser, rectifier.onnx
->>> model = onnx.parser.parse_model('<ir_version: 8, opset_import: ["": 17]> g (float[N] x) => (float[N] y) {y = Elu(x)}')
+>>> graph = "g (float[N] x) => (float[N] y) {y = Elu(x)}"
+>>> model = onnx.parser.parse_model('<ir_version: 8, opset_import: ["": 17]>' + graph)
 >>> [node.op_type for node in rectifier.onnx.exact(model).graph.node if node.op_type != "Constant"]
 ['Cast', 'Exp', 'Sub', 'Less', 'Where', 'Cast']
 """

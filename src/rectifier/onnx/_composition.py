@@ -2,10 +2,10 @@
 
 For z ≤ 0 the operators have to come to eᶻ − 1, whose digits cancel near 0. There is no such operator, so:
 
-- In float64, for a result in float32 or fewer digits: Exp(z) − 1, and z itself from −2⁻²⁵ on. Where they meet, both are
-  off by less than a seventh of a unit in float32's last place.
-- For a result with as many digits as are computed in: 2t/(1 − t) with t = Tanh(z/2), which cancels nowhere, and z itself
-  where z/2 is less than its last place, as some libraries' Tanh loses subnormal numbers.
+- In float64, for a result of float32 or fewer digits: Exp(z) − 1, and z itself from −2⁻²⁵ on. Where they meet, z is off
+  by a quarter of a unit in float32's last place at most, and the difference by an eighth.
+- For a result of as many digits as are computed in: 2t/(1 − t) with t = Tanh(z/2), which cancels nowhere, and z itself
+  where it differs by half its last place at most, as Tanh may lose the digits of subnormal numbers.
 
 Both are Where(z < cut, …, x): a NaN and a −0 compare false, and so come through as they are.
 """

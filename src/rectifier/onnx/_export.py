@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,10 @@ def _torch(model: Any, args: Any, file: Path, options: dict[str, Any]) -> None:
     import torch
 
     args = args if isinstance(args, tuple) else (args,)
-    torch.onnx.export(model, args, str(file), **options)
+    with warnings.catch_warnings():
+        # Of what PyTorch's exporters call themselves.
+        warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated", FutureWarning)
+        torch.onnx.export(model, args, str(file), **{"verbose": False, **options})
 
 
 def _keras(model: Any, args: Any, file: Path, options: dict[str, Any]) -> None:

@@ -118,10 +118,9 @@ def _over(y: Tensor, parameter: Parameter) -> Tensor:
 
 def _expm1(y: Tensor, dtype: torch.dtype) -> Tensor:
     """e^y − 1 for y ≤ 0, good for a result in ``dtype``."""
-    graph = torch.compiler.is_compiling() or torch._C._is_tracing()
-    if not graph or y.dtype is not torch.float64:
+    if not torch.compiler.is_compiling() or y.dtype is not torch.float64:
         return torch.expm1(y)
-    # Inductor turns expm1 into exp(y) − 1 on the CPU, and exporters to ONNX do: 19 % off at −1e−7 in float32, which float64 only puts off.
+    # Inductor turns expm1 into exp(y) − 1 on the CPU: 19 % off at −1e−7 in float32, which float64 only puts off.
     if dtype is not torch.float64:
         near = y > -0.00390625
         r = torch.where(near, y, 0.0)
