@@ -159,7 +159,7 @@ def _flushed(subnormals: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str,
     ):
         if kept.get(key, "all") != "all":
             yield what, f"some {what}" if kept[key] == "some" else what
-            if key == "written":
+            if kept is value and key == "written":
                 return  # of the gradients, too
 
 

@@ -109,8 +109,9 @@ class Row:
 
     @property
     def presets(self) -> Mapping[str, Mapping[str, float | None]]:
-        """framework (one of ``FRAMEWORKS``) → arguments of the layer that give its defaults, measured, too; None for one
-        that has none and must be given. A framework without the function, or without a default, is not there."""
+        """framework (one of ``FRAMEWORKS``) → arguments of the layer that give its defaults, from the same record; None
+        for one that has none and must be given. A framework without the function, or without a default, is not there.
+        """
         return _conventions.presets(self.name)
 
     def parameter(self, name: str) -> Parameter:

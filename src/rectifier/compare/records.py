@@ -27,10 +27,10 @@ class Measured:
     preset: dict[str, float | None] | None = None
     """The arguments of our layer that give what it does as it comes; None: it has no such defaults."""
     probes: dict[str, dict[str, list[str]]] = field(default_factory=dict)
-    """Kind ("value", "derivative") → point ("nan", "0", "-0", "inf", "-inf", "6") → results; several where they depend on
-    the position in the array."""
+    """Kind ("value", "derivative") → point ("nan", "0", "-0", "inf", "-inf", "6") → results; several where they depend
+    on the position in the array."""
     subnormals: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Kind → "read" (inputs), "written" (results) → "all", "some" or "none" are kept; not there where it cannot show."""
+    """Kind → "read" (inputs), "written" (results) → "all", "some" or "none" are kept; absent where it cannot show."""
     errors: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     """dtype → kind → ``ulp`` (the largest error; 0.5: correctly rounded), ``x``, ``got``, ``relative``, ``misrounded``
     (share of the results); or ``problem``."""

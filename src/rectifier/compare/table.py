@@ -50,18 +50,25 @@ def _sheet(comparison: Comparison, function: str) -> Sheet:
     texts = {
         title: [look(one) for one in every] for title, look in _columns(comparison) if any(look(one) for one in every)
     }
-    agreed = [title for title, column in texts.items() if title.startswith("f") and len(set(column) - {""}) == 1]
+    agreed = [title for title, column in texts.items() if _agreed(title, set(column) - {""})]
+    if texts.get("f′(−0)") == texts.get("f′(0)"):
+        texts.pop("f′(−0)", None)
     columns = tuple(title for title in texts if title not in agreed)
     merged: dict[tuple[str, tuple[Cell, ...]], list[str]] = {}
     for index, one in enumerate(every):
         cells = tuple(_cell(title, texts[title][index], texts[title][0], one) for title in columns)
         merged.setdefault((one.framework, cells), []).append(one.candidate)
     rows = tuple((_joined(labels), cells) for (_, cells), labels in merged.items())
-    common = [f"{title} = {next(text for text in texts[title] if text)}" for title in agreed]
+    common = [f"{title} = {next(text for text in texts[title] if text)}" for title in agreed if title in texts]
     notes = [f"In all: {', '.join(common)}."] if common else []
     if function in SLOPES:
         notes.append(f"Measured with the slope {SLOPES[function]}.")
     return Sheet(function, columns, rows, (*notes, *_defaults(every), *_dtypes(every), *_missing(comparison, every)))
+
+
+def _agreed(title: str, texts: set[str]) -> bool:
+    """Whether a column is said in one word beside the table: where all return the same, or nobody errs."""
+    return len(texts) == 1 and (title.startswith("f") or texts == {"½"})
 
 
 def _columns(comparison: Comparison) -> Iterator[tuple[str, _Look]]:
@@ -165,7 +172,8 @@ def _dtypes(every: tuple[Measured, ...]) -> Iterator[str]:
 
 def _missing(comparison: Comparison, every: tuple[Measured, ...]) -> Iterator[str]:
     there = {one.framework for one in every}
-    missing = list(dict.fromkeys(one.framework for one in comparison.measured if one.framework not in there))
+    others = {one.framework: one.candidate for one in reversed(comparison.measured) if one.framework not in there}
+    missing = list(reversed(others.values()))
     if missing:
         yield f"Not there: {', '.join(missing)}."
 
