@@ -25,7 +25,8 @@ class TensorFlowOperations:
     """``rectifier.frameworks.exponential.Operations`` of TensorFlow."""
 
     def dtype(self, x: Tensor) -> np.dtype[Any]:
-        return np.dtype(x.dtype.as_numpy_dtype)
+        found: np.dtype[Any] = np.dtype(x.dtype.as_numpy_dtype)
+        return found
 
     def where(self, condition: Tensor, a: Any, b: Any) -> Tensor:
         return where(condition, a, b)
