@@ -84,8 +84,8 @@ def prelu(x: tf.Tensor, /, *, negative_slope: Parameter, save: str | None = None
     Derivative: 1 where z > 0, else s; ∂/∂s = min(0, z); NaN at NaN.
 
     x: a tensor of any shape, floating (else it promotes to the default dtype).
-    negative_slope: s, a number or a tensor that broadcasts with x by the usual rule, from the last axis, where
-        TensorFlow has its channels; it gets a gradient where one is taken
+    negative_slope: s, a number or a tensor that broadcasts with x by the usual rule, from the last axis (only layers
+        place a channel axis); it gets a gradient where one is taken
     Returns a tensor of x's shape and dtype. Raises RectifierTypeError, RectifierValueError for an x or a parameter that
     cannot be used.
     Source: He, Zhang, Ren & Sun 2015, arXiv:1502.01852.
