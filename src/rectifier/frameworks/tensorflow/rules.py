@@ -26,7 +26,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from .operations import FORMULAS, where
+from .operations import FORMULAS, here, where
 
 __all__ = ["of_fixed", "of_tensor", "wide"]
 
@@ -51,8 +51,12 @@ def of_fixed(name: str, keeps: str, z: Tensor, number: float | None, parameter: 
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
         def second(h: Tensor) -> tuple[Tensor, Part]:
-            # Of itself again, so that what is differentiated in h has the derivative of h in z.
-            return tf.identity(_hidden(name, h)), lambda dh: _product(name, "output", second(h), dh, parameter, number)
+            def gradient(dh: Tensor) -> Tensor:
+                # Of itself again, so that what is differentiated in h has the derivative of h in z; a gate has none.
+                again = h if keeps == "gate" else second(here(h))
+                return _product(name, "output", again, dh, parameter, number)
+
+            return tf.identity(_hidden(name, h)), gradient
 
         return second(_straight(name, z, parameter))
 
@@ -78,8 +82,10 @@ def of_tensor(name: str, keeps: str, z: Tensor, parameter: Tensor) -> Tensor:
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
         def second(h: Tensor, parameter: Tensor) -> tuple[Tensor, Any]:
-            h_alone = tf.identity(_hidden(name, h))
-            return h_alone, lambda dh: gradients("output", second(h, parameter), parameter, dh)
+            def both(dh: Tensor) -> tuple[Tensor, Tensor]:
+                return gradients("output", second(here(h), here(parameter)), parameter, dh)
+
+            return tf.identity(_hidden(name, h)), both
 
         return second(_straight(name, z, parameter), parameter)
 
@@ -128,18 +134,20 @@ def _product(name: str, kept_is: str, kept: Tensor, dh: Tensor, parameter: Any, 
     if not _is_compiled(name):
         return _run(name, kept_is, (kept, dh), parameter)
 
+    parameter = here(parameter)
+
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def product(kept: Tensor, dh: Tensor) -> tuple[Tensor, Any]:
         def gradients(u: Tensor) -> Any:
             # From the second order on, operation by operation: TensorFlow cannot differentiate a compiled call thrice.
             with tf.GradientTape() as tape:
-                tape.watch((kept, dh))
+                tape.watch(kept)
                 plain = _part(name, kept_is)(kept, dh, parameter)
-            return tape.gradient(plain, (kept, dh), u)
+            return tape.gradient(plain, kept, u), product(here(kept), here(u))
 
         return _run(name, kept_is, (_hidden(name, kept), _hidden(name, dh)), parameter), gradients
 
-    return product(kept, dh)
+    return product(here(kept), here(dh))
 
 
 def _is_compiled(name: str) -> bool:
