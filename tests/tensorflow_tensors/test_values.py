@@ -84,7 +84,7 @@ def test_derivatives_do_not_cancel_in_the_tail(name: str) -> None:
     assert derivatives(bound(name, save="output"), z)[0].numpy()[0] != pytest.approx(right, rel=1e-2)
 
 
-# Integers, bool, shapes ------------------------------------------------------------------------------------------------
+# Integers, bool, shapes ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
@@ -145,7 +145,7 @@ def test_shapes_that_are_not_known_while_tracing(spec: Any) -> None:
         np.testing.assert_allclose(got, right, rtol=3e-7)
 
 
-# Parameters ------------------------------------------------------------------------------------------------------------
+# Parameters ----------------------------------------------------------------------------------------------------------
 
 
 def test_parameters_may_be_tensors_and_numpys() -> None:
@@ -197,4 +197,5 @@ def test_what_tensorflow_does_to_subnormal_numbers_is_as_the_docs_say(way: str) 
     )(x)
     assert curved.numpy().tolist() == slope.numpy().tolist() == tail.numpy().tolist() == [0.0, 0.0]
     assert np.signbit(curved).tolist() == [False, True]
-    assert kept.numpy()[0] == x.numpy()[0]  # what is only chosen is handed on
+    # What is only chosen is handed on, but for XLA.
+    assert kept.numpy()[0] == (0.0 if way == "XLA" else x.numpy()[0])

@@ -47,6 +47,7 @@ def of_fixed(name: str, keeps: str, z: Tensor, number: float | None, parameter: 
     """f(z), differentiable in z. parameter: of the dtype that z is computed in, which broadcasts into z's shape; None
     for none and for the default of 1. number: the same where it is one.
     """
+    z, parameter = here(z), here(parameter)
     if keeps == "output" or (keeps == "gate" and _output_tells(name, z.dtype, number)):
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
@@ -72,6 +73,8 @@ def of_tensor(name: str, keeps: str, z: Tensor, parameter: Tensor) -> Tensor:
 
     A slope has a gradient. The others are fixed: what asks for the zeros is told so, see dispatch.py.
     """
+
+    z, parameter = here(z), here(parameter)
 
     def gradients(kept_is: str, kept: Tensor, parameter: Tensor, dh: Tensor) -> tuple[Tensor, Tensor]:
         if name in ("leaky_relu", "prelu"):
@@ -110,11 +113,13 @@ def _hidden(name: str, z: Tensor) -> Tensor:
     """z, so that differentiation does not follow what is made of it: only the rule stated here counts."""
     if tf.executing_eagerly():
         return tf.stop_gradient(z)
-    # In a graph forward mode passes rules over, and would take a stopped gradient for a derivative of 0.
+    # In a graph forward mode, and what is taken through tf.vectorized_map, pass rules over: they would take a stopped
+    # gradient for a derivative of 0.
     return tf.raw_ops.PreventGradient(
         input=z,
-        message=f"{name}: `x` must be differentiated by tf.GradientTape inside of tf.function; got "
-        "tf.autodiff.ForwardAccumulator, which does not see tf.custom_gradient there. Use it in eager mode.",
+        message=f"{name}: `x` must be differentiated where TensorFlow sees tf.custom_gradient; got "
+        "tf.autodiff.ForwardAccumulator inside of tf.function, or a gradient through tf.vectorized_map. "
+        "Use tf.GradientTape, inside of what is mapped.",
     )
 
 
