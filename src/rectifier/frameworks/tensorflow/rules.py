@@ -71,21 +71,21 @@ def of_fixed(name: str, keeps: str, z: Tensor, number: float | None, parameter: 
 def of_tensor(name: str, keeps: str, z: Tensor, parameter: Tensor) -> Tensor:
     """f(z) for a tensor as parameter, of the dtype that z is computed in, which broadcasts into z's shape.
 
-    A slope has a gradient. The others are fixed: what asks for the zeros is told so, see dispatch.py.
+    A slope has a gradient. The others are fixed: theirs is None, as TensorFlow says it of what is not connected.
     """
 
     z, parameter = here(z), here(parameter)
 
-    def gradients(kept_is: str, kept: Tensor, parameter: Tensor, dh: Tensor) -> tuple[Tensor, Tensor]:
+    def gradients(kept_is: str, kept: Tensor, parameter: Tensor, dh: Tensor) -> tuple[Tensor, Tensor | None]:
         if name in ("leaky_relu", "prelu"):
             return _learned(kept_is, kept, parameter, dh)
-        return _product(name, kept_is, kept, dh, parameter, None), tf.zeros_like(parameter)
+        return _product(name, kept_is, kept, dh, parameter, None), None
 
     if keeps == "output":
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
         def second(h: Tensor, parameter: Tensor) -> tuple[Tensor, Any]:
-            def both(dh: Tensor) -> tuple[Tensor, Tensor]:
+            def both(dh: Tensor) -> tuple[Tensor, Tensor | None]:
                 return gradients("output", second(here(h), here(parameter)), parameter, dh)
 
             return tf.identity(_hidden(name, h)), both
