@@ -256,7 +256,8 @@ class Rectifier:
         if any(p.name == name and p.of == "derivative" for p in self.row.parameters):
             return RectifierTypeError(
                 f"{function}: `{name}` is not a parameter of it; got {name}={given[name]!r}. "
-                f"{self.name}.derivative takes it, and {self.name} of rectifier.torch, rectifier.jax and rectifier.tensorflow."
+                f"{self.name}.derivative takes it, and {self.name} of rectifier.torch, rectifier.jax and "
+                "rectifier.tensorflow."
             )
         return numpy_ops.unknown_parameter(function, given, known)
 
