@@ -256,7 +256,8 @@ class Rectifier:
         if any(p.name == name and p.of == "derivative" for p in self.row.parameters):
             return RectifierTypeError(
                 f"{function}: `{name}` is not a parameter of it; got {name}={given[name]!r}. "
-                f"{self.name}.derivative, rectifier.torch.{self.name} and rectifier.jax.{self.name} take it."
+                f"{self.name}.derivative takes it, and {self.name} of rectifier.torch, rectifier.jax and "
+                "rectifier.tensorflow."
             )
         return numpy_ops.unknown_parameter(function, given, known)
 
@@ -340,7 +341,7 @@ def _docstring(row: Row) -> str:
     )
     arrays = "a NumPy array"
     if not row.comparison:
-        arrays += ", one that speaks __array_ufunc__, a PyTorch tensor or a JAX array"
+        arrays += ", one that speaks __array_ufunc__, a PyTorch tensor, a JAX array or a TensorFlow tensor"
     integers = "integer" if row.integers else "integer (promotes as in np.exp)"
     return f"""{row.title}: f(z) = {row.formula}.
 

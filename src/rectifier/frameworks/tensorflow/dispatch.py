@@ -193,14 +193,7 @@ def _of_tensor(row: Row, parameter: Parameter, value: Tensor, dtype: np.dtype[An
     # A learned slope that has diverged shall show as NaN. Elsewhere than on the CPU a look would wait for the device.
     if row.name != "prelu" and can_be_read(value):
         parameter_value(row.name, parameter, value.numpy(), dtype)
-    value = tf.cast(value, dtype)
-    if row.name in _SLOPED:
-        return value
-    return tf.raw_ops.PreventGradient(
-        input=value,
-        message=f"{row.name}: `{parameter.name}` must be fixed; got a tensor that is differentiated. "
-        f"Pass tf.stop_gradient({parameter.name}); only `negative_slope` can be learned.",
-    )
+    return tf.cast(value, dtype)
 
 
 def can_be_read(value: Tensor) -> bool:

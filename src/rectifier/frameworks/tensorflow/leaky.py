@@ -14,6 +14,7 @@ from .. import framework_of, refuse_mixed
 from ..numpy import parameter_value
 from . import rules
 from .dispatch import FLOATS, as_dense, can_be_read
+from .operations import here
 
 __all__ = ["leaky_average"]
 
@@ -100,13 +101,14 @@ def _decayed(factor: Tensor, taken: Tensor, backward: bool) -> Tensor:
 
         def gradient(dy: Tensor) -> tuple[None, Tensor, Tensor]:
             reached = _decayed(factor, dy, not backward)
-            again = known(y, factor, taken)
+            again = known(here(y), here(factor), here(taken))
             start = tf.zeros_like(again[:1])
             before = tf.concat([again[1:], start] if backward else [start, again[:-1]], 0)
             return None, tf.reduce_sum(reached * before, 0), reached
 
         return tf.identity(y), gradient
 
+    factor, taken = here(factor), here(taken)
     return known(_doubled(tf.stop_gradient(factor), tf.stop_gradient(taken), backward), factor, taken)
 
 

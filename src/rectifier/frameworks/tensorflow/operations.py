@@ -10,7 +10,7 @@ import tensorflow as tf
 from ..exponential import Formula
 from ..formulas import Formulas
 
-__all__ = ["FORMULAS", "where"]
+__all__ = ["FORMULAS", "here", "where"]
 
 Tensor = Any
 
@@ -19,6 +19,15 @@ def where(condition: Tensor, a: Any, b: Any) -> Tensor:
     """Of the dtype of the tensor among a and b, where TensorFlow would make float32 of a Python number."""
     dtype = a.dtype if tf.is_tensor(a) else b.dtype
     return tf.where(condition, tf.convert_to_tensor(a, dtype), tf.convert_to_tensor(b, dtype))
+
+
+def here(x: Any) -> Any:
+    """x as a tensor of the graph that is being made.
+
+    What a gradient function of tf.custom_gradient refers to must be of the graph in which that was called. In a
+    backward pass x may still be of the graph of the forward pass, which the next order cannot reach.
+    """
+    return tf.identity(x) if tf.is_tensor(x) and not tf.executing_eagerly() else x
 
 
 class TensorFlowOperations:
@@ -60,11 +69,13 @@ class TensorFlowOperations:
 
     def opaque(self, formula: Formula, derivative: Formula) -> Formula:
         def function(z: Tensor, parameter: Any) -> Tensor:
+            parameter = here(parameter)
+
             @tf.custom_gradient  # type: ignore[untyped-decorator]
             def of(z: Tensor) -> tuple[Tensor, Any]:
                 return formula(tf.stop_gradient(z), parameter), lambda t: derivative(z, parameter) * t
 
-            return of(z)
+            return of(here(z))
 
         return function
 

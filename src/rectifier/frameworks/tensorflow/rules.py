@@ -26,7 +26,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from .operations import FORMULAS, where
+from .operations import FORMULAS, here, where
 
 __all__ = ["of_fixed", "of_tensor", "wide"]
 
@@ -47,12 +47,17 @@ def of_fixed(name: str, keeps: str, z: Tensor, number: float | None, parameter: 
     """f(z), differentiable in z. parameter: of the dtype that z is computed in, which broadcasts into z's shape; None
     for none and for the default of 1. number: the same where it is one.
     """
+    z, parameter = here(z), here(parameter)
     if keeps == "output" or (keeps == "gate" and _output_tells(name, z.dtype, number)):
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
         def second(h: Tensor) -> tuple[Tensor, Part]:
-            # Of itself again, so that what is differentiated in h has the derivative of h in z.
-            return tf.identity(_hidden(name, h)), lambda dh: _product(name, "output", second(h), dh, parameter, number)
+            def gradient(dh: Tensor) -> Tensor:
+                # Of itself again, so that what is differentiated in h has the derivative of h in z; a gate has none.
+                again = h if keeps == "gate" else second(here(h))
+                return _product(name, "output", again, dh, parameter, number)
+
+            return tf.identity(_hidden(name, h)), gradient
 
         return second(_straight(name, z, parameter))
 
@@ -66,20 +71,24 @@ def of_fixed(name: str, keeps: str, z: Tensor, number: float | None, parameter: 
 def of_tensor(name: str, keeps: str, z: Tensor, parameter: Tensor) -> Tensor:
     """f(z) for a tensor as parameter, of the dtype that z is computed in, which broadcasts into z's shape.
 
-    A slope has a gradient. The others are fixed: what asks for the zeros is told so, see dispatch.py.
+    A slope has a gradient. The others are fixed: theirs is None, as TensorFlow says it of what is not connected.
     """
 
-    def gradients(kept_is: str, kept: Tensor, parameter: Tensor, dh: Tensor) -> tuple[Tensor, Tensor]:
+    z, parameter = here(z), here(parameter)
+
+    def gradients(kept_is: str, kept: Tensor, parameter: Tensor, dh: Tensor) -> tuple[Tensor, Tensor | None]:
         if name in ("leaky_relu", "prelu"):
             return _learned(kept_is, kept, parameter, dh)
-        return _product(name, kept_is, kept, dh, parameter, None), tf.zeros_like(parameter)
+        return _product(name, kept_is, kept, dh, parameter, None), None
 
     if keeps == "output":
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
         def second(h: Tensor, parameter: Tensor) -> tuple[Tensor, Any]:
-            h_alone = tf.identity(_hidden(name, h))
-            return h_alone, lambda dh: gradients("output", second(h, parameter), parameter, dh)
+            def both(dh: Tensor) -> tuple[Tensor, Tensor | None]:
+                return gradients("output", second(here(h), here(parameter)), parameter, dh)
+
+            return tf.identity(_hidden(name, h)), both
 
         return second(_straight(name, z, parameter), parameter)
 
@@ -104,11 +113,13 @@ def _hidden(name: str, z: Tensor) -> Tensor:
     """z, so that differentiation does not follow what is made of it: only the rule stated here counts."""
     if tf.executing_eagerly():
         return tf.stop_gradient(z)
-    # In a graph forward mode passes rules over, and would take a stopped gradient for a derivative of 0.
+    # In a graph forward mode, and what is taken through tf.vectorized_map, pass rules over: they would take a stopped
+    # gradient for a derivative of 0.
     return tf.raw_ops.PreventGradient(
         input=z,
-        message=f"{name}: `x` must be differentiated by tf.GradientTape inside of tf.function; got "
-        "tf.autodiff.ForwardAccumulator, which does not see tf.custom_gradient there. Use it in eager mode.",
+        message=f"{name}: `x` must be differentiated where TensorFlow sees tf.custom_gradient; got "
+        "tf.autodiff.ForwardAccumulator inside of tf.function, or a gradient through tf.vectorized_map. "
+        "Use tf.GradientTape, inside of what is mapped.",
     )
 
 
@@ -128,18 +139,20 @@ def _product(name: str, kept_is: str, kept: Tensor, dh: Tensor, parameter: Any, 
     if not _is_compiled(name):
         return _run(name, kept_is, (kept, dh), parameter)
 
+    parameter = here(parameter)
+
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def product(kept: Tensor, dh: Tensor) -> tuple[Tensor, Any]:
         def gradients(u: Tensor) -> Any:
             # From the second order on, operation by operation: TensorFlow cannot differentiate a compiled call thrice.
             with tf.GradientTape() as tape:
-                tape.watch((kept, dh))
+                tape.watch(kept)
                 plain = _part(name, kept_is)(kept, dh, parameter)
-            return tape.gradient(plain, (kept, dh), u)
+            return tape.gradient(plain, kept, u), product(here(kept), here(u))
 
         return _run(name, kept_is, (_hidden(name, kept), _hidden(name, dh)), parameter), gradients
 
-    return product(kept, dh)
+    return product(here(kept), here(dh))
 
 
 def _is_compiled(name: str) -> bool:
