@@ -9,7 +9,7 @@ PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet -
 NATIVE := CMakeLists.txt $(shell find native -type f)
 JOBS   ?= 2
 
-.PHONY: demo test lint format bench verify docs clean
+.PHONY: demo test lint format bench verify conventions docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/rectifier demo $(if $(DEMO),$(DEMO),--html rectifier-demo.html --force)
@@ -44,6 +44,11 @@ verify: $(VENV)/.dev
 	$(BIN)/rectifier verify --sample 1000000 --isa baseline $(OF) --json build/verify-baseline.json
 	$(BIN)/rectifier verify --exhaustive --kind inverse --json build/verify-inverse.json --resume --force
 	$(BIN)/python docs/write_accuracy.py build/verify.json build/verify-baseline.json build/verify-inverse.json
+
+# What installed frameworks do, for the family's rows and for the page.
+conventions: $(VENV)/.dev
+	$(BIN)/rectifier compare --dtype float32,float64 --json src/rectifier/conventions.json --force
+	$(BIN)/python docs/write_conventions.py
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
