@@ -193,8 +193,8 @@ def page(sample: int) -> str:
         (
             f"ONNX Runtime {onnxruntime.__version__} on a CPU ({processor()}), exported with PyTorch "
             f"{torch.__version__.partition('+')[0]}. Largest error in ulp at the default parameter (and at the others "
-            f"that `rectifier verify` tries), {sample:,} inputs a case, all of 16 bits. A star: NaN, an infinity or the "
-            "sign of a 0 is not kept at some parameter.",
+            f"that `rectifier verify` tries), {sample:,} inputs a case, all of 16 bits. A star: NaN, an infinity or "
+            "the sign of a 0 is not kept at some parameter.",
             "As exported:",
             table(["function", *DTYPES[:3]], plain),
             'After `exact`, and after `exact` with `compute="float32"`; float64 at the default parameter alone:',

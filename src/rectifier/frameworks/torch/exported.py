@@ -26,6 +26,8 @@ def value(name: str, z: Tensor, parameter: float | Tensor) -> Tensor:
     """f(z) for the row ``name``: of z's dtype and shape, floating. Parameters as in :mod:`.composed`."""
     if name in _PLAIN:
         return _PLAIN[name](z)
+    if name in _SLOPED and not isinstance(parameter, Tensor) and parameter == 0:
+        return torch.relu(z)  # 0 times −∞ would be NaN
     single = z.dtype is not torch.float64
     if single and not isinstance(parameter, Tensor):
         return _OF_NUMBER[name](z, parameter)
@@ -33,12 +35,14 @@ def value(name: str, z: Tensor, parameter: float | Tensor) -> Tensor:
         parameter = _constant(parameter, z)
     if name == "relu6":
         return composed.value(name, z, parameter)
-    if name in ("leaky_relu", "prelu"):
+    if name in _SLOPED:
         return _sloped(z.float() if single else z, parameter).to(z.dtype)
     return _COMPOSED[name](z.double(), parameter.double()).to(z.dtype)
 
 
 def _constant(number: float, z: Tensor) -> Tensor:
+    if torch._C._is_tracing():  # which warns of a tensor that is made of a number
+        return torch.full((), number, dtype=torch.float64, device=z.device)
     return torch.tensor(number, dtype=torch.float64, device=z.device)
 
 
@@ -49,9 +53,11 @@ def _sloped(z: Tensor, slope: Tensor) -> Tensor:
 
 
 def _along_channels(z: Tensor, slope: Tensor) -> bool:
-    """Whether it is one slope, or one for each entry of axis 1: what PyTorch's operator takes."""
-    if slope.numel() == 1:
-        return slope.ndim <= z.ndim
+    """Whether it is one slope, or known to be one for each entry of axis 1: what PyTorch's operator takes."""
+    if slope.ndim == 0:
+        return True
+    if torch._C._is_tracing():  # a look at a size would be frozen
+        return False
     axis_one = z.ndim >= 2 and slope.ndim == z.ndim - 1 and slope.shape[0] == slope.numel()
     return axis_one and slope.shape[0] == z.shape[1]
 
@@ -69,18 +75,15 @@ def _squared_relu(z: Tensor) -> Tensor:
     return h * h
 
 
-def _leaky_relu(z: Tensor, slope: float) -> Tensor:
-    return F.leaky_relu(z, slope) if slope else torch.relu(z)  # 0 times −∞ would be NaN
-
-
+_SLOPED = frozenset({"leaky_relu", "prelu"})
 _PLAIN: Mapping[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "abs": _abs,
     "squared_relu": _squared_relu,
 }
 _OF_NUMBER: Mapping[str, Callable[[Tensor, float], Tensor]] = {
-    "leaky_relu": _leaky_relu,
-    "prelu": _leaky_relu,
+    "leaky_relu": lambda z, slope: F.leaky_relu(z, slope),
+    "prelu": lambda z, slope: F.leaky_relu(z, slope),
     "relu6": lambda z, ceiling: F.hardtanh(z, 0.0, ceiling),
     "elu": lambda z, alpha: F.elu(z, alpha),
     "celu": lambda z, alpha: F.celu(z, alpha),
