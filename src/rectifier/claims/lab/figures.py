@@ -155,7 +155,7 @@ def heatmap(
         parts.append(label(left + wide * (column + 0.5), floor + 16, name, "middle"))
     parts.append(label((left + _WIDTH) / 2, floor + 38, x_title, "middle", "title"))
     middle = (top + floor) / 2
-    parts.append(f'<g transform="translate(13 {middle:.1f}) rotate(-90)">{label(0, 0, y_title, "middle", "title")}</g>')
+    parts.append(f'<g transform="translate(17 {middle:.1f}) rotate(-90)">{label(0, 0, y_title, "middle", "title")}</g>')
     return Chart(_svg(parts, floor + 48), caption, alt, wide=True)
 
 
@@ -223,7 +223,7 @@ def _grid(across: _Axis, up: _Axis, x_title: str, y_title: str) -> Iterator[str]
         yield label(across.start - 8, up.at(value) + 4, told, "end")
     yield from _ruler(across, top, floor, x_title, grid=False)
     middle = (top + floor) / 2
-    yield f'<g transform="translate(13 {middle:.1f}) rotate(-90)">{label(0, 0, y_title, "middle", "title")}</g>'
+    yield f'<g transform="translate(17 {middle:.1f}) rotate(-90)">{label(0, 0, y_title, "middle", "title")}</g>'
 
 
 def _ruler(across: _Axis, top: float, floor: float, title: str, *, grid: bool = True) -> Iterator[str]:
