@@ -18,7 +18,6 @@ from .status import CLAIMS_HELP, PLAIN_HELP
 
 if TYPE_CHECKING:
     from ..claims.lab.claim import Claim
-    from ..claims.lab.records import Records
     from ..claims.lab.sweep import Progress, Told
 
 __all__ = ["claims"]
@@ -112,6 +111,7 @@ def claims_run(
     from ..claims.lab import plan as plans
     from ..claims.lab.engines import engine as started
     from ..claims.lab.records import Records
+    from ..claims.lab.report import unreadable
     from ..claims.lab.sweep import sweep, tell
 
     chosen = _chosen(names or [], every, known())
@@ -119,7 +119,8 @@ def claims_run(
         name: (claim, claim.plan(quick=quick, seeds=seeds, set_of_seeds=set_of_seeds)) for name, claim in chosen.items()
     }
     records = Records(results)
-    _tell_unreadable(records)
+    for line in unreadable(records):
+        note(line)
     with started(engine, workers, address) as running, _bar() as progress:
         plans.write(records.folder, {name: plan for name, (_, plan) in asked.items()})
         sweep(asked, records, running, progress)
@@ -169,17 +170,10 @@ def _chosen(names: Sequence[str], every: bool, known: Mapping[str, Claim]) -> di
         raise RectifierValueError("claims run: `NAME` must be given; got none. Name a claim, or add --all for all.")
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+            near = difflib.get_close_matches(name, known, n=3)
             meant = f"Nearest: {', '.join(near)}." if near else "List them: rectifier claims"
             raise RectifierValueError(f"claims run: `NAME` must be a claim; got {name!r}. {meant}")
     return dict(known) if every else {name: known[name] for name in names}
-
-
-def _tell_unreadable(records: Records) -> None:
-    for file, many in records.unreadable.items():
-        note(
-            f"{file}: {many} line(s) are no record of a run, as after a kill: left out, and run again where asked for."
-        )
 
 
 def _print(told: Told) -> None:
