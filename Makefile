@@ -9,7 +9,7 @@ PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet -
 NATIVE := CMakeLists.txt $(shell find native -type f)
 JOBS   ?= 2
 
-.PHONY: demo test lint format bench verify conventions docs clean
+.PHONY: demo test lint format bench verify conventions claims docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/rectifier demo $(if $(DEMO),$(DEMO),--html rectifier-demo.html --force)
@@ -32,6 +32,11 @@ bench: $(VENV)/.dev
 	mkdir -p build
 	$(BIN)/rectifier bench --json build/bench.json --chart build/bench.html --force
 	$(BIN)/python docs/write_performance.py build/bench.json
+
+# What is on record in docs/claims/results is not measured again; without it, hours.
+claims: $(VENV)/.dev
+	$(BIN)/rectifier claims run --all --results docs/claims/results
+	$(BIN)/python docs/write_claims.py
 
 # The inverses are within 1 ulp, not correctly rounded, so the best instruction set stands for all there.
 # The baseline's exponential functions, one lane at a time, would take hours over every float32: a sample there.
