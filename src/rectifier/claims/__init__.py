@@ -1,8 +1,8 @@
 """The laboratory: claims made about rectified units, each measured.
 
-One file here is one claim: what is said, who says so, what would refute it, the runs that it needs, the verdict on their
-results and one figure. ``experiments/`` holds what several claims measure together, ``tasks/`` what networks are trained
-on, and ``lab/`` the machinery: :mod:`.lab.claim` says what a claim is made of, and how to write one.
+One file here is one claim: what is said, who says so, what would refute it, the runs that it needs, the verdict on
+their results and one figure. ``experiments/`` holds what several claims measure together, ``tasks/`` what networks are
+trained on, and ``lab/`` the machinery: :mod:`.lab.claim` says what a claim is made of, and how to write one.
 
 >>> from rectifier.claims import claims
 >>> claims()["absolute-value"].statement

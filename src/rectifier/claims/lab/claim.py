@@ -3,9 +3,9 @@
 A claim is one file in ``rectifier/claims/`` whose ``CLAIM`` is a :class:`Claim`. Read ``absolute_value.py`` for a small
 one. It needs:
 
-- ``runs(plan, done)``: the :class:`Run`\\ s that it asks for, a generator. The sweep leaves out what is already on record,
-  which claims share, and asks again with what is ``done`` until nothing is missing. So a claim whose runs depend on
-  earlier ones (each activation at its own best step size) simply yields those that it can name by now; see
+- ``runs(plan, done)``: the runs that it asks for, a generator. The sweep leaves out what is already on record, which
+  claims share, and asks again with what is ``done`` until nothing is missing. So a claim whose runs depend on earlier
+  ones (each activation at its own best step size) simply yields those that it can name by now; see
   :func:`.fair.tuned`. Every configuration has a ``seed`` from ``plan.seeds`` (or ``plan.tuning``).
 - ``judge(results)``: a :class:`Verdict`. It gets the results of its own runs whose seeds are complete, and is not asked
   where there are fewer than three of these. Say the answer by an effect with its interval (:mod:`.statistics`).
@@ -85,4 +85,4 @@ class Claim:
 
     def plan(self, *, quick: bool = False, seeds: int | None = None, set_of_seeds: int = 0) -> Plan:
         """The plan of this claim's runs; ``seeds`` in place of its own number of them."""
-        return Plan.make(quick, self.seeds[not quick] if seeds is None else seeds, set_of_seeds)
+        return Plan(quick, self.seeds[not quick] if seeds is None else seeds, set_of_seeds)

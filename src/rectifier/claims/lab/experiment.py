@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from ...errors import RectifierValueError
+
 __all__ = ["Config", "Experiment", "Outcome", "Run", "experiment"]
 
 #: What an experiment is told: names → numbers, texts, booleans, or lists of these; ``seed`` among them.
@@ -42,13 +44,18 @@ class Experiment:
     def __call__(self, config: Config) -> Outcome:
         return self.function(config)
 
-    def __reduce__(self) -> tuple[Callable[[str, str], Experiment], tuple[str, str]]:
+    def __reduce__(self) -> tuple[Callable[[str, str, int], Experiment], tuple[str, str, int]]:
         # By name, as its module's attribute is this object and not the function that pickle would look for.
-        return _named, (self.function.__module__, self.function.__qualname__)
+        return _named, (self.function.__module__, self.name, self.version)
 
 
-def _named(module: str, name: str) -> Experiment:
+def _named(module: str, name: str, version: int) -> Experiment:
     found: Experiment = getattr(importlib.import_module(module), name)
+    if found.version != version:  # a worker on another machine, with another release
+        raise RectifierValueError(
+            f"claims: `--address` must be that of workers with the same rectifier; got version {found.version} "
+            f"of the experiment {name!r}, which is {version} here. Install the same release there."
+        )
     return found
 
 

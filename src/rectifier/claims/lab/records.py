@@ -1,6 +1,6 @@
 """Finished runs on disk: one file of JSON lines an experiment, one line a run, appended and synchronised at once.
 
-A kill in the middle of a line loses that line alone: what is torn is left out, told, and its run made again. A line is::
+A kill in the middle of a line loses that line alone: what is torn is left out, told, and its run made again. A line::
 
     {"experiment": "trained", "version": 1, "config": {…}, "outcome": {…}, "seconds": 1.2, "machine": "3f2a9c01"}
 
@@ -127,20 +127,22 @@ class Records:
 
 def _append(path: Path, text: str) -> None:
     """Add whole lines, or nothing."""
-    with path.open("ab+") as file:
+    # Without a buffer, which would be written once more when the file is closed.
+    with path.open("ab+", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         if end:
             file.seek(end - 1)
             if file.read(1) != b"\n":  # the line of a kill: it stays, as something unreadable, and ends here
                 text = "\n" + text
+        left = memoryview(text.encode())
         try:
-            file.write(text.encode())
-            file.flush()
+            while left:
+                left = left[file.write(left) :]
             os.fsync(file.fileno())
-        except OSError:
+        except OSError as error:
             with contextlib.suppress(OSError):
                 file.truncate(end)
-            raise
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _written_number(value: Any) -> Any:

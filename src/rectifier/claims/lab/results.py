@@ -62,7 +62,7 @@ class Results:
         return tuple(dict.fromkeys(row.seed for row in self.rows))
 
     def where(self, experiment: str | None = None, **config: Any) -> Results:
-        """The rows of an experiment, and with these values in their configuration (a row that lacks one is left out)."""
+        """The rows of an experiment, and with these values in their configuration; a row that lacks one is left out."""
         return Results(
             row
             for row in self.rows

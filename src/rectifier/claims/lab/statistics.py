@@ -14,6 +14,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from ...reporters.words import number
+
 __all__ = ["CONFIDENCE", "Effect", "Ranking", "decide", "mean", "median", "paired", "ranking", "ratio"]
 
 #: Of every interval here.
@@ -39,18 +41,17 @@ class Effect:
     @property
     def told(self) -> str:
         unit = f" {self.unit}" if self.unit else ""
-        spread = "the same" if self.low == self.high else f"95 % interval {_number(self.low)} to {_number(self.high)}"
+        spread = "the same" if self.low == self.high else f"95 % interval {number(self.low)} to {number(self.high)}"
         within = f"{spread}, {self.seeds} seeds" if self.low != self.high else f"the same for {self.seeds} seeds"
-        return f"{self.what}: {_number(self.value)}{unit} ({within})"
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−")
+        return f"{self.what}: {number(self.value)}{unit} ({within})"
 
 
 def mean(values: Values, what: str, unit: str = "") -> Effect:
     """The mean with Student's interval. Not for what may be infinite: see :func:`median`."""
     given = np.asarray(values, dtype=np.float64)
+    if len(given) > 1 and np.all(given == given[0]):  # infinities too, which have no standard deviation
+        same = float(given[0])
+        return Effect(what, same, same, same, unit, len(given))
     middle = float(given.mean())
     half = _student(len(given)) * float(given.std(ddof=1)) / math.sqrt(len(given)) if len(given) > 1 else math.inf
     return Effect(what, middle, middle - half, middle + half, unit, len(given))
@@ -116,7 +117,7 @@ class Ranking:
     def groups(self) -> tuple[tuple[str, ...], ...]:
         """The largest runs of methods that are not told apart: the bars of the figure."""
         names = list(self.ranks)
-        runs = []
+        runs: list[tuple[str, ...]] = []
         for start, first in enumerate(names):
             run = tuple(n for n in names[start:] if self.ranks[n] - self.ranks[first] < self.critical_difference)
             if len(run) > 1 and not (runs and set(run) <= set(runs[-1])):
@@ -127,7 +128,7 @@ class Ranking:
 def ranking(scores: Mapping[str, Values], *, higher_is_better: bool = True) -> Ranking:
     """Rank methods by their scores on the same problems, in the same order; ties share their rank.
 
-    scores: method → one score a problem (finite; −inf for a training that failed). At least three methods, two problems.
+    scores: method → one score a problem (−inf for a training that failed); three methods, two problems at least.
     """
     from scipy.stats import friedmanchisquare, rankdata, studentized_range
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from .claim import Claim, Verdict
 from .engines import Engine
@@ -11,6 +12,7 @@ from .experiment import Run
 from .plan import Plan
 from .records import Records
 from .results import Results
+from .worker import Made
 
 __all__ = ["Progress", "Told", "asked", "sweep", "tell"]
 
@@ -40,22 +42,39 @@ def sweep(
     """Make the runs that are missing, until no claim asks for more.
 
     plans: name → claim and plan. What is interrupted goes on where it was: a finished run is not made again.
-    Raises RectifierError where an experiment fails or the engine does, OSError where a run cannot be written.
+    Raises EngineError where the engine fails, RuntimeError where runs did (after all others are made), OSError where
+    one cannot be written.
     """
     made = 0
     with records.adding():
-        while True:
-            wanted = {run.key: run for claim, plan in plans.values() for run in asked(claim, plan, records)}
-            missing = [run for run in wanted.values() if run not in records]
-            if not missing:
-                return
+        while missing := _missing(plans, records):
+            failed: list[tuple[Run, Made]] = []
             together = [run for run in missing if not run.experiment.alone]
             alone = [run for run in missing if run.experiment.alone]
-            for runs, workers in ((together, engine.workers), (alone, 1)):
-                for run, finished in engine.run(runs, workers):
-                    records.add(run, finished.outcome, finished.seconds, finished.machine)
+            # What is timed runs here, after all others: nothing is beside it.
+            for where, runs in ((engine, together), (Engine(1), alone)):
+                for run, found in where.run(runs):
+                    if found.outcome is None:
+                        failed.append((run, found))
+                        continue
+                    records.add(run, found.outcome, found.seconds, found.machine)
                     made += 1
-                    progress(made, made + sum(run not in records for run in missing), run.experiment.name)
+                    progress(made, made + sum(each not in records for each in missing), run.experiment.name)
+            if failed:
+                _refuse(failed)
+
+
+def _missing(plans: Mapping[str, tuple[Claim, Plan]], records: Records) -> list[Run]:
+    wanted = {run.key: run for claim, plan in plans.values() for run in asked(claim, plan, records)}
+    return [run for run in wanted.values() if run not in records]
+
+
+def _refuse(failed: Sequence[tuple[Run, Made]]) -> NoReturn:
+    run, first = failed[0]
+    if first.absent:
+        raise ModuleNotFoundError(f"No module named {first.absent!r}", name=first.absent)
+    others = f" (and {len(failed) - 1} others; all that went well is kept)" if len(failed) > 1 else ""
+    raise RuntimeError(f"the run {run.key} failed{others}:\n{first.error}")
 
 
 @dataclass(frozen=True)
@@ -66,6 +85,8 @@ class Told:
     plan: Plan
     results: Results
     """The runs of the seeds whose runs are all there."""
+    made: Results
+    """All its runs, those that chose a step size among them."""
     verdict: Verdict
 
 
@@ -76,10 +97,10 @@ def tell(claim: Claim, plan: Plan, records: Records) -> Told:
     asked_for = {run.config["seed"] for run in runs}
     # Where a tuning run is missing, those that it would choose are not known.
     seeds = [] if missing & set(plan.tuning) else [s for s in plan.seeds if s in asked_for and s not in missing]
-    results = records.results(runs).of_seeds(seeds)
-    if len(seeds) < _LEAST:
-        there = f"{len(seeds)} seed{'s' * (len(seeds) != 1)} of the {_LEAST} that a verdict needs"
-        return Told(
-            claim, plan, results, Verdict("not enough", f"Only {there} {'is' if len(seeds) == 1 else 'are'} there.")
-        )
-    return Told(claim, plan, results, claim.judge(results))
+    made = records.results(runs)
+    results = made.of_seeds(seeds)
+    if len(seeds) >= _LEAST:
+        return Told(claim, plan, results, made, claim.judge(results))
+    there = f"{len(seeds)} of the {max(_LEAST, plan.many)} seeds" if seeds else "No seed"
+    told = f"{there} ha{'ve' if len(seeds) > 1 else 's'} all the runs; a verdict needs {_LEAST}."
+    return Told(claim, plan, results, made, Verdict("not enough", told))
