@@ -150,7 +150,7 @@ def test_a_perfect_detector_has_precision_1() -> None:
     outputs[:, 5:].scatter_(1, truth[:, 5:].long(), 20.0)
     assert _precision(outputs, truth) == 1.0
     outputs[:, 5:] = outputs[:, 5:].roll(1, dims=1)
-    assert _precision(outputs, truth) == 0.0
+    assert _precision(outputs, truth) < 1e-5
 
 
 def test_advantages_end_with_their_episode() -> None:

@@ -137,8 +137,8 @@ def test_gains_of_what_the_library_does_not_know() -> None:
 
 def test_leaky_reader_is_the_leaky_cell() -> None:
     torch.manual_seed(0)
-    reader = Reader("relu", (5, 3), 4, 0.7, True)
-    cell = rt.LeakyCell(3, 4, alpha=0.7)
+    reader, cell = Reader("relu", (5, 3), 4), rt.LeakyCell(3, 4, alpha=0.7)
+    reader.leak = rt.LeakyAverage(4, 0.7)
     cell.input.load_state_dict(reader.input.state_dict())
     cell.recurrent.load_state_dict(reader.recurrent.state_dict())
     x, hidden = torch.randn(2, 5, 3), None

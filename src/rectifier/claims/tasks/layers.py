@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import torch
 from torch import nn
 
 import rectifier
@@ -41,7 +42,8 @@ def gain(label: str) -> float:
     if site is None:
         return ACTIVATIONS[_read(label)[0]].gain()
     name, parameters = site
-    return rectifier.gain(name, **{parameter: float(value) for parameter, value in parameters.items()})
+    numbers = {parameter: float(torch.as_tensor(value).detach()) for parameter, value in parameters.items()}
+    return rectifier.gain(name, **numbers)
 
 
 def _read(label: str) -> tuple[str, dict[str, float]]:
