@@ -119,7 +119,7 @@ def test_initial_weights(init: str, std: float, scale: float) -> None:
     model.add_module("act", layer("relu"))
     model.add_module("output", nn.Linear(500, 3))
     setup(init=init, init_scale=scale, init_bias=-0.25).initialise(model)
-    hidden, output = model.get_submodule("hidden"), model.get_submodule("output")
+    hidden, output = (model.get_submodule(name).requires_grad_(False) for name in ("hidden", "output"))
     assert float(hidden.weight.detach().std()) == pytest.approx(scale * std, rel=0.02)
     if init == "torch":
         assert -0.30 <= float(hidden.bias.min()) < -0.25 < float(hidden.bias.max()) <= -0.20
