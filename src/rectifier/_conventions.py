@@ -90,8 +90,8 @@ def _told(function: str, ways: Mapping[str, str], ours: _One) -> Iterator[str]:
                 yield text
             else:
                 peculiar.setdefault(", ".join(some), []).append(text)
-    for some, apart in peculiar.items():
-        yield f"{some}: {', '.join(apart)}"
+    for who, apart in peculiar.items():
+        yield f"{who}: {', '.join(apart)}"
 
 
 def _pieces(one: _One, ours: _One) -> Iterator[tuple[str, str]]:
