@@ -176,7 +176,7 @@ def _wrong(errors: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[tu
             elif ulp <= _DIGITS or relative < 0.01:
                 size = f"{ulp:,.0f} ulp off" if ulp >= 10 else f"{ulp:.1f} ulp off"
             else:
-                size = f"{relative:.0%} off"
+                size = f"{100 * relative:.0f} % off"
             yield f"{what}{dtype}", f"{what}{size}{where}"
             break  # float64 is told where float32 is right
 

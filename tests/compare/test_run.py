@@ -88,7 +88,7 @@ def test_tables_mark_what_differs_and_fold_what_agrees(found: Comparison) -> Non
     assert relu.notes[0].startswith("In all: f′(0) = 0, f(NaN) = NaN")
     assert "Not there: SciPy." in relu.notes and "SciPy" in dict(softplus.rows)
     copied = dict(elu.rows)["NumPy, copied often"]
-    (error,) = (cell for cell in copied if "100%" in cell.text)
+    (error,) = (cell for cell in copied if "100 %" in cell.text)
     assert error.differs and " at −" in error.text
     text = markdown(elu)
     assert text.startswith("## `elu`\n\n| | ") and f"**{error.text}**" in text
