@@ -110,8 +110,8 @@ def make_plan(
     """The plan for what is asked.
 
     names: functions of the family, all ten without. frameworks: keys of :data:`FRAMEWORKS`, all that are installed
-    without; rectifier's own functions on NumPy arrays, and in the frameworks named, are beside them. dtypes: in which errors are measured, float32 without.
-    samples: inputs of each error; 0 measures none.
+    without; rectifier's own functions on NumPy arrays, and in the frameworks named, are beside them. dtypes: in which
+    errors are measured, float32 without. samples: inputs of each error; 0 measures none.
     Raises RectifierValueError for an unknown function, framework or dtype, and for a framework that is named and not
     installed.
     """
