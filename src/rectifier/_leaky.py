@@ -134,7 +134,7 @@ def _of_series(
 
 def _result(v: npt.NDArray[Any], out: Any) -> npt.NDArray[Any]:
     if out is None:
-        return np.empty(v.shape, v.dtype) if v.ndim == 1 else np.empty_like(v, order="C")
+        return np.empty(v.shape, v.dtype)
     if not isinstance(out, np.ndarray) or out.shape != v.shape or out.dtype != v.dtype or not out.flags.writeable:
         got = f"{out.dtype} of shape {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
         raise RectifierValueError(

@@ -10,6 +10,7 @@ from .. import __version__
 from .bench import bench
 from .certificate import certificate
 from .check import check
+from .claims import claims
 from .compare import compare
 from .demo import demo
 from .heal import heal
@@ -60,3 +61,4 @@ app.command(epilog=PLAIN_HELP)(show)
 app.command(epilog=PLAIN_HELP)(compare)
 app.command(epilog=VERIFY_HELP)(verify)
 app.command(epilog=PLAIN_HELP)(bench)
+app.add_typer(claims)
