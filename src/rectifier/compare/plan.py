@@ -62,8 +62,9 @@ def _keras(title: str, process: str) -> Candidate:
     return Candidate(f"Keras on {title}", "keras", "keras", "Keras", process, needs=process)
 
 
-def _ours(title: str, process: str) -> Candidate:
-    return Candidate(f"rectifier.{process}", "rectifier", process, title, process, f"rectifier.{process}", process)
+def _ours(way: str, process: str, suffix: str = "") -> Candidate:
+    module = f"rectifier.{process}"
+    return Candidate(f"{module}{suffix}", "rectifier", process, way, process, module, process)
 
 
 #: In the order of tables: ours first, and first of all what the others are held against.
@@ -71,6 +72,8 @@ CANDIDATES = (
     Candidate("rectifier", "rectifier", "ours", "rectifier", "numpy"),
     _ours("PyTorch", "torch"),
     _ours("JAX", "jax"),
+    _ours("TensorFlow", "tensorflow"),
+    _ours("TensorFlow XLA", "tensorflow", " XLA"),
     Candidate("NumPy idiom", "numpy", "numpy", "NumPy idiom", "numpy"),
     Candidate("NumPy, copied often", "numpy", "numpy", "NumPy idiom, copied often", "numpy"),
     Candidate("SciPy", "scipy", "scipy", "SciPy", "numpy"),
