@@ -6,7 +6,6 @@ Read when it is first asked for: ``import rectifier`` does not.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -44,6 +43,8 @@ _One = dict[str, Any]
 @functools.cache
 def _record() -> dict[tuple[str, str], _One]:
     """(function, candidate) → what was measured."""
+    import json  # here, as importing it costs a millisecond
+
     measured = json.loads(PATH.read_text(encoding="utf-8"))["measured"]
     return {(one["function"], one["candidate"]): one for one in measured}
 
@@ -90,8 +91,8 @@ def _told(function: str, ways: Mapping[str, str], ours: _One) -> Iterator[str]:
                 yield text
             else:
                 peculiar.setdefault(", ".join(some), []).append(text)
-    for some, apart in peculiar.items():
-        yield f"{some}: {', '.join(apart)}"
+    for who, apart in peculiar.items():
+        yield f"{who}: {', '.join(apart)}"
 
 
 def _pieces(one: _One, ours: _One) -> Iterator[tuple[str, str]]:
@@ -104,16 +105,13 @@ def _pieces(one: _One, ours: _One) -> Iterator[tuple[str, str]]:
     theirs = ours["probes"]
     name = one["function"]
     for point in ("0", "6"):
-        if derivative.get(point, theirs["derivative"].get(point)) != theirs["derivative"].get(point) or (
-            point in derivative and name not in _SMOOTH
-        ):
+        if point in derivative and (name not in _SMOOTH or derivative[point] != theirs["derivative"][point]):
             yield f"f′({point})", f"f′({point}) = {_slope(name, derivative[point])}"
     if "nan" in value:
         gradient = f", gradient {_slope(name, derivative['nan'])}" if "nan" in derivative else ""
-        by_position = (
-            " by its position in the array" if max(map(len, (value["nan"], derivative.get("nan", ())))) > 1 else ""
-        )
-        yield "nan", f"NaN gives {_results(value['nan'])}{gradient}{by_position}"
+        several = len(value["nan"]) > 1 or len(derivative.get("nan", ())) > 1
+        where = " by its position in the array" if several else ""
+        yield "nan", f"NaN gives {_results(value['nan'])}{gradient}{where}"
     if value.get("-0", theirs["value"]["-0"]) != theirs["value"]["-0"]:
         both = len(value["-0"]) > 1
         yield "-0", "the sign of −0.0 depends on its position" if both else f"−0.0 gives {_results(value['-0'])}"
@@ -131,7 +129,7 @@ _SMOOTH = ("elu", "celu", "softplus", "squared_relu")
 def _defaults(one: _One) -> Iterator[str]:
     """Arguments, and the place where places differ."""
     places = {place: given for place, given in one.get("defaults", {}).items() if given}
-    alike = len({json.dumps(given) for given in places.values()}) == 1
+    alike = len({repr(given) for given in places.values()}) == 1
     for place, given in places.items():
         text = ", ".join(
             f"{name} = {value if isinstance(value, str) else format(value, 'g')}" for name, value in given.items()
@@ -176,7 +174,7 @@ def _wrong(errors: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[tu
             elif ulp <= _DIGITS or relative < 0.01:
                 size = f"{ulp:,.0f} ulp off" if ulp >= 10 else f"{ulp:.1f} ulp off"
             else:
-                size = f"{relative:.0%} off"
+                size = f"{100 * relative:.0f} % off"
             yield f"{what}{dtype}", f"{what}{size}{where}"
             break  # float64 is told where float32 is right
 

@@ -78,11 +78,10 @@ def _with_bar(run: Callable[[Callable[[str, int, int], None]], Comparison]) -> C
 
 
 def _print(found: Comparison, *, to_stderr: bool) -> None:
-    from rich.console import Console
-
     from ..compare.table import LEGEND, header, sheets
+    from ..reporters import terminal
 
-    console = Console(stderr=to_stderr, highlight=False, soft_wrap=False)
+    console = terminal.console(stderr=to_stderr)
     # Narrower, cells fold into towers; wider, nobody reads across.
     console.width = min(max(console.width, 80), 120)
     for sheet in sheets(found):
@@ -102,7 +101,9 @@ def _print_sheet(console: Console, sheet: Sheet) -> None:
     from rich.text import Text
 
     grid = Table(box=None, pad_edge=False, header_style="")
-    grid.add_column(sheet.function, no_wrap=True)
+    # Its narrowest is its own longest word, so that the others leave it what it needs.
+    longest = max((len(label) for label, _ in sheet.rows), default=0)
+    grid.add_column(sheet.function, min_width=min(longest, 22), max_width=28)
     for title in sheet.columns:
         grid.add_column(title)
     for label, cells in sheet.rows:

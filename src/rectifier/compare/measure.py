@@ -24,8 +24,8 @@ __all__ = ["measured"]
 
 Array = npt.NDArray[Any]
 
-#: A whole number of vectors of any machine and a tail; and a call of one value.
-LENGTHS = (67, 1)
+#: Values of a call: some vectors of any machine, and a tail. Few numbers, as some compile for each anew.
+LENGTH = 67
 #: Result dtypes are asked of these.
 SUPPORTED = ("float16", "bfloat16", "float32", "float64", "int32")
 KINDS = ("value", "derivative")
@@ -118,7 +118,7 @@ def _preset(peer: Peer, name: str) -> dict[str, float | None] | None:
         return None
     f = next(iter(peer.WAYS.values()))(there)(name, "value")
     assert f is not None
-    below, one, middle, above = f(np.array([-math.inf, -1, 0, math.inf], np.float32)).tolist()
+    below, one, middle, above = f(np.resize(np.array([-math.inf, -1, 0, math.inf], np.float32), LENGTH))[:4].tolist()
     value = {
         "leaky_relu": -one,
         "relu6": above,
@@ -135,7 +135,8 @@ def _probes(name: str, function: Function) -> Iterator[tuple[str, list[str]]]:
     if name == "relu6":
         points["6"] = family[name].parameter("ceiling").default or 0.0
     for point, value in points.items():
-        results = np.concatenate([function(np.full(length, value, np.float32)) for length in LENGTHS])
+        # A value alone may take a path of its own.
+        results = np.concatenate([function(np.full(length, value, np.float32)) for length in (LENGTH, 1)])
         yield point, sorted({_text(result) for result in results.tolist()})
 
 
@@ -155,17 +156,17 @@ def _kernel(name: str, kind: str, dtype: str) -> tuple[Case, Function]:
 def _subnormals(name: str, kind: str, function: Function) -> Iterator[tuple[str, str]]:
     """``read``: inputs below the normal range are not taken for 0; ``written``: nor are such results made 0."""
     exact = _kernel(name, kind, "float32")[1]
-    least = np.finfo(np.float32).tiny
     small = np.array([1e-45, 1e-42, 1e-40, 1.1e-38], np.float32)
-    x = np.concatenate([small, -small])
     with np.errstate(all="ignore"):
-        wanted, at_zero = exact(x), exact(np.copysign(np.float32(0), x))
-        differs = wanted != at_zero
-        yield from _kept("read", (function(x) != function(np.copysign(np.float32(0), x)))[differs])
+        x = np.resize(np.concatenate([small, -small]), LENGTH)
+        zero = np.copysign(np.float32(0), x)
+        yield from _kept("read", (function(x) != function(zero))[exact(x) != exact(zero)])
         size = np.geomspace(1.2e-38, 200, 997, dtype=np.float32)
         x = np.concatenate([size, -size])
         wanted = np.abs(exact(x))
-        yield from _kept("written", (function(x) != 0)[(wanted > 0) & (wanted < least)])
+        x = x[(wanted > 0) & (wanted < np.finfo(np.float32).tiny)]
+        if x.size:
+            yield from _kept("written", function(np.resize(x, LENGTH)) != 0)
 
 
 def _kept(what: str, kept: Array) -> Iterator[tuple[str, str]]:

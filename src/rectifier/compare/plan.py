@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from .._family import family
 from ..errors import RectifierValueError
 
-__all__ = ["CANDIDATES", "DTYPES", "FRAMEWORKS", "FUNCTIONS", "SAMPLES", "Candidate", "Plan", "make_plan"]
+__all__ = ["CANDIDATES", "DTYPES", "FRAMEWORKS", "FUNCTIONS", "SAMPLES", "Candidate", "Plan", "make_plan", "missing"]
 
 #: In which errors are measured; the first without being asked.
 DTYPES = ("float32", "float64", "float16", "bfloat16")
@@ -62,8 +62,9 @@ def _keras(title: str, process: str) -> Candidate:
     return Candidate(f"Keras on {title}", "keras", "keras", "Keras", process, needs=process)
 
 
-def _ours(title: str, process: str) -> Candidate:
-    return Candidate(f"rectifier.{process}", "rectifier", process, title, process, f"rectifier.{process}", process)
+def _ours(way: str, process: str, suffix: str = "") -> Candidate:
+    module = f"rectifier.{process}"
+    return Candidate(f"{module}{suffix}", "rectifier", process, way, process, module, process)
 
 
 #: In the order of tables: ours first, and first of all what the others are held against.
@@ -71,6 +72,8 @@ CANDIDATES = (
     Candidate("rectifier", "rectifier", "ours", "rectifier", "numpy"),
     _ours("PyTorch", "torch"),
     _ours("JAX", "jax"),
+    _ours("TensorFlow", "tensorflow"),
+    _ours("TensorFlow XLA", "tensorflow", " XLA"),
     Candidate("NumPy idiom", "numpy", "numpy", "NumPy idiom", "numpy"),
     Candidate("NumPy, copied often", "numpy", "numpy", "NumPy idiom, copied often", "numpy"),
     Candidate("SciPy", "scipy", "scipy", "SciPy", "numpy"),
@@ -110,27 +113,29 @@ def make_plan(
     """The plan for what is asked.
 
     names: functions of the family, all ten without. frameworks: keys of :data:`FRAMEWORKS`, all that are installed
-    without; rectifier's own functions are always beside them. dtypes: in which errors are measured, float32 without.
-    samples: inputs of each error; 0 measures none.
+    without; rectifier's own functions on NumPy arrays, and in the frameworks named, are beside them. dtypes: in which
+    errors are measured, float32 without. samples: inputs of each error; 0 measures none.
     Raises RectifierValueError for an unknown function, framework or dtype, and for a framework that is named and not
     installed.
     """
     functions = _known("NAME", names, FUNCTIONS) or FUNCTIONS
     named = _known("--framework", frameworks, tuple(FRAMEWORKS))
-    absent = {key: module for key in FRAMEWORKS if (module := _missing(FRAMEWORKS[key].modules))}
+    absent = {key: module for key in FRAMEWORKS if (module := missing(FRAMEWORKS[key].modules))}
     for key in named:
         if key in absent:
             raise RectifierValueError(
                 f"compare: `--framework` must be installed; got {key!r}, without {absent[key]}. "
                 f"Run: {_install(FRAMEWORKS[key].extra)}"
             )
-    chosen = tuple(
+    there = [
         candidate
         for candidate in CANDIDATES
-        if candidate.framework not in absent
-        and not _missing([candidate.needs] if candidate.needs else [])
-        and (not named or candidate.framework in (*named, "rectifier"))
-    )
+        if candidate.framework not in absent and not missing([candidate.needs] if candidate.needs else [])
+    ]
+    asked = [candidate for candidate in there if not named or candidate.framework in named]
+    # What the others are held against, and ours in the frameworks that are asked for.
+    beside = {CANDIDATES[0].process, *(candidate.process for candidate in asked)}
+    chosen = tuple(c for c in there if c in asked or (c.framework == "rectifier" and c.process in beside))
     told = tuple(
         f"{key}: {module} is not installed; run: {_install(FRAMEWORKS[key].extra)}"
         for key, module in absent.items()
@@ -143,7 +148,8 @@ def _install(extra: str) -> str:
     return f'pip install "rectifier[{extra}]"'
 
 
-def _missing(modules: Iterable[str]) -> str | None:
+def missing(modules: Iterable[str]) -> str | None:
+    """The first of these that is not installed."""
     return next((module for module in modules if importlib.util.find_spec(module) is None), None)
 
 

@@ -50,7 +50,7 @@ def _sheet(comparison: Comparison, function: str) -> Sheet:
     texts = {
         title: [look(one) for one in every] for title, look in _columns(comparison) if any(look(one) for one in every)
     }
-    agreed = [title for title, column in texts.items() if _agreed(title, set(column) - {""})]
+    agreed = [title for title, column in texts.items() if _agreed(title, set(column) - {"", "–"})]
     if texts.get("f′(−0)") == texts.get("f′(0)"):
         texts.pop("f′(−0)", None)
     columns = tuple(title for title in texts if title not in agreed)
@@ -122,7 +122,7 @@ def _error(one: Measured, kind: str, dtype: str) -> str:
     if ulp <= MARKED:
         return "½" if ulp <= 0.5 else f"{ulp:.2f}"
     relative = float(error["relative"])
-    share = f" ({relative:.0%})" if 0.01 <= relative < 10 else ""
+    share = f" ({100 * relative:.0f} %)" if 0.01 <= relative < 10 else ""
     size = f"{ulp:.1f}" if ulp < 1000 else f"{ulp:,.0f}" if ulp < 1e6 else f"{ulp:.1e}"
     return f"{size}{share} at {number(format(float(error['x']), '.3g'))}"
 
