@@ -16,7 +16,7 @@ TensorFlow.
 from __future__ import annotations
 
 try:
-    import keras as _keras
+    import keras as _keras  # noqa: F401
 except ModuleNotFoundError as error:
     if error.name == "keras":
         said = 'rectifier.keras: `keras` must be installed; it was not found. Run: pip install "rectifier[keras]"'

@@ -1,4 +1,4 @@
-"""The layers: subclasses of ``keras.layers``' where there is one, with its arguments; saved by the name "rectifier>…"."""
+"""The layers: subclasses of ``keras.layers``' where there is one, with its arguments; saved as "rectifier>…"."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ..frameworks.saving import check_choice
 
 __all__ = ["CELU", "ELU", "SELU", "Abs", "LeakyReLU", "PReLU", "ReLU", "ReLU6", "Softplus", "SquaredReLU"]
 
+_SLOPE = Left(0.01)
 _registered = keras.saving.register_keras_serializable("rectifier")
 
 
@@ -119,7 +120,7 @@ class LeakyReLU(_Rectifier, keras.layers.LeakyReLU):  # type: ignore[misc]
     rectifier_row = "leaky_relu"
     _parameter = "negative_slope"
 
-    def __init__(self, negative_slope: Any = Left(0.01), *, like: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, negative_slope: Any = _SLOPE, *, like: str | None = None, **kwargs: Any) -> None:
         if "alpha" in kwargs:
             raise RectifierTypeError(
                 f"LeakyReLU: `alpha` must be passed as `negative_slope`, its name since Keras 3; got "
@@ -207,7 +208,7 @@ class ReLU6(_Rectifier):
     rectifier_row = "relu6"
     _parameter = "ceiling"
 
-    def __init__(self, ceiling: Any = Left(6.0), *, like: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, ceiling: float = Left(6.0), *, like: str | None = None, **kwargs: Any) -> None:
         (ceiling,) = preset("ReLU6", "relu6", like, ceiling=ceiling)
         super().__init__(**kwargs)
         self._set(ceiling)
@@ -255,7 +256,7 @@ class ELU(_Rectifier, keras.layers.ELU):  # type: ignore[misc]
     _saves = True
 
     def __init__(
-        self, alpha: Any = Left(1.0), *, save: str | None = None, like: str | None = None, **kwargs: Any
+        self, alpha: float = Left(1.0), *, save: str | None = None, like: str | None = None, **kwargs: Any
     ) -> None:
         (alpha,) = preset("ELU", "elu", like, alpha=alpha)
         super().__init__(**kwargs)
@@ -283,7 +284,7 @@ class CELU(_Rectifier):
     _saves = True
 
     def __init__(
-        self, alpha: Any = Left(1.0), *, save: str | None = None, like: str | None = None, **kwargs: Any
+        self, alpha: float = Left(1.0), *, save: str | None = None, like: str | None = None, **kwargs: Any
     ) -> None:
         (alpha,) = preset("CELU", "celu", like, alpha=alpha)
         super().__init__(**kwargs)
@@ -332,7 +333,7 @@ class Softplus(_Rectifier):
     _saves = True
 
     def __init__(
-        self, beta: Any = Left(1.0), *, save: str | None = None, like: str | None = None, **kwargs: Any
+        self, beta: float = Left(1.0), *, save: str | None = None, like: str | None = None, **kwargs: Any
     ) -> None:
         (beta,) = preset("Softplus", "softplus", like, beta=beta)
         super().__init__(**kwargs)

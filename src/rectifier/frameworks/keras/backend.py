@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+import importlib
 from typing import Any
 
 import keras
@@ -16,19 +16,13 @@ __all__ = ["BACKEND", "OWN", "held", "plain", "tensor"]
 #: Keras takes its backend when it is imported, and keeps it.
 BACKEND: str = keras.backend.backend()
 
-OWN: ModuleType
-"""The operations on the backend's own tensors."""
-if BACKEND == "torch":
-    from ..torch import ops as OWN
-elif BACKEND == "jax":
-    from ..jax import ops as OWN
-elif BACKEND == "tensorflow":
-    from ..tensorflow import ops as OWN
-else:
+if BACKEND not in ("torch", "jax", "tensorflow"):
     raise RectifierValueError(
         f"rectifier.keras: the backend of Keras must be 'torch', 'jax' or 'tensorflow'; got {BACKEND!r}. "
         "Set the environment variable KERAS_BACKEND before Keras is imported."
     )
+#: The operations on the backend's own tensors.
+OWN = importlib.import_module(f"rectifier.frameworks.{BACKEND}.ops")
 
 
 def tensor(function: str, name: str, x: Any) -> Any:
