@@ -24,9 +24,7 @@ def framework_of(x: Any) -> str | None:
     # Tensors, and what stands for one by PyTorch's protocol: the proxies of torch.fx, for one.
     if torch is not None and (isinstance(x, torch.Tensor) or hasattr(type(x), "__torch_function__")):
         return "torch"
-    keras = sys.modules.get("keras")
-    # A Variable of Keras's stands for an array of its backend by the backend's own protocol.
-    if keras is not None and isinstance(x, keras.KerasTensor):
+    if _is_of_keras(x, "KerasTensor"):  # a Variable of Keras's stands for an array of its backend, by its protocol
         return "keras"
     jax = sys.modules.get("jax")
     # Tracers count as arrays; __jax_array__ is the protocol of what stands for one: Flax's variables, for one.
@@ -35,12 +33,21 @@ def framework_of(x: Any) -> str | None:
     return None
 
 
+def _is_of_keras(x: Any, kind: str) -> bool:
+    there = getattr(sys.modules.get("keras"), kind, None)  # Keras 2 has neither
+    return there is not None and isinstance(x, there)
+
+
 def ops_of(function: str, x: Any) -> ModuleType | None:
     """The operations for this array's framework; None for NumPy and every array that speaks ``__array_ufunc__``.
 
     Raises RectifierTypeError for an array of a framework that has no operations here.
     """
     framework = framework_of(x)
+    if framework == "keras" or _is_of_keras(x, "Variable"):
+        from .keras import ops as keras_ops
+
+        return keras_ops
     if framework == "torch":
         from .torch import ops as torch_ops
 
@@ -49,10 +56,6 @@ def ops_of(function: str, x: Any) -> ModuleType | None:
         from .jax import ops as jax_ops
 
         return jax_ops
-    if framework == "keras":
-        from .keras import ops as keras_ops
-
-        return keras_ops
     if type(x).__module__.partition(".")[0] in _WITHOUT_OPS:
         raise RectifierTypeError(
             f"{function}: `x` must be a NumPy array, an array that speaks __array_ufunc__, a PyTorch tensor or a JAX "
