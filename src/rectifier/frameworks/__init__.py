@@ -19,7 +19,7 @@ TITLES = {"torch": "PyTorch", "jax": "JAX", "tensorflow": "TensorFlow", "keras":
 
 
 def framework_of(x: Any) -> str | None:
-    """ "torch", "jax" or "tensorflow" where x is an array of theirs, "keras" for a symbolic one; None for all others."""
+    """ "torch", "jax" or "tensorflow" where x is an array of theirs, "keras" for a symbolic one; else None."""
     torch = sys.modules.get("torch")
     # Tensors, and what stands for one by PyTorch's protocol: the proxies of torch.fx, for one.
     if torch is not None and (isinstance(x, torch.Tensor) or hasattr(type(x), "__torch_function__")):

@@ -25,11 +25,12 @@ x, h = np.load(folder / "x.npy"), np.load(folder / "h.npy")
 if (folder / "exported").exists():
     import tensorflow as tf
     assert "rectifier" not in sys.modules
-    assert np.array_equal(tf.saved_model.load(folder / "exported").serve(x).numpy(), h)
+    exported = tf.saved_model.load(folder / "exported")
+    np.testing.assert_allclose(exported.serve(x).numpy(), h, rtol=1e-5)
 import rectifier.keras
 import keras
 model = keras.models.load_model(folder / "model.keras")
-assert np.array_equal(model.predict(x, verbose=0), h), "other values"
+assert np.array_equal(keras.ops.convert_to_numpy(model(x)), h), "other values"
 print(sorted({type(layer).__module__.partition(".")[0] for layer in model.operations}))
 """
 
@@ -44,7 +45,6 @@ def everything() -> Any:
             h = keras.layers.Dense(4, activation=getattr(rk, name))(h)
             h = getattr(rk, name)(h)
         h = LAYERS[name][0]()(h)
-        h = keras.layers.LayerNormalization()(h)
     h = keras.layers.Dense(4, activation=rk.LeakyReLU(0.2))(h)
     h = rk.leaky_relu(h, negative_slope=np.array([0.1, 0.2, 0.3, 0.4]))
     h = keras.layers.Reshape((4, 1))(h)
@@ -55,7 +55,7 @@ def everything() -> Any:
 def test_a_fresh_process_loads_what_was_saved(tmp_path: Path) -> None:
     model = everything()
     np.save(tmp_path / "x.npy", X)
-    np.save(tmp_path / "h.npy", model.predict(X, verbose=0))
+    np.save(tmp_path / "h.npy", array(model(X)))
     model.save(tmp_path / "model.keras")
     if BACKEND == "tensorflow":
         model.export(tmp_path / "exported", verbose=False)
