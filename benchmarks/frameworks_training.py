@@ -123,8 +123,8 @@ def table(found: list[dict[str, Any]], seeds: int, steps: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backends", default=",".join(BACKENDS))
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--here", action="store_true", help="this process's backend alone, as JSON")
     given = parser.parse_args()
