@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from .words import count, number
 
-__all__ = ["Bar", "Line", "bars", "lines"]
+__all__ = ["SERIES", "Bar", "Line", "bars", "label", "lines", "nice", "powers"]
 
 _WIDTH, _HEIGHT = 520, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 14, 12, 46
-_SERIES = 7
+SERIES = 7
 # Markers of more points than this show under the pointer alone, to which they tell their value.
 _MARKED = 64
 
@@ -55,7 +55,7 @@ def lines(
         (min(xs), max(xs)) if labels is None else (0.0, len(labels) - 1.0), _range(ys, log), log, 44 if tall else 0
     )
     if labels is None:
-        across = [(x, count(int(x))) for x in _nice(*box.across, 6) if x == int(x)]
+        across = [(x, count(int(x))) for x in nice(*box.across, 6) if x == int(x)]
     else:
         every = max(1, math.ceil(len(labels) / 16))
         across = [(float(place), labels[place]) for place in range(0, len(labels), every)]
@@ -78,7 +78,7 @@ def bars(items: Sequence[Bar], *, ticks: Sequence[tuple[float, str]], x_title: s
             f"<title>{html.escape(bar.told)}</title></rect>"
         )
         if bar.label:
-            parts.append(_text(x + wide / 2, y - 5, bar.label, "middle"))
+            parts.append(label(x + wide / 2, y - 5, bar.label, "middle"))
     return _svg(parts, box.height)
 
 
@@ -114,21 +114,21 @@ class _Box:
     def frame(self, across: Iterable[tuple[float, str]], x_title: str, y_title: str) -> Iterable[str]:
         """Grid, ticks and titles."""
         floor = _HEIGHT - _BOTTOM
-        for value, text in _powers(*self.up) if self.log else [(tick, number(tick)) for tick in _nice(*self.up, 5)]:
+        for value, text in powers(*self.up) if self.log else [(tick, number(tick)) for tick in nice(*self.up, 5)]:
             y = self._up(value)
             yield f'<path class="grid" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>'
-            yield _text(_LEFT - 8, y + 4, text, "end")
+            yield label(_LEFT - 8, y + 4, text, "end")
         yield f'<path class="axis" d="M{_LEFT} {floor}H{_WIDTH - _RIGHT}"/>'
         for value, text in across:
             x = self.x(value)
             yield f'<path class="axis" d="M{x:.1f} {floor}v4"/>'
             if self.extra:
-                yield f'<g transform="translate({x + 3:.1f} {floor + 14}) rotate(-35)">{_text(0, 0, text, "end")}</g>'
+                yield f'<g transform="translate({x + 3:.1f} {floor + 14}) rotate(-35)">{label(0, 0, text, "end")}</g>'
             else:
-                yield _text(x, floor + 18, text, "middle")
-        yield _text((_LEFT + _WIDTH - _RIGHT) / 2, self.height - 6, x_title, "middle", "title")
+                yield label(x, floor + 18, text, "middle")
+        yield label((_LEFT + _WIDTH - _RIGHT) / 2, self.height - 6, x_title, "middle", "title")
         middle = (_TOP + floor) / 2
-        yield f'<g transform="translate(13 {middle:.1f}) rotate(-90)">{_text(0, 0, y_title, "middle", "title")}</g>'
+        yield f'<g transform="translate(13 {middle:.1f}) rotate(-90)">{label(0, 0, y_title, "middle", "title")}</g>'
 
 
 def _line(box: _Box, line: Line, place: int, labels: Sequence[str] | None) -> Iterable[str]:
@@ -137,12 +137,12 @@ def _line(box: _Box, line: Line, place: int, labels: Sequence[str] | None) -> It
     spots = [(box.x(x), box.y(y)) for x, y in line.points]
     path = "L".join(f"{x:.1f} {y:.1f}" for x, y in spots)
     # Dashes tell the lines apart where colour does not.
-    yield f'<path class="line s{place % _SERIES} d{place % 4}" d="M{path}"/>'
+    yield f'<path class="line s{place % SERIES} d{place % 4}" d="M{path}"/>'
     kind = "dot" if len(line.points) <= _MARKED else "dot unseen"
     for (x, y), (at, value) in zip(spots, line.points, strict=True):
         where = f"step {count(int(at))}" if labels is None else labels[int(at)]
         told = html.escape(f"{line.name}, {where}: {number(value)}")
-        dot = f'<circle class="{kind} s{place % _SERIES}" cx="{x:.1f}" cy="{y:.1f}" r="3.5">'
+        dot = f'<circle class="{kind} s{place % SERIES}" cx="{x:.1f}" cy="{y:.1f}" r="3.5">'
         yield f"{dot}<title>{told}</title></circle>"
 
 
@@ -160,7 +160,7 @@ def _range(values: Sequence[float], log: bool) -> tuple[float, float]:
     return low, min(high + 0.06 * (high - low), sys.float_info.max) if high > low else low + 1
 
 
-def _nice(low: float, high: float, most: int) -> list[float]:
+def nice(low: float, high: float, most: int) -> list[float]:
     """Round numbers from low to high, about as many as asked."""
     if not high > low:
         return [low]
@@ -171,13 +171,13 @@ def _nice(low: float, high: float, most: int) -> list[float]:
     return [place * step for place in range(first, last + 1)]
 
 
-def _powers(low: float, high: float) -> list[tuple[float, str]]:
+def powers(low: float, high: float) -> list[tuple[float, str]]:
     every = max(1, math.ceil((high - low) / 7))
     raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
     return [(power, f"10{str(power).translate(raised)}") for power in range(int(low), int(high) + 1, every)]
 
 
-def _text(x: float, y: float, text: str, anchor: str, kind: str = "tick") -> str:
+def label(x: float, y: float, text: str, anchor: str, kind: str = "tick") -> str:
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html.escape(text)}</text>'
 
 
@@ -188,7 +188,7 @@ def _svg(parts: Iterable[str], height: int) -> str:
 def _legend(names: Sequence[str]) -> str:
     items = "".join(
         '<li><svg viewBox="0 0 28 10" aria-hidden="true">'
-        f'<path class="line s{place % _SERIES} d{place % 4}" d="M0 5H28"/></svg><bdi>{html.escape(name)}</bdi></li>'
+        f'<path class="line s{place % SERIES} d{place % 4}" d="M0 5H28"/></svg><bdi>{html.escape(name)}</bdi></li>'
         for place, name in enumerate(names)
     )
     return f'<ul class="legend">{items}</ul>'

@@ -1,0 +1,104 @@
+"""A sweep: the runs that claims ask for and that are not on record yet, made and kept one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from .claim import Claim, Verdict
+from .engines import Engine
+from .experiment import Run
+from .plan import Plan
+from .records import Records
+from .results import Results
+from .worker import Made
+
+__all__ = ["Progress", "Told", "asked", "sweep", "tell"]
+
+#: Called with the runs done, all that are known of, and what was just finished.
+Progress = Callable[[int, int, str], None]
+_LEAST = 3
+
+
+def asked(claim: Claim, plan: Plan, records: Records) -> list[Run]:
+    """All runs that the claim can name by what is on record, each once."""
+    done, runs = Results(), dict[str, Run]()
+    while True:
+        # A claim names more runs as it sees the results of those that it asked for before.
+        runs = {run.key: run for run in claim.runs(plan, done)}
+        found = records.results(runs.values())
+        if len(found) == len(done):
+            return list(runs.values())
+        done = found
+
+
+def sweep(
+    plans: Mapping[str, tuple[Claim, Plan]],
+    records: Records,
+    engine: Engine,
+    progress: Progress = lambda done, total, label: None,
+) -> None:
+    """Make the runs that are missing, until no claim asks for more.
+
+    plans: name → claim and plan. What is interrupted goes on where it was: a finished run is not made again.
+    Raises EngineError where the engine fails, RuntimeError where runs did (after all others are made), OSError where one
+    cannot be written.
+    """
+    made = 0
+    with records.adding():
+        while missing := _missing(plans, records):
+            failed: list[tuple[Run, Made]] = []
+            together = [run for run in missing if not run.experiment.alone]
+            alone = [run for run in missing if run.experiment.alone]
+            # What is timed runs here, after all others: nothing is beside it.
+            for where, runs in ((engine, together), (Engine(1), alone)):
+                for run, found in where.run(runs):
+                    if found.outcome is None:
+                        failed.append((run, found))
+                        continue
+                    records.add(run, found.outcome, found.seconds, found.machine)
+                    made += 1
+                    progress(made, made + sum(each not in records for each in missing), run.experiment.name)
+            if failed:
+                _refuse(failed)
+
+
+def _missing(plans: Mapping[str, tuple[Claim, Plan]], records: Records) -> list[Run]:
+    wanted = {run.key: run for claim, plan in plans.values() for run in asked(claim, plan, records)}
+    return [run for run in wanted.values() if run not in records]
+
+
+def _refuse(failed: Sequence[tuple[Run, Made]]) -> NoReturn:
+    run, first = failed[0]
+    if first.absent:
+        raise ModuleNotFoundError(f"No module named {first.absent!r}", name=first.absent)
+    others = f" (and {len(failed) - 1} others; all that went well is kept)" if len(failed) > 1 else ""
+    raise RuntimeError(f"the run {run.key} failed{others}:\n{first.error}")
+
+
+@dataclass(frozen=True)
+class Told:
+    """A claim with what is on record of it."""
+
+    claim: Claim
+    plan: Plan
+    results: Results
+    """The runs of the seeds whose runs are all there."""
+    verdict: Verdict
+
+
+def tell(claim: Claim, plan: Plan, records: Records) -> Told:
+    """Judge a claim by what is on record. A seed counts where all its runs are there; three are needed."""
+    runs = asked(claim, plan, records)
+    missing = {run.config["seed"] for run in runs if run not in records}
+    asked_for = {run.config["seed"] for run in runs}
+    # Where a tuning run is missing, those that it would choose are not known.
+    seeds = [] if missing & set(plan.tuning) else [s for s in plan.seeds if s in asked_for and s not in missing]
+    results = records.results(runs).of_seeds(seeds)
+    if len(seeds) < _LEAST:
+        there = f"{len(seeds)} seed{'s' * (len(seeds) != 1)} of the {_LEAST} that a verdict needs"
+        return Told(
+            claim, plan, results, Verdict("not enough", f"Only {there} {'is' if len(seeds) == 1 else 'are'} there.")
+        )
+    return Told(claim, plan, results, claim.judge(results))
