@@ -1,0 +1,53 @@
+"""Activations by label, as the tasks put them into their networks."""
+
+from __future__ import annotations
+
+import re
+
+from torch import nn
+
+from ...errors import RectifierValueError
+from ..lab.activations import ACTIVATIONS
+
+__all__ = ["gain", "layer"]
+
+_LABEL = re.compile(r"(\w+)(?:\((\w+)=([-+.\w]+)\))?")
+
+
+def layer(label: str) -> nn.Module:
+    """A fresh layer of this label: a name of ``ACTIVATIONS``, alone or with one parameter.
+
+    >>> layer("leaky_relu(negative_slope=0.2)")
+    LeakyReLU(negative_slope=0.2)
+    """
+    name, parameters = _read(label)
+    try:
+        return ACTIVATIONS[name].module(**parameters)
+    except (TypeError, ValueError) as error:
+        raise RectifierValueError(
+            f"claims: `activation` must have a parameter that its layer takes; got {label!r} ({error}). "
+            "Write it as in 'leaky_relu(negative_slope=0.2)'."
+        ) from error
+
+
+def gain(label: str) -> float:
+    """The gain of this label's row."""
+    name, parameters = _read(label)
+    return ACTIVATIONS[name].gain(**parameters)
+
+
+def _read(label: str) -> tuple[str, dict[str, float]]:
+    found = _LABEL.fullmatch(label) if isinstance(label, str) else None
+    if found is None or found[1] not in ACTIVATIONS:
+        raise RectifierValueError(
+            f"claims: `activation` must be one of {', '.join(ACTIVATIONS)}; got {label!r}. "
+            "Pass a name such as 'relu', or with one parameter 'leaky_relu(negative_slope=0.2)'."
+        )
+    name, parameter, value = found.groups()
+    try:
+        return name, {} if parameter is None else {parameter: float(value)}
+    except ValueError:
+        raise RectifierValueError(
+            f"claims: `activation` must have a number as its parameter; got {label!r}. "
+            "Write it as in 'leaky_relu(negative_slope=0.2)'."
+        ) from None
