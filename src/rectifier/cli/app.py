@@ -10,6 +10,7 @@ from .. import __version__
 from .bench import bench
 from .certificate import certificate
 from .check import check
+from .claims import claims
 from .demo import demo
 from .heal import heal
 from .prune import prune
@@ -58,3 +59,4 @@ app.command(epilog=HELP)(report)
 app.command(epilog=PLAIN_HELP)(show)
 app.command(epilog=VERIFY_HELP)(verify)
 app.command(epilog=PLAIN_HELP)(bench)
+app.add_typer(claims)

@@ -47,16 +47,22 @@ P = ParamSpec("P")
 
 #: Module that a verb uses → the extra that brings it.
 _EXTRAS = {
+    "distributed": "claims-dask",
+    "gymnasium": "claims",
     "jinja2": "checkup",
+    "joblib": "claims",
     "matplotlib": "checkup",
     "ml_dtypes": "checkup",
     "mpmath": "verify",
     "plotext": "checkup",
     "plotly": "checkup",
     "pyarrow": "checkup",
+    "ray": "claims-ray",
     "rich": "checkup",
     "safetensors": "checkup",
+    "scipy": "claims",
     "sklearn": "demo",
+    "threadpoolctl": "claims",
     "torch": "torch",
 }
 
@@ -101,6 +107,8 @@ def fail(message: str, status: int = USAGE) -> NoReturn:
 def guarded(verb: Callable[P, None]) -> Callable[P, None]:
     """The verb with its exceptions turned into messages and exit statuses."""
 
+    name = verb.__name__.replace("_", " ")
+
     @functools.wraps(verb)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
@@ -119,9 +127,7 @@ def guarded(verb: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(INTERRUPTED) from error
         except SystemExit as error:
             # Of the user's code, as nothing here raises it: its status must not pass for a verdict.
-            fail(
-                f"{verb.__name__}: your code ended the process with SystemExit({error.code!r}). Let it return instead."
-            )
+            fail(f"{name}: your code ended the process with SystemExit({error.code!r}). Let it return instead.")
         except RectifierError as error:
             if debug:
                 traceback.print_exc()
@@ -130,11 +136,11 @@ def guarded(verb: Callable[P, None]) -> Callable[P, None]:
             extra = _EXTRAS.get((error.name or "").partition(".")[0])
             if extra is None:
                 _fault(error, debug)
-            fail(f'{verb.__name__}: needs {error.name}, which is not installed. Run: pip install "rectifier[{extra}]"')
+            fail(f'{name}: needs {error.name}, which is not installed. Run: pip install "rectifier[{extra}]"')
         except OSError as error:
             if error.errno not in UNWRITTEN:
                 _fault(error, debug)
-            fail(f"{verb.__name__}: {unwritten(error)}")
+            fail(f"{name}: {unwritten(error)}")
         except Exception as error:
             _fault(error, debug)
 

@@ -6,6 +6,7 @@ __all__ = [
     "ACT_HELP",
     "BROKEN_PIPE",
     "CERTIFICATE_HELP",
+    "CLAIMS_HELP",
     "FAULT",
     "FINDINGS",
     "HELP",
@@ -45,6 +46,13 @@ Exit status:
   0  done, or nothing to do
   2  usage, your own code failed, or what was asked for is refused
   3  a fault of rectifier's
+"""
+
+CLAIMS_HELP = """\b
+Exit status:
+  0  done; a claim that does not hold is no error
+  2  usage, an engine that does not answer, or what was measured could not be written
+  3  a fault of rectifier's, such as a run that failed
 """
 
 CERTIFICATE_HELP = """\b

@@ -14,14 +14,18 @@ Floats = npt.NDArray[np.floating]
 
 
 def numbers(dtype: str, many: int, seed: int) -> Floats:
-    """Bit patterns drawn evenly, so that every exponent is met; all of them for float16. NaNs are left out."""
+    """Zeros, infinities, and bit patterns drawn evenly, so that every exponent is met; all of them for float16.
+
+    NaNs are left out.
+    """
     bits = np.dtype(dtype).itemsize * 8
     patterns = np.dtype(f"uint{bits}")
     if bits == 16:
         drawn = np.arange(2**16, dtype=patterns)
     else:
         drawn = np.random.default_rng(seed).integers(2**bits, size=many, dtype=patterns)
-    values: Floats = drawn.view(dtype)
+    special = np.array([0.0, -0.0, np.inf, -np.inf], dtype=dtype)
+    values: Floats = np.concatenate([special, drawn.view(dtype)])
     return values[~np.isnan(values)]
 
 

@@ -85,4 +85,4 @@ class Claim:
 
     def plan(self, *, quick: bool = False, seeds: int | None = None, set_of_seeds: int = 0) -> Plan:
         """The plan of this claim's runs; ``seeds`` in place of its own number of them."""
-        return Plan.make(quick, self.seeds[not quick] if seeds is None else seeds, set_of_seeds)
+        return Plan(quick, self.seeds[not quick] if seeds is None else seeds, set_of_seeds)

@@ -6,9 +6,11 @@ Whichever it is, a run is made on one thread of a process, and its outcome depen
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -87,7 +89,14 @@ def _make(run: Run) -> tuple[str, Made]:
 
 #: Errors of joblib's processes, of Dask and of Ray that mean that a worker is gone; by name, as none need be installed.
 _LOST = frozenset(
-    {"TerminatedWorkerError", "BrokenProcessPool", "KilledWorker", "RayActorError", "ActorDiedError", "WorkerCrashedError"}
+    {
+        "TerminatedWorkerError",
+        "BrokenProcessPool",
+        "KilledWorker",
+        "RayActorError",
+        "ActorDiedError",
+        "WorkerCrashedError",
+    }
 )
 
 
@@ -96,7 +105,7 @@ def engine(name: str = "local", workers: int | None = None, address: str | None 
     """The engine of this name, ready to run; what was started for it is ended afterwards.
 
     workers: how many runs are made at a time; as many as there are cores unless told.
-    address: of a Dask scheduler (``tcp://host:8786``) or of a Ray cluster (``host:6379``, ``ray://host:10001``); without
+    address: of a Dask scheduler (``tcp://host:8786``) or a Ray cluster (``host:6379``, ``ray://host:10001``); without
         one, workers are started on this machine.
     Raises RectifierValueError for another name and for local processes with an address, EngineError for a cluster that
     does not answer, ModuleNotFoundError for one whose library is not installed.
@@ -109,7 +118,8 @@ def engine(name: str = "local", workers: int | None = None, address: str | None 
         raise RectifierValueError(f"claims: `--workers` must be at least 1; got {workers}. Leave it out for all cores.")
     if name == "local" and address is not None:
         raise RectifierValueError(
-            f"claims: `--address` must come with --engine dask or ray; got {address!r} for local processes. Leave it out."
+            f"claims: `--address` must come with --engine dask or ray; got {address!r}. Leave it out for local "
+            "processes."
         )
     workers = workers or int(joblib.cpu_count())
     if name == "local":
@@ -153,20 +163,26 @@ def _ray(workers: int, address: str | None) -> Iterator[None]:
     import ray
     from ray.util.joblib import register_ray
 
-    common: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        # Whatever it is told, Ray prints notes of its workers on standard output, which is for data.
+        _start_ray(ray, workers, address)
+        try:
+            register_ray()
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _start_ray(ray: Any, workers: int, address: str | None) -> None:
+    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     if address is None:
         ray.init(num_cpus=workers, **common)
     else:
         _answers("ray", address, 6379)
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise _unreachable("ray", address, str(error)) from error
-    try:
-        register_ray()
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _answers(name: str, address: str, port: int) -> None:

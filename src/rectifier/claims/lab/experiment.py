@@ -53,7 +53,7 @@ def _named(module: str, name: str, version: int) -> Experiment:
     found: Experiment = getattr(importlib.import_module(module), name)
     if found.version != version:  # a worker on another machine, with another release
         raise RectifierValueError(
-            f"claims: `--address` must be that of workers with the same rectifier; got one with version {found.version} "
+            f"claims: `--address` must be that of workers with the same rectifier; got version {found.version} "
             f"of the experiment {name!r}, which is {version} here. Install the same release there."
         )
     return found

@@ -14,6 +14,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from ...reporters.words import number
+
 __all__ = ["CONFIDENCE", "Effect", "Ranking", "decide", "mean", "median", "paired", "ranking", "ratio"]
 
 #: Of every interval here.
@@ -39,13 +41,9 @@ class Effect:
     @property
     def told(self) -> str:
         unit = f" {self.unit}" if self.unit else ""
-        spread = "the same" if self.low == self.high else f"95 % interval {_number(self.low)} to {_number(self.high)}"
+        spread = "the same" if self.low == self.high else f"95 % interval {number(self.low)} to {number(self.high)}"
         within = f"{spread}, {self.seeds} seeds" if self.low != self.high else f"the same for {self.seeds} seeds"
-        return f"{self.what}: {_number(self.value)}{unit} ({within})"
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−")
+        return f"{self.what}: {number(self.value)}{unit} ({within})"
 
 
 def mean(values: Values, what: str, unit: str = "") -> Effect:

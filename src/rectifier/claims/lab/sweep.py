@@ -42,8 +42,8 @@ def sweep(
     """Make the runs that are missing, until no claim asks for more.
 
     plans: name → claim and plan. What is interrupted goes on where it was: a finished run is not made again.
-    Raises EngineError where the engine fails, RuntimeError where runs did (after all others are made), OSError where one
-    cannot be written.
+    Raises EngineError where the engine fails, RuntimeError where runs did (after all others are made), OSError where
+    one cannot be written.
     """
     made = 0
     with records.adding():
@@ -85,6 +85,8 @@ class Told:
     plan: Plan
     results: Results
     """The runs of the seeds whose runs are all there."""
+    made: Results
+    """All its runs, those that chose a step size among them."""
     verdict: Verdict
 
 
@@ -95,10 +97,10 @@ def tell(claim: Claim, plan: Plan, records: Records) -> Told:
     asked_for = {run.config["seed"] for run in runs}
     # Where a tuning run is missing, those that it would choose are not known.
     seeds = [] if missing & set(plan.tuning) else [s for s in plan.seeds if s in asked_for and s not in missing]
-    results = records.results(runs).of_seeds(seeds)
-    if len(seeds) < _LEAST:
-        there = f"{len(seeds)} seed{'s' * (len(seeds) != 1)} of the {_LEAST} that a verdict needs"
-        return Told(
-            claim, plan, results, Verdict("not enough", f"Only {there} {'is' if len(seeds) == 1 else 'are'} there.")
-        )
-    return Told(claim, plan, results, claim.judge(results))
+    made = records.results(runs)
+    results = made.of_seeds(seeds)
+    if len(seeds) >= _LEAST:
+        return Told(claim, plan, results, made, claim.judge(results))
+    there = f"{len(seeds)} of the {max(_LEAST, plan.many)} seeds" if seeds else "No seed"
+    told = f"{there} ha{'ve' if len(seeds) > 1 else 's'} all the runs; a verdict needs {_LEAST}."
+    return Told(claim, plan, results, made, Verdict("not enough", told))

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from ... import __version__
 from ..._machine import processor, versions
 from .experiment import Outcome, Run
 
 __all__ = ["Made", "make"]
 
-_TOLD = ("rectifier", "numpy", "scipy", "scikit-learn", "torch", "gymnasium")
+_TOLD = ("numpy", "scipy", "scikit-learn", "torch", "gymnasium")
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -53,4 +54,4 @@ def make(run: Run) -> Made:
 
 @cache
 def _machine() -> dict[str, str]:
-    return {"processor": processor(), **versions(_TOLD)}
+    return {"processor": processor(), "rectifier": __version__, **versions(_TOLD)}

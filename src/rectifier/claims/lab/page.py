@@ -1,0 +1,127 @@
+"""What is on record of the claims, as a page: claim, verdict, figure, how to run it oneself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...reporters.page import Card, Fact, Section, Table, Tone, render
+from ...reporters.words import number
+from .claim import ANSWERS, Answer
+from .records import Records
+from .statistics import Effect
+from .sweep import Told
+
+__all__ = ["command", "document", "machines", "page", "title"]
+
+_TONES: dict[Answer, Tone] = {"holds": "good", "does not hold": "bad", "depends": "warn", "not enough": "plain"}
+
+
+def page(told: Sequence[Told], records: Records, notes: Sequence[str] = ()) -> str:
+    """The page of these claims as the text of one HTML file; notes are what the reader must know of the record."""
+    counts = {answer: sum(each.verdict.answer == answer for each in told) for answer in ANSWERS}
+    counted = ", ".join(f"{many} {_SAID[answer][many != 1]}" for answer, many in counts.items() if many)
+    return render(
+        "The laboratory: claims made about rectified units, measured",
+        f"Of {len(told)} claim{'s' * (len(told) != 1)}, {counted}.",
+        [_overview(told, notes), *map(_section, told)],
+        facts=[Fact(str(many), answer, _TONES[answer]) for answer, many in counts.items() if many],
+        footer="; ".join(machines(told, records)),
+    )
+
+
+_SAID: dict[Answer, tuple[str, str]] = {
+    "holds": ("holds", "hold"),
+    "does not hold": ("does not hold", "do not hold"),
+    "depends": ("depends on more than it says", "depend on more than they say"),
+    "not enough": ("has not enough runs for a verdict", "have not enough runs for a verdict"),
+}
+
+
+def _overview(told: Sequence[Told], notes: Sequence[str]) -> Section:
+    rows = tuple(
+        (title(each.claim.name), each.verdict.answer, each.verdict.effects[0].told if each.verdict.effects else "–")
+        for each in told
+    )
+    return Section("All claims", tables=(Table(("Claim", "Verdict", "Effect"), rows),), notes=tuple(notes))
+
+
+def _section(each: Told) -> Section:
+    claim, verdict = each.claim, each.verdict
+    parts = (
+        ("Measured", verdict.told),
+        ("Refuted by", claim.refuted_by),
+        ("Who says so", claim.source),
+        ("How", claim.method),
+        ("Run it", command(each)),
+    )
+    return Section(
+        title(claim.name),
+        (claim.statement,),
+        figures=(claim.figure(each.results),) if verdict.answer != "not enough" or len(each.results) else (),
+        tables=(effects(verdict.effects),) if verdict.effects else (),
+        cards=(Card(_headline(verdict.answer), parts, _TONES[verdict.answer], claim.group),),
+    )
+
+
+def _headline(answer: Answer) -> str:
+    return {"holds": "It holds", "does not hold": "It does not hold", "depends": "It depends"}.get(
+        answer, "Not enough runs"
+    )
+
+
+def effects(found: Sequence[Effect]) -> Table:
+    """The figures that a verdict rests on."""
+    rows = tuple(
+        (each.what, number(each.value), number(each.low), number(each.high), each.unit or "–", str(each.seeds))
+        for each in found
+    )
+    return Table(("Effect", "Value", "From", "To", "Unit", "Seeds"), rows, "From, to: 95 % interval over the seeds.")
+
+
+def title(name: str) -> str:
+    """A claim's name as a heading.
+
+    >>> title("absolute-value")
+    'Absolute value'
+    """
+    return name.replace("-", " ").capitalize()
+
+
+def command(each: Told) -> str:
+    """What repeats the runs of a verdict."""
+    plan, claim = each.plan, each.claim
+    words = ["rectifier claims run", claim.name, *(["--quick"] if plan.quick else [])]
+    if plan.many != claim.plan(quick=plan.quick).many:
+        words.append(f"--seeds {plan.many}")
+    if plan.set_of_seeds:
+        words.append(f"--set-of-seeds {plan.set_of_seeds}")
+    return " ".join(words)
+
+
+def machines(told: Sequence[Told], records: Records) -> list[str]:
+    """Each machine that the runs were made on, with its versions and how many runs it made."""
+    rows = {id(row): row for each in told for row in each.made}.values()  # claims share runs
+    lines = []
+    for machine, versions in records.machines.items():
+        seconds = [row.seconds for row in rows if row.machine == machine]
+        if seconds:
+            named = ", ".join(value if key == "processor" else f"{key} {value}" for key, value in versions.items())
+            lines.append(f"{len(seconds)} runs, {sum(seconds) / 60:.1f} minutes of one core: {named}")
+    return lines
+
+
+def document(each: Told) -> dict[str, Any]:
+    """A claim with its verdict, for JSON."""
+    claim, verdict = each.claim, each.verdict
+    return {
+        "claim": claim.name,
+        "group": claim.group,
+        "statement": claim.statement,
+        "verdict": verdict.answer,
+        "told": verdict.told,
+        "effects": [vars(effect) for effect in verdict.effects],
+        "seeds": list(each.results.seeds),
+        "quick": each.plan.quick,
+        "command": command(each),
+    }
