@@ -87,6 +87,42 @@ TASKS: dict[str, Task] = {
         quick=200,
         full=1000,
     ),
+    "detection": Task(
+        about="1 to 3 digits in scenes of 24 × 24, 4 convolutions, 6 × 6 cells",
+        measure="mean average precision at an overlap of ½",
+        chance=0.0,
+        where="detection:detector",
+        quick=300,
+        full=2000,
+        steps=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05),
+        optimizer="adam",
+    ),
+    "speech": Task(
+        about="spoken digits as 24 × 40 log-mel features, 3 convolutions over time; voices of the test unheard",
+        measure="accuracy",
+        chance=0.1,
+        where="speech:words",
+        quick=300,
+        full=1500,
+    ),
+    "text": Task(
+        about="the next of 31 characters after 8, English prose, 2 hidden layers of 128 units",
+        measure="share of the bits of a uniform guess that is saved",
+        chance=0.0,
+        where="text:characters",
+        quick=600,
+        full=5000,
+    ),
+    "cartpole": Task(
+        about="balancing a pole, 4 observations, 2 hidden layers of 64 units, actor and critic",
+        measure="mean return ÷ 500",
+        chance=0.04,
+        where="control:cartpole",
+        quick=150,
+        full=400,
+        steps=(0.001, 0.003, 0.01, 0.03),
+        optimizer="adam",
+    ),
 }
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from .health import health
 from .setup import Setup
 
-__all__ = ["Batch", "Problem", "accuracy", "shuffled", "train"]
+__all__ = ["Batch", "Problem", "accuracy", "first", "shuffled", "train"]
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -86,7 +86,7 @@ def train(setup: Setup, problem: Problem) -> dict[str, Any]:
         "test": _score(problem, "test"),
         "validation_loss": math.nan if diverged else validation_loss,
         "validation_error": math.nan if diverged else 1.0 - curve[-1],
-        **{f"updates_to_{goal:g}": _first(at, curve, goal) for goal in problem.goals},
+        **{f"updates_to_{goal:g}": first(at, curve, goal) for goal in problem.goals},
         "at": at,
         "curve": curve,
         "loss": losses,
@@ -125,5 +125,6 @@ def accuracy(outputs: torch.Tensor, classes: torch.Tensor) -> float:
     return float((outputs.argmax(dim=1) == classes).double().mean())
 
 
-def _first(at: list[int], curve: list[float], goal: float) -> float:
+def first(at: list[int], curve: list[float], goal: float) -> float:
+    """The first of ``at`` by which the goal was reached; infinity: never."""
     return next((float(step) for step, score in zip(at, curve, strict=True) if score >= goal), math.inf)
