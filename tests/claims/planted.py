@@ -27,11 +27,19 @@ def fragile(config: Config) -> Outcome:
     if config["seed"] == 2 and len(list(marks.iterdir())) < config["times"]:
         (marks / str(os.getpid())).touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    return {"square": config["seed"] ** 2}
+    return {"test": config["seed"] ** 2}
 
 
 @experiment(version=1)
 def failing(config: Config) -> Outcome:
     if config["seed"] == 1:
         raise ArithmeticError("planted")
-    return {"square": config["seed"] ** 2}
+    return {"test": config["seed"] ** 2}
+
+
+@experiment(version=1)
+def bowls(config: Config) -> Outcome:
+    """A score whose best step size is known: 0.3 for relu, 0.1 for tanh; at 1 it diverges."""
+    best = {"relu": 0.3, "tanh": 0.1}[config["activation"]]
+    score = abs(config["step"] - best) if config["step"] < 1 else float("nan")
+    return {"validation": score, "test": score + config["seed"]}

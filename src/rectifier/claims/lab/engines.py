@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import socket
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,9 @@ class Engine:
         import joblib
 
         options = {**self._options, **({"inner_max_num_threads": 1} if self._backend == "loky" else {})}
-        with joblib.parallel_config(self._backend, n_jobs=self.workers, **options):
+        with warnings.catch_warnings(), joblib.parallel_config(self._backend, n_jobs=self.workers, **options):
+            # A worker that grew is replaced by a fresh one, which is as it should be.
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
             if self._batch is None:
                 yield from joblib.Parallel(batch_size=1, return_as="generator_unordered")(map(_keyed, runs))
                 return

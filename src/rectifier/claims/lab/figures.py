@@ -53,7 +53,7 @@ def curves(
     parts = [*_key([curve.name for curve in series]), *_grid(across, up, x_title, y_title)]
     for place, curve in enumerate(drawn):
         parts += _curve(curve, place, across, up)
-    return Chart(_svg(parts, top + 296), caption, alt)
+    return Chart(_svg(parts, top + 296), caption, alt, wide=True)
 
 
 def _curve(curve: Curve, place: int, across: _Axis, up: _Axis) -> Iterator[str]:
@@ -116,7 +116,7 @@ def intervals(
         parts.append(f'<path class="line {kind}" d="M{low:.1f} {y + 29}H{high:.1f}"/>')
         told = html.escape(effect.told)
         parts.append(f'<circle class="dot {kind}" cx="{middle:.1f}" cy="{y + 29}" r="5"><title>{told}</title></circle>')
-    return Chart(_svg(parts, floor + 46), caption, alt)
+    return Chart(_svg(parts, floor + 46), caption, alt, wide=True)
 
 
 def heatmap(
@@ -131,7 +131,7 @@ def heatmap(
     told: Callable[[float], str] = number,
 ) -> Chart:
     """A table of cells, the darker the larger (from 0 to the largest), with the number in each; rows from the top."""
-    left, top = 24 + 7 * max(map(len, y_labels)), 8
+    left, top = 36 + 7 * max(map(len, y_labels)), 8
     wide = (_WIDTH - left - 8) / len(x_labels)
     floor = top + 30 * len(y_labels)
     largest = max((value for row in values for value in row if math.isfinite(value)), default=0.0) or 1.0
@@ -151,13 +151,13 @@ def heatmap(
     parts.append(label((left + _WIDTH) / 2, floor + 38, x_title, "middle", "title"))
     middle = (top + floor) / 2
     parts.append(f'<g transform="translate(13 {middle:.1f}) rotate(-90)">{label(0, 0, y_title, "middle", "title")}</g>')
-    return Chart(_svg(parts, floor + 48), caption, alt)
+    return Chart(_svg(parts, floor + 48), caption, alt, wide=True)
 
 
 def ranks(ranking: Ranking, *, caption: str, alt: str) -> Chart:
     """A critical-difference figure (Demšar 2006): methods by their average rank; bars join those not told apart."""
     names = list(ranking.ranks)
-    left, right, axis = 110.0, _WIDTH - 110.0, 46.0
+    left, right, axis = 140.0, _WIDTH - 140.0, 46.0
     across = _Axis([1.0, float(len(names))], False, left, right)
     half = math.ceil(len(names) / 2)
     floor = axis + 14 + 8 * len(ranking.groups)
@@ -179,7 +179,7 @@ def ranks(ranking: Ranking, *, caption: str, alt: str) -> Chart:
         parts.append(f'<path class="axis" d="M{x:.1f} {axis}V{y:.1f}H{end:.1f}"/>')
         told = f"{name} {number(ranking.ranks[name])}"
         parts.append(label(end - 4 if first else end + 4, y + 4, told, "end" if first else "start"))
-    return Chart(_svg(parts, int(floor + 18 * half + 14)), caption, alt)
+    return Chart(_svg(parts, int(floor + 18 * half + 14)), caption, alt, wide=True)
 
 
 class _Axis:

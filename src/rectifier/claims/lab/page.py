@@ -79,13 +79,17 @@ def effects(found: Sequence[Effect]) -> Table:
     return Table(("Effect", "Value", "From", "To", "Unit", "Seeds"), rows, "From, to: 95 % interval over the seeds.")
 
 
+_SPELLED = {"relu": "ReLU", "prelu": "PReLU", "elu": "ELU", "selu": "SELU", "rnn": "RNN", "xor": "XOR", "adam": "Adam"}
+
+
 def title(name: str) -> str:
     """A claim's name as a heading.
 
     >>> title("absolute-value")
     'Absolute value'
     """
-    return name.replace("-", " ").capitalize()
+    words = " ".join(_SPELLED.get(word, word) for word in name.split("-"))
+    return words[0].upper() + words[1:]
 
 
 def command(each: Told) -> str:

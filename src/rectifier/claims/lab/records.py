@@ -127,20 +127,22 @@ class Records:
 
 def _append(path: Path, text: str) -> None:
     """Add whole lines, or nothing."""
-    with path.open("ab+") as file:
+    # Without a buffer, which would be written once more when the file is closed.
+    with path.open("ab+", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         if end:
             file.seek(end - 1)
             if file.read(1) != b"\n":  # the line of a kill: it stays, as something unreadable, and ends here
                 text = "\n" + text
+        left = memoryview(text.encode())
         try:
-            file.write(text.encode())
-            file.flush()
+            while left:
+                left = left[file.write(left) :]
             os.fsync(file.fileno())
-        except OSError:
+        except OSError as error:
             with contextlib.suppress(OSError):
                 file.truncate(end)
-            raise
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _written_number(value: Any) -> Any:

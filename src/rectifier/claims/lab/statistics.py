@@ -49,6 +49,9 @@ class Effect:
 def mean(values: Values, what: str, unit: str = "") -> Effect:
     """The mean with Student's interval. Not for what may be infinite: see :func:`median`."""
     given = np.asarray(values, dtype=np.float64)
+    if len(given) > 1 and np.all(given == given[0]):  # infinities too, which have no standard deviation
+        same = float(given[0])
+        return Effect(what, same, same, same, unit, len(given))
     middle = float(given.mean())
     half = _student(len(given)) * float(given.std(ddof=1)) / math.sqrt(len(given)) if len(given) > 1 else math.inf
     return Effect(what, middle, middle - half, middle + half, unit, len(given))

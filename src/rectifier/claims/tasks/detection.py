@@ -22,8 +22,9 @@ _MOST_OVERLAP = 0.4
 
 
 def detector(setup: Setup, *, width: int = 16) -> dict[str, Any]:
-    """Three 3 × 3 convolutions of ``width``, 2 and 2 times ``width`` channels down to 6 × 6 cells, a hidden 1 × 1 one, and
-    15 outputs a cell: whether it holds an object's middle, its box (4) and its class (10).
+    """Three 3 × 3 convolutions of ``width``, 2 and 2 times ``width`` channels down to 6 × 6 cells, then a 1 × 1 one.
+
+    A cell has 15 outputs: whether it holds an object's middle, its box (4) and its class (10).
 
     The score is the mean over the classes of the average precision at an overlap of ½.
     """
@@ -45,7 +46,7 @@ def detector(setup: Setup, *, width: int = 16) -> dict[str, Any]:
     problem = Problem(
         model=model,
         batches=shuffled(data["train"], _BATCH, setup.generator(1)),
-        parts={**data, "train": tuple(tensor[:400] for tensor in data["train"])},
+        parts={**data, "train": (data["train"][0][:400], data["train"][1][:400])},
         loss=_loss,
         score=_precision,
         goals=(0.2, 0.4, 0.6, 0.8),
@@ -55,7 +56,7 @@ def detector(setup: Setup, *, width: int = 16) -> dict[str, Any]:
 
 
 def _loss(outputs: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of "an object?" over all cells, and of the class, and the box's smooth |error|, where there is one."""
+    """An object's: cross-entropies of "an object here?" over all cells and of its class, smooth |error| of its box."""
     here = truth[:, 0]
     many = here.sum()
     objects = F.binary_cross_entropy_with_logits(outputs[:, 0], here, reduction="sum")

@@ -72,7 +72,9 @@ def suppress(boxes: torch.Tensor, scores: torch.Tensor, classes: torch.Tensor, m
     order = scores.argsort(dim=1, descending=True, stable=True)
     places = torch.arange(len(boxes))[:, None]
     ranked = boxes[places, order]
-    rivals = (overlap(ranked, ranked) > most) & (classes[places, order][:, :, None] == classes[places, order][:, None, :])
+    rivals = (overlap(ranked, ranked) > most) & (
+        classes[places, order][:, :, None] == classes[places, order][:, None, :]
+    )
     kept = torch.ones_like(scores, dtype=torch.bool)
     for rank in range(boxes.shape[1] - 1):
         kept[:, rank + 1 :] &= ~(rivals[:, rank, rank + 1 :] & kept[:, rank : rank + 1])

@@ -61,7 +61,7 @@ class Setup:
         return torch.Generator().manual_seed(1000 * self.seed + stream)
 
     def initialise(self, model: nn.Module) -> None:
-        """Draw the weights; the layer called ``output`` keeps a bias of 0."""
+        """Draw the weights; a layer called ``output`` gets gain 1 and no bias."""
         layers = {name: part for name, part in model.named_modules() if isinstance(part, LAYERS)}
         source = self.generator(0)
         if self.init == "gain" and any(identify(part) for part in model.modules()):
@@ -75,14 +75,14 @@ class Setup:
             # Also where the library knows no rectifier in the model: after the identity, a threshold, or a false label.
             hidden = gain(self.activation) if self.init == "gain" else 1.0
             for name, part in layers.items():
-                std = (1.0 if name == "output" else hidden) / math.sqrt(fan_in(part))
+                std = (1.0 if _is_output(name) else hidden) / math.sqrt(fan_in(part))
                 nn.init.normal_(part.weight, 0.0, std, generator=source)
                 if part.bias is not None:
                     nn.init.zeros_(part.bias)
         with torch.no_grad():
             for name, part in layers.items():
                 part.weight.mul_(self.init_scale)
-                if part.bias is not None and name != "output":
+                if part.bias is not None and not _is_output(name):
                     part.bias.add_(self.init_bias)
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
@@ -91,6 +91,10 @@ class Setup:
             return torch.optim.Adam(model.parameters(), lr=self.step, fused=True)
         momentum = 0.9 if self.optimizer == "momentum" else 0.0
         return torch.optim.SGD(model.parameters(), lr=self.step, momentum=momentum, fused=True)
+
+
+def _is_output(name: str) -> bool:
+    return name.rpartition(".")[2] == "output"
 
 
 def fan_in(part: nn.Module) -> int:

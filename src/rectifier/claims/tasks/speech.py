@@ -43,7 +43,9 @@ def words(setup: Setup, *, width: int = 32) -> dict[str, Any]:
     """Three convolutions over time, 5 frames wide, of ``width`` channels; their mean over time; 10 outputs."""
     stack: OrderedDict[str, nn.Module] = OrderedDict()
     for place in (1, 2, 3):
-        stack[f"conv{place}"] = nn.Conv1d(24 if place == 1 else width, width, 5, stride=2 if place > 1 else 1, padding=2)
+        stack[f"conv{place}"] = nn.Conv1d(
+            24 if place == 1 else width, width, 5, stride=2 if place > 1 else 1, padding=2
+        )
         stack[f"act{place}"] = layer(setup.activation)
     model = nn.Sequential(
         OrderedDict(**stack, mean=nn.AdaptiveAvgPool1d(1), flat=nn.Flatten(), output=nn.Linear(width, 10))

@@ -33,7 +33,7 @@ _LOOKED = 4000
 
 @cache
 def prose() -> str:
-    """Every paragraph once, in lower case; what is not in the alphabet becomes a space. Code and grammar are left out."""
+    """Every paragraph once, in lower case; what the alphabet lacks becomes a space. Code and grammar are left out."""
     from pydoc_data.topics import topics
 
     paragraphs = [paragraph for text in topics.values() for paragraph in re.split(r"\n\s*\n", text)]
@@ -89,7 +89,7 @@ def characters(setup: Setup, *, context: int = 8, width: int = 128) -> dict[str,
     problem = Problem(
         model=model,
         batches=shuffled(data["train"], _BATCH, setup.generator(1)),
-        parts={**data, "train": tuple(tensor[:_LOOKED] for tensor in data["train"])},
+        parts={**data, "train": (data["train"][0][:_LOOKED], data["train"][1][:_LOOKED])},
         loss=nn.functional.cross_entropy,
         score=_saved,
         goals=(0.3, 0.4, 0.45, 0.5),

@@ -1,0 +1,114 @@
+"""Sweeps: nothing is made twice, step sizes are chosen on other seeds, and a verdict needs three."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rectifier.claims.lab.claim import Claim, Verdict
+from rectifier.claims.lab.engines import Engine
+from rectifier.claims.lab.experiment import Experiment, Run
+from rectifier.claims.lab.fair import best_step, tuned
+from rectifier.claims.lab.plan import Plan
+from rectifier.claims.lab.records import Records
+from rectifier.claims.lab.results import Results
+from rectifier.claims.lab.statistics import mean
+from rectifier.claims.lab.sweep import sweep, tell
+from rectifier.reporters.page import Chart
+
+from .planted import bowls, failing
+
+HERE = Engine(1)
+STEPS = (0.1, 0.3, 1.0)
+
+
+def claim(experiment: Experiment = bowls) -> Claim:
+    def runs(plan: Plan, done: Results) -> Iterator[Run]:
+        if experiment is bowls:
+            candidates = [{"activation": name} for name in ("relu", "tanh")]
+            yield from tuned(bowls, candidates, plan, done, steps=STEPS, best="lowest")
+        else:
+            yield from (Run(experiment, {"seed": seed}) for seed in plan.seeds)
+
+    def judge(results: Results) -> Verdict:
+        return Verdict("holds", "Seen.", (mean(results.values("test"), "test"),))
+
+    return Claim(
+        name="planted",
+        group="training",
+        place=1,
+        statement="Planted.",
+        source="A test.",
+        refuted_by="Nothing.",
+        method="None.",
+        runs=runs,
+        judge=judge,
+        figure=lambda results: Chart("<svg></svg>", "", ""),
+    )
+
+
+def swept(folder: Path, plan: Plan, chosen: Claim | None = None) -> list[str]:
+    told: list[str] = []
+    chosen = chosen or claim()
+    sweep({"planted": (chosen, plan)}, Records(folder), HERE, lambda done, total, label: told.append(f"{done}/{total}"))
+    return told
+
+
+def test_each_candidate_at_its_own_best_step_on_seeds_it_was_not_chosen_on(tmp_path: Path) -> None:
+    plan = Plan(quick=True, many=3)
+    told = swept(tmp_path, plan)
+    # 2 activations × 3 steps × 2 tuning seeds, and then 2 × 3 seeds.
+    assert len(told) == 18 and told[0] == "1/12" and told[-1] == "18/18"
+    records = Records(tmp_path)
+    results = tell(claim(), plan, records).results
+    assert set(results.seeds).isdisjoint(plan.tuning) and len(results) == 6
+    assert {(row["activation"], row["step"]) for row in results} == {("relu", 0.3), ("tanh", 0.1)}
+    everything = tell(claim(), plan, records).made
+    assert best_step(bowls, {"activation": "relu"}, plan, everything, steps=STEPS, best="lowest") == 0.3
+    # What diverged is worst, whichever is sought.
+    assert best_step(bowls, {"activation": "relu"}, plan, everything, steps=STEPS, best="highest") == 0.1
+
+
+def test_a_finished_run_is_not_repeated_and_more_seeds_only_add(tmp_path: Path) -> None:
+    swept(tmp_path, Plan(quick=True, many=3))
+    assert swept(tmp_path, Plan(quick=True, many=3)) == []
+    assert len(swept(tmp_path, Plan(quick=True, many=4))) == 2
+    assert len(swept(tmp_path, Plan(quick=True, many=3, set_of_seeds=1))) == 18
+
+
+def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
+    plan, seen = Plan(quick=True, many=3), []
+
+    def stop(done: int, total: int, label: str) -> None:
+        seen.append(done)
+        if done == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep({"planted": (claim(), plan)}, Records(tmp_path), HERE, stop)
+    assert len(Records(tmp_path)) == 7
+    assert tell(claim(), plan, Records(tmp_path)).verdict.told == "No seed has all the runs; a verdict needs 3."
+    assert len(swept(tmp_path, plan)) == 11
+
+
+@pytest.mark.parametrize(
+    ("many", "told"),
+    [
+        (1, "1 of the 3 seeds has all the runs; a verdict needs 3."),
+        (2, "2 of the 3 seeds have all the runs; a verdict needs 3."),
+    ],
+)
+def test_fewer_than_three_seeds_are_not_enough(tmp_path: Path, many: int, told: str) -> None:
+    plan = Plan(quick=True, many=many)
+    swept(tmp_path, plan)
+    assert tell(claim(), plan, Records(tmp_path)).verdict == Verdict("not enough", told)
+
+
+def test_one_run_that_fails_does_not_take_the_others(tmp_path: Path) -> None:
+    plan = Plan(quick=True, many=4)
+    with pytest.raises(RuntimeError, match=r'the run failing/1 \{"seed":1\} failed:\n(?s:.*)ArithmeticError: planted'):
+        swept(tmp_path, plan, claim(failing))
+    assert len(Records(tmp_path)) == 3
+    assert tell(claim(failing), plan, Records(tmp_path)).results.seeds == (0, 2, 3)
