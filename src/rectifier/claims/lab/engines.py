@@ -49,10 +49,10 @@ class Engine:
         if self.workers == 1 and self._backend == "loky":
             yield from ((run, make(run)) for run in runs)
             return
-        left, losses = {run.key: run for run in runs}, 0
+        left, losses, ahead = {run.key: run for run in runs}, 0, 2 * self.workers
         while left:
             try:
-                for key, made in self._each(list(left.values())):
+                for key, made in self._each(list(left.values()), ahead):
                     losses = 0
                     yield left.pop(key), made
             except Exception as error:
@@ -64,8 +64,13 @@ class Engine:
                         f"claims: `--engine` must keep its workers; {losses} ended in a row, among {len(left)} runs "
                         f"such as {next(iter(left))} ({type(error).__name__}). Give it more memory, or fewer --workers."
                     ) from error
+                # One of the first may be what ends workers: the others go before it, and at last one by one.
+                ahead = ahead if len(left) > ahead else 1
+                turned = [*left.items()]
+                left = dict(turned[ahead:] + turned[:ahead])
 
-    def _each(self, runs: Sequence[Run]) -> Iterator[tuple[str, Made]]:
+    def _each(self, runs: Sequence[Run], ahead: int) -> Iterator[tuple[str, Made]]:
+        """ahead: how many runs are handed out before the first has ended."""
         import joblib
 
         options = {**self._options, **({"inner_max_num_threads": 1} if self._backend == "loky" else {})}
@@ -73,7 +78,8 @@ class Engine:
             # A worker that grew is replaced by a fresh one, which is as it should be.
             warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
             if self._batch is None:
-                yield from joblib.Parallel(batch_size=1, return_as="generator_unordered")(map(_keyed, runs))
+                parallel = joblib.Parallel(batch_size=1, pre_dispatch=ahead, return_as="generator_unordered")
+                yield from parallel(map(_keyed, runs))
                 return
             for first in range(0, len(runs), self._batch):
                 some = runs[first : first + self._batch]
@@ -189,11 +195,14 @@ def _start_ray(ray: Any, workers: int, address: str | None) -> None:
 
 
 def _answers(name: str, address: str, port: int) -> None:
-    """Raise EngineError where nothing listens there: the libraries themselves go on trying for half a minute."""
+    """Raise EngineError where nothing speaks there: the libraries themselves would wait for it, or go on trying."""
     try:
         parts = urlsplit(address if "://" in address else f"tcp://{address}")
-        with socket.create_connection((parts.hostname or "", parts.port or port), timeout=_SECONDS):
-            return
+        with socket.create_connection((parts.hostname or "", parts.port or port), timeout=_SECONDS) as connection:
+            # A scheduler of Dask sends its handshake, and Ray, which speaks HTTP/2, its settings.
+            if connection.recv(1):
+                return
+            raise ConnectionError("it hung up")
     except (OSError, ValueError) as error:
         raise _unreachable(name, address, str(error)) from error
 
