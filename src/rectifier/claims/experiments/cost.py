@@ -27,7 +27,7 @@ _TURN = 0.002
 def alone(config: Config) -> Outcome:
     """One activation applied to ``values`` numbers of float32, for each of ``activations``, and a copy of the numbers.
 
-    library: "numpy", the functions of rectifier into memory that is there; "torch", the layers of the table without
+    library: "numpy", the functions of rectifier into memory that is there; "torch", PyTorch's own layers without
     gradients. Numbers are drawn from N(0, 1).
 
     nanoseconds: a value, by label; times: as a multiple of what ReLU took in the same round, the median of all rounds
@@ -41,7 +41,7 @@ def alone(config: Config) -> Outcome:
 
 @experiment(version=1, alone=True)
 def step(config: Config) -> Outcome:
-    """One training step (forward, backward, update) of ``network``, the same for each of ``activations``.
+    """One training step (forward, backward, update) of ``network`` with PyTorch's own layer of each of ``activations``.
 
     network: "mlp": the digits' plain network, 3 layers of ``width`` units; "cnn": the convolutional one, beginning
     with ``width`` channels. batch: images of a step.
@@ -66,6 +66,9 @@ def step(config: Config) -> Outcome:
             if config["network"] == "cnn"
             else images.feed_forward(label, 64, 3, config["width"], 10, "none")
         )
+        for name, part in list(model.named_children()):
+            if name.startswith("act"):
+                model.set_submodule(name, _own(part))
         # So small a step that no network leaves the weights that it began with: numbers that die are other work.
         setup = Setup(activation=label, seed=config["seed"], step=1e-6, budget=1)
         setup.initialise(model)
@@ -105,8 +108,19 @@ def _torch(x: np.ndarray[Any, Any], labels: list[str]) -> dict[str, Callable[[],
 
         return run
 
-    calls: dict[str, Callable[[], Any]] = {label: applied(ACTIVATIONS[label].module()) for label in labels}
+    calls: dict[str, Callable[[], Any]] = {label: applied(_own(ACTIVATIONS[label].module())) for label in labels}
     return {**calls, "copy": values.clone}
+
+
+def _own(layer: nn.Module) -> nn.Module:
+    """PyTorch's own layer in place of one of the library that stands for it, so that like is held against like."""
+    from torch import nn
+
+    for kind in type(layer).__mro__:
+        if kind.__module__ == "torch.nn.modules.activation":
+            own: nn.Module = kind()
+            return own
+    return layer
 
 
 def _rounds(calls: Mapping[str, Callable[[], Any]], rounds: int, seed: int) -> dict[str, list[float]]:
@@ -141,12 +155,16 @@ def _told(times: Mapping[str, list[float]], factor: float, unit: str) -> Outcome
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """The library's own threads too, which no other setting reaches."""
+    """PyTorch's threads, and the library's own, which no other setting reaches."""
+    import torch
+
     from ..._native import set_threads, threads
 
-    before = threads()
+    before = threads(), torch.get_num_threads()
     set_threads(1)
+    torch.set_num_threads(1)
     try:
         yield
     finally:
-        set_threads(before)
+        set_threads(before[0])
+        torch.set_num_threads(before[1])
