@@ -97,7 +97,6 @@ def cartpole(setup: Setup, *, width: int = 64) -> dict[str, Any]:
         "validation": validation,
         "test": test,
         "validation_loss": math.nan if ended["diverged"] else 1.0 - validation,
-        "validation_error": math.nan if ended["diverged"] else 1.0 - validation,
         **{f"updates_to_{goal:g}": first(at, curve, goal) for goal in _GOALS},
         "at": at,
         "curve": curve,

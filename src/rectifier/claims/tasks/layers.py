@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 
+import torch
 from torch import nn
 
+import rectifier
+
 from ...errors import RectifierValueError
+from ...frameworks.torch.sites import identify
 from ..lab.activations import ACTIVATIONS
 
 __all__ = ["gain", "layer"]
@@ -19,11 +23,13 @@ def layer(label: str) -> nn.Module:
 
     >>> layer("leaky_relu(negative_slope=0.2)")
     LeakyReLU(negative_slope=0.2)
+
+    Raises RectifierValueError for another label, and what the layer raises for a value that it cannot use.
     """
     name, parameters = _read(label)
     try:
         return ACTIVATIONS[name].module(**parameters)
-    except (TypeError, ValueError) as error:
+    except TypeError as error:
         raise RectifierValueError(
             f"claims: `activation` must have a parameter that its layer takes; got {label!r} ({error}). "
             "Write it as in 'leaky_relu(negative_slope=0.2)'."
@@ -31,9 +37,13 @@ def layer(label: str) -> nn.Module:
 
 
 def gain(label: str) -> float:
-    """The gain of this label's row."""
-    name, parameters = _read(label)
-    return ACTIVATIONS[name].gain(**parameters)
+    """The gain of the layer that this label makes; of the label itself where the library does not know the layer."""
+    site = identify(layer(label))
+    if site is None:
+        return ACTIVATIONS[_read(label)[0]].gain()
+    name, parameters = site
+    numbers = {parameter: float(torch.as_tensor(value).detach()) for parameter, value in parameters.items()}
+    return rectifier.gain(name, **numbers)
 
 
 def _read(label: str) -> tuple[str, dict[str, float]]:

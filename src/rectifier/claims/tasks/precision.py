@@ -60,7 +60,7 @@ def true_positives(
     same = truth[1][:, None, :] & (found[2][:, :, None] == truth[2][:, None, :])
     shared = overlap(found[0], truth[0]).masked_fill(~same, -1.0)
     best, which = shared.max(dim=2)
-    claims = torch.zeros_like(shared).scatter_(2, which[:, :, None], found[1][:, :, None])
+    claims = shared.new_zeros(shared.shape, dtype=found[1].dtype).scatter_(2, which[:, :, None], found[1][:, :, None])
     claims = claims.masked_fill((best < least)[:, :, None], 0.0)
     first = claims.argmax(dim=1, keepdim=True)  # of equal scores the first
     chosen = torch.zeros_like(claims, dtype=torch.bool).scatter_(1, first, True) & (claims > 0)

@@ -24,14 +24,14 @@ class Reader(nn.Module):
     The leaky form is ``rt.LeakyCell`` with any activation of the table in it.
     """
 
-    def __init__(self, activation: str, shape: tuple[int, int], width: int, alpha: float | None, learn: bool) -> None:
+    def __init__(self, activation: str, shape: tuple[int, int], width: int) -> None:
         super().__init__()
         # Known beforehand, so that the loop can be traced and init_ finds the rectifier in it.
         self.steps, features = shape
         self.input = nn.Linear(features, width)
         self.recurrent = nn.Linear(width, width, bias=False)
         self.activation = layer(activation)
-        self.leak = None if alpha is None else rt.LeakyAverage(width, alpha, learn=learn)
+        self.leak: nn.Module | None = None
         self.output = nn.Linear(width, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -71,8 +71,10 @@ def rows(
     choice("by", by, ("rows", "pixels"))
     shape = (8, 8) if by == "rows" else (64, 1)
     data = {part: _sequences(batch, shape, delay) for part, batch in images.parts().items()}
-    model = Reader(setup.activation, (shape[0] + delay, shape[1]), width, alpha, learn_alpha)
+    model = Reader(setup.activation, (shape[0] + delay, shape[1]), width)
     setup.initialise(model)
+    if alpha is not None:  # only now, as init_ cannot trace through it
+        model.leak = rt.LeakyAverage(width, alpha, learn=learn_alpha)
     _begin(setup, model, recurrent)
     problem = Problem(
         model=model,
@@ -111,6 +113,6 @@ def _through_time(batch: Batch, model: nn.Module) -> dict[str, Any]:
     with torch.enable_grad():
         (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(model.read(driven), y), driven)
     found: dict[str, Any] = {"gradient_by_step": gradient.double().square().mean(dim=(0, 2)).sqrt().tolist()}
-    if model.leak is not None:
+    if isinstance(model.leak, rt.LeakyAverage):
         found["alphas"] = float(model.leak.alpha.detach().double().mean())
     return found

@@ -45,8 +45,7 @@ def train(setup: Setup, problem: Problem) -> dict[str, Any]:
 
     updates: how many were done; fewer than the budget where the loss was no longer finite, then ``diverged`` is True
     train, validation, test: scores at the end
-    validation_loss, validation_error: the loss there, and 1 − the score: NaN where the training diverged. Less is
-        better: what a step size is chosen by
+    validation_loss: the mean loss there; NaN where the training diverged
     updates_to_G: first of ``at`` by which the validation score was G; infinity: never
     at: the updates, evenly spaced in their logarithm, by which ``curve`` (validation scores) and ``loss`` (mean over
         the training batches since the one before; NaN before the first) were taken
@@ -85,7 +84,6 @@ def train(setup: Setup, problem: Problem) -> dict[str, Any]:
         "validation": curve[-1],
         "test": _score(problem, "test"),
         "validation_loss": math.nan if diverged else validation_loss,
-        "validation_error": math.nan if diverged else 1.0 - curve[-1],
         **{f"updates_to_{goal:g}": first(at, curve, goal) for goal in problem.goals},
         "at": at,
         "curve": curve,
