@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .experiments.identities import losses
@@ -58,7 +59,7 @@ def _judge(results: Results) -> Verdict:
 def _figure(results: Results) -> Chart:
     found = _effects(results)
     return intervals(
-        found,
+        [replace(effect, what=effect.what.removesuffix(": largest difference")) for effect in found],
         x_title="largest difference from the closed form (ulps)",
         caption="Largest distance of each loss written with a rectifier from its closed form, or from that of another "
         "library; the claim allows 1 ulp.",

@@ -113,11 +113,11 @@ _LOST = frozenset(
 def engine(name: str = "local", workers: int | None = None, address: str | None = None) -> Iterator[Engine]:
     """The engine of this name, ready to run; what was started for it is ended afterwards.
 
-    workers: how many runs are made at a time; as many as there are cores unless told.
+    workers: how many runs are made at a time on this machine; as many as there are cores unless told.
     address: of a Dask scheduler (``tcp://host:8786``) or a Ray cluster (``host:6379``, ``ray://host:10001``); without
         one, workers are started on this machine.
-    Raises RectifierValueError for another name and for local processes with an address, EngineError for a cluster that
-    does not answer, ModuleNotFoundError for one whose library is not installed.
+    Raises RectifierValueError for another name and for arguments that do not go together, EngineError for a cluster
+    that does not answer, ModuleNotFoundError for one whose library is not installed.
     """
     import joblib
 
@@ -130,17 +130,22 @@ def engine(name: str = "local", workers: int | None = None, address: str | None 
             f"claims: `--address` must come with --engine dask or ray; got {address!r}. Leave it out for local "
             "processes."
         )
+    if workers is not None and address is not None:
+        raise RectifierValueError(
+            f"claims: `--workers` must come without --address; got {workers} and {address!r}. All workers of the "
+            "cluster are used: leave it out."
+        )
     workers = workers or int(joblib.cpu_count())
     if name == "local":
         yield Engine(workers)
     elif name == "dask":
         with _dask(workers, address) as client:
-            yield Engine(workers, "dask", client=client)
+            yield Engine(sum(client.ncores().values()) or workers, "dask", client=client)
     else:
-        with _ray(workers, address):
+        with _ray(workers, address) as cores:
             # A worker that ends is started again and its run with it.
             lives = {"max_restarts": _LOSSES, "max_task_retries": _LOSSES}
-            yield Engine(workers, "ray", batch=8 * workers, ray_remote_args=lives)
+            yield Engine(cores, "ray", batch=8 * cores, ray_remote_args=lives)
 
 
 @contextlib.contextmanager
@@ -166,7 +171,7 @@ def _dask(workers: int, address: str | None) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _ray(workers: int, address: str | None) -> Iterator[None]:
+def _ray(workers: int, address: str | None) -> Iterator[int]:
     # Before Ray is imported: it reports its use to its makers unless told not to.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
@@ -177,7 +182,7 @@ def _ray(workers: int, address: str | None) -> Iterator[None]:
         _start_ray(ray, workers, address)
         try:
             register_ray()
-            yield
+            yield int(ray.cluster_resources()["CPU"])
         finally:
             ray.shutdown()
 
