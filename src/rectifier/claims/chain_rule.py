@@ -32,7 +32,9 @@ def _runs(plan: Plan, done: Results) -> Iterator[Run]:
 
 def _moved(results: Results) -> np.ndarray:
     """Percent of the chains whose weight moved, by seed, closed gate (0: none) and weight."""
-    return 100 * np.array([results.where(closed=closed).values("moved") for closed in range(_LENGTH + 1)]).swapaxes(0, 1)
+    return 100 * np.array([results.where(closed=closed).values("moved") for closed in range(_LENGTH + 1)]).swapaxes(
+        0, 1
+    )
 
 
 def _judge(results: Results) -> Verdict:
@@ -50,8 +52,8 @@ def _judge(results: Results) -> Verdict:
         "holds" if shut.high == 0 else "does not hold",
     )
     told = (
-        "All slopes that autograd found are those found by hand, to the bit. With every gate open each weight moved; with "
-        "one gate closed neither its own weight nor any before it did, nor the one behind it, whose input is 0."
+        "All slopes that autograd found are those found by hand, to the bit. With every gate open each weight moved; "
+        "with one gate closed neither its own weight nor any before it did, nor the one behind it, whose input is 0."
         if answer == "holds"
         else "The activation does not multiply by 1 where its gate is open and by 0 where it is closed."
     )
@@ -83,11 +85,11 @@ CLAIM = Claim(
     place=50,
     statement="Where all factors of the chain rule are 1 the weight moves, and where one is 0 it does not.",
     source="The chain rule; Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0.",
-    refuted_by="One slope of autograd that is another number than the product found by hand; one weight that stays with "
-    "all gates open; or one that moves before a closed gate.",
-    method="Chains of six single units, h = max(0, w·h' + b), with weights and biases in quarters: few enough digits for "
-    "float64 to round nothing. The slopes of ½(h − t)² are multiplied by hand in fractions, with 1 for an open gate and 0 "
-    "for a closed one, and compared with PyTorch's.",
+    refuted_by="One slope of autograd that is another number than the product found by hand; one weight that stays "
+    "with all gates open; or one that moves before a closed gate.",
+    method="Chains of six single units, h = max(0, w·h' + b), with weights and biases in quarters: few enough digits "
+    "for float64 to round nothing. The slopes of ½(h − t)² are multiplied by hand in fractions, with 1 for an open "
+    "gate and 0 for a closed one, and compared with PyTorch's.",
     runs=_runs,
     judge=_judge,
     figure=_figure,

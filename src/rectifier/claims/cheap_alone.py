@@ -53,8 +53,8 @@ def _judge(results: Results) -> Verdict:
     spans = {place: [found[place, label].value for label in _RIVALS] for place in _PLACES}
     told = "; ".join(f"{_PLACES[place]}: {min(span):.1f} to {max(span):.1f}" for place, span in spans.items())
     bound = (
-        f"Beyond the cache a copy of the numbers takes {copies[1].value:.2f} and {copies[3].value:.2f} times as long as "
-        "ReLU: there memory sets its pace, and the others' distance shrinks where they were near it."
+        f"Beyond the cache a copy of the numbers takes {copies[1].value:.2f} and {copies[3].value:.2f} times as long "
+        "as ReLU: there memory sets its pace, and the others' distance shrinks where they were near it."
     )
     if all(answer == "holds" for answer in answers.values()):
         return Verdict("holds", f"The others take so many times as long — {told}. {bound}", effects)
@@ -70,9 +70,9 @@ def _figure(results: Results) -> Chart:
     return intervals(
         effects,
         x_title="time, as a multiple of ReLU's",
-        caption="Time of one pass over float32 numbers on one thread, as a multiple of what ReLU takes in the same library "
-        "and place. rectifier: NumPy arrays into memory that is there, correctly rounded. PyTorch: its own layers, with "
-        "a new result each time.",
+        caption="Time of one pass over float32 numbers on one thread, as a multiple of what ReLU takes in the same "
+        "library and place. rectifier: NumPy arrays into memory that is there, correctly rounded. PyTorch: its own "
+        "layers, with a new result each time.",
         alt="; ".join(effect.told for effect in effects),
         reference=1.0,
         log=True,
@@ -88,9 +88,9 @@ CLAIM = Claim(
     source="Krizhevsky, Sutskever and Hinton 2012; told ever since: a comparison where the others need exp.",
     refuted_by="Sigmoid, tanh, ELU and softplus that take less than 1.05 times as long in each library and size; it "
     "depends where that is so in some.",
-    method="32,768 numbers (128 KB, in the cache) and 4,194,304 (16 MB, beyond it), float32, one thread: all functions in "
-    "turn, round after round in changing order, by processor time; the ratio to ReLU within each round, median of the "
-    "rounds. A plain copy of the numbers is timed beside them.",
+    method="32,768 numbers (128 KB, in the cache) and 4,194,304 (16 MB, beyond it), float32, one thread: all functions "
+    "in turn, round after round in changing order, by processor time; the ratio to ReLU within each round, median of "
+    "the rounds. A plain copy of the numbers is timed beside them.",
     runs=_runs,
     judge=_judge,
     figure=_figure,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..reporters.page import Chart
 
 _RIVALS = ("sigmoid", "tanh", "elu", "softplus")
-_NETWORKS = {
+_NETWORKS: dict[str, dict[str, Any]] = {
     "3 layers of 64": {"network": "mlp", "width": 64, "batch": 64},
     "3 layers of 512": {"network": "mlp", "width": 512, "batch": 256},
     "convolutions from 8": {"network": "cnn", "width": 8, "batch": 64},
@@ -62,7 +62,12 @@ def _judge(results: Results) -> Verdict:
         return Verdict("holds", f"A step takes so many times as long with the others: {told}.", effects)
     if "holds" in answers.values():
         which = ", ".join(ACTIVATIONS[label].title for label, answer in answers.items() if answer == "holds")
-        return Verdict("depends", f"On which one: {which} make a step at least a twentieth longer, the others do not ({told} times the step with ReLU). {share}.", effects)
+        return Verdict(
+            "depends",
+            f"On which one: {which} make a step at least a twentieth longer, the others do not ({told} times the step "
+            f"with ReLU). {share}.",
+            effects,
+        )
     if "not enough" in answers.values():
         return Verdict("not enough", f"The times vary too much: {told}.", effects)
     return Verdict(
@@ -82,8 +87,8 @@ def _figure(results: Results) -> Chart:
     return intervals(
         effects,
         x_title="time of a training step, as a multiple of the step with ReLU",
-        caption="Forward, backward and update with each activation in place of ReLU, PyTorch on one thread. To the right "
-        "of the line ReLU is cheaper.",
+        caption="Forward, backward and update with each activation in place of ReLU, PyTorch on one thread. To the "
+        "right of the line ReLU is cheaper.",
         alt="; ".join(effect.told for effect in effects),
         reference=1.0,
         groups=[network for _, network in shown],
@@ -94,14 +99,15 @@ CLAIM = Claim(
     name="cheap-training",
     group="cost",
     place=20,
-    statement="As ReLU is cheap, training with it is noticeably cheaper: a step takes at least a twentieth longer with others.",
+    statement="As ReLU is cheap, training with it is noticeably cheaper: a step takes at least a twentieth longer with "
+    "others.",
     source="Told with the first: that ReLU is fast to compute is given as a reason why it is fast to train.",
     refuted_by="Steps with sigmoid, tanh, ELU and softplus that take less than 1.05 times as long, the mean of four "
     "networks. It depends where that is so of some.",
-    method="One training step (forward, backward, update) of two plain and two convolutional networks on digits, PyTorch's "
-    "own layers, one thread; all activations in turn, round after round in changing order, by processor time; the ratio "
-    "to ReLU within each round, median of the rounds. Without an activation the step is timed too: what is missing then "
-    "is ReLU's share.",
+    method="One training step (forward, backward, update) of two plain and two convolutional networks on digits, "
+    "PyTorch's own layers, one thread; all activations in turn, round after round in changing order, by processor "
+    "time; the ratio to ReLU within each round, median of the rounds. Without an activation the step is timed too: "
+    "what is missing then is ReLU's share.",
     runs=_runs,
     judge=_judge,
     figure=_figure,

@@ -69,8 +69,8 @@ def _judge(results: Results) -> Verdict:
     saved = "trains them" if normed.low > 50 else "does not train them"
     told = (
         f"With {_DEEPEST} layers ReLU reaches {relu.value:.0f} % of the digits and sigmoid "
-        f"{np.mean(deep['sigmoid']):.0f} % (guessing: 10 %), each at its best step size. It is no property of ReLU alone: "
-        f"tanh reaches {np.mean(deep['tanh']):.0f} %, and batch normalisation before each sigmoid {saved} "
+        f"{np.mean(deep['sigmoid']):.0f} % (guessing: 10 %), each at its best step size. It is no property of ReLU "
+        f"alone: tanh reaches {np.mean(deep['tanh']):.0f} %, and batch normalisation before each sigmoid {saved} "
         f"({normed.value:.0f} %)."
     )
     return Verdict(answer, told, (gap, relu, shallow, tanh, normed))
@@ -89,8 +89,8 @@ def _figure(results: Results) -> Chart:
         lines,
         x_title="hidden layers",
         y_title="accuracy on the test (%)",
-        caption="Accuracy of plain networks on the digits over their depth, each at its own best step size; bands: 95 % "
-        "intervals over the seeds. Sigmoids fall to guessing as layers are added.",
+        caption="Accuracy of plain networks on the digits over their depth, each at its own best step size; bands: 95 "
+        "% intervals over the seeds. Sigmoids fall to guessing as layers are added.",
         alt=f"Accuracy at {', '.join(map(str, depths))} layers. {told}.",
     )
 
@@ -103,9 +103,9 @@ CLAIM = Claim(
     source="Glorot and Bengio 2010 (sigmoids); Glorot, Bordes and Bengio 2011; He et al. 2015, arXiv:1502.01852.",
     refuted_by="With 20 hidden layers, ReLU that stays at or below half of the digits, or that is not 30 points of "
     "accuracy above sigmoid.",
-    method="Plain networks of 64 units a layer learn the digits, with ReLU, tanh and sigmoid, each with initial weights "
-    "by its own gain and at its own best step size from one grid; same order of the data, same budget, paired seeds. "
-    "As a control, sigmoids with batch normalisation before each.",
+    method="Plain networks of 64 units a layer learn the digits, with ReLU, tanh and sigmoid, each with initial "
+    "weights by its own gain and at its own best step size from one grid; same order of the data, same budget, paired "
+    "seeds. As a control, sigmoids with batch normalisation before each.",
     runs=_runs,
     judge=_judge,
     figure=_figure,

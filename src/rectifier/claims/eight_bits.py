@@ -53,10 +53,17 @@ def lost(results: Results, label: str, bits: int, tasks: Sequence[str] = tuple(T
 def _judge(results: Results) -> Verdict:
     unit = "points of accuracy"
     of_task: list[Effect] = [
-        mean(lost(results, "relu", 8, [task]), f"ReLU, {told}, 8 bits: lost", unit) for task, told in TASKS_TAKEN.items()
+        mean(lost(results, "relu", 8, [task]), f"ReLU, {told}, 8 bits: lost", unit)
+        for task, told in TASKS_TAKEN.items()
     ]
     changed = mean(
-        np.mean([100 * results.where("fixed_point", activation="relu", task=t).values("changed")[:, 0] for t in TASKS_TAKEN], 0),
+        np.mean(
+            [
+                100 * results.where("fixed_point", activation="relu", task=t).values("changed")[:, 0]
+                for t in TASKS_TAKEN
+            ],
+            0,
+        ),
         "ReLU, 8 bits: images called otherwise",
         "%",
     )
@@ -73,15 +80,16 @@ def _judge(results: Results) -> Verdict:
 
 def _figure(results: Results) -> Chart:
     lines = [
-        curve(ACTIVATIONS[label].title, BITS, np.array([lost(results, label, bits) for bits in BITS]).T) for label in LABELS
+        curve(ACTIVATIONS[label].title, BITS, np.array([lost(results, label, bits) for bits in BITS]).T)
+        for label in LABELS
     ]
     told = "; ".join(f"{line.name} " + ", ".join(f"{y:.1f}" for y in line.y) for line in lines)
     return curves(
         lines,
         x_title="bits of each weight and activation",
         y_title="accuracy lost (points)",
-        caption="Points of accuracy lost against float64, the mean of a plain and a convolutional network on the digits; "
-        "bands: 95 % intervals over the seeds. Read from right to left: nothing until about 5 bits.",
+        caption="Points of accuracy lost against float64, the mean of a plain and a convolutional network on the "
+        "digits; bands: 95 % intervals over the seeds. Read from right to left: nothing until about 5 bits.",
         alt=f"Points lost at {', '.join(map(str, BITS))} bits: {told}.",
     )
 
@@ -93,9 +101,9 @@ CLAIM = Claim(
     statement="Networks of rectified units keep their accuracy with weights and activations in 8-bit fixed point.",
     source="Jacob et al. 2018, arXiv:1712.05877; Howard et al. 2017, arXiv:1704.04861 (ReLU6 for low precision).",
     refuted_by="A task on which ReLU's network loses a point of accuracy or more against float64.",
-    method="A plain and a convolutional network learn the digits in float32, each at its own best step size, and are not "
-    "trained further. Then every weight tensor, the input and each activation are whole numbers of 8 (6, 5, 4, 3) bits "
-    "times one power of two, the finest that holds the largest number met in training images; what lies beyond "
+    method="A plain and a convolutional network learn the digits in float32, each at its own best step size, and are "
+    "not trained further. Then every weight tensor, the input and each activation are whole numbers of 8 (6, 5, 4, 3) "
+    "bits times one power of two, the finest that holds the largest number met in training images; what lies beyond "
     "saturates. Activations that are never negative have no sign bit. Sums are exact, as in accumulators of 32 bits.",
     runs=runs,
     judge=_judge,

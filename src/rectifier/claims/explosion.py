@@ -60,9 +60,10 @@ def _judge(results: Results) -> Verdict:
         *(decide(met[label], 10.0, sign=-1) for label in _BOUNDED),
     )
     told = (
-        f"With weights twice ReLU's gain h grows by {grown['relu'].value:.2f} a layer, {grown['relu'].value ** _DEPTH:.0e} "
-        f"times in {_DEPTH}; a training step of {_STEP:g} drives it to {met['relu'].value:.0e} (the median), where most units die and stop it. ReLU6, tanh and "
-        "sigmoid stay within their bounds in both; that alone does not make them learn."
+        f"With weights twice ReLU's gain h grows by {grown['relu'].value:.2f} a layer, "
+        f"{grown['relu'].value ** _DEPTH:.0e} times in {_DEPTH}; a training step of {_STEP:g} drives it to "
+        f"{met['relu'].value:.0e} (the median), where most units die and stop it. ReLU6, tanh and sigmoid stay within "
+        "their bounds in both; that alone does not make them learn."
         if answer == "holds"
         else "What is called ReLU stayed small, or what is called bounded did not."
     )
@@ -106,10 +107,11 @@ CLAIM = Claim(
     place=60,
     statement="Unbounded activations can explode: with depth, and with too large a step.",
     source="The other side of not saturating; He et al. 2015, arXiv:1502.01852, section 2.2, on the scale by depth.",
-    refuted_by="ReLU whose activations grow by less than 1.5 a layer with weights twice its gain, or stay below 100 with "
-    "a step of 3; or ReLU6, tanh or sigmoid that grow by 1.2 a layer or pass 10.",
-    method="Networks of 20 layers of 64 units, as they begin, with weights twice what each activation's gain asks for, see "
-    "256 digits. And the digits' network of 3 layers is trained with a step of 3 (momentum 0.9), about 100 times the best.",
+    refuted_by="ReLU whose activations grow by less than 1.5 a layer with weights twice its gain, or stay below 100 "
+    "with a step of 3; or ReLU6, tanh or sigmoid that grow by 1.2 a layer or pass 10.",
+    method="Networks of 20 layers of 64 units, as they begin, with weights twice what each activation's gain asks for, "
+    "see 256 digits. And the digits' network of 3 layers is trained with a step of 3 (momentum 0.9), about 100 times "
+    "the best.",
     runs=_runs,
     judge=_judge,
     figure=_figure,

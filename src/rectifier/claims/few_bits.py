@@ -35,9 +35,7 @@ def _judge(results: Results) -> Verdict:
     eight = effects[: len(_RIVALS)]
     tanh, sigmoid = effects[len(_RIVALS) :]
     answers = [decide(effect, _BETTER) for effect in eight]
-    four = (
-        f" In 4 bits tanh loses {_more(tanh.value)} than ReLU, and sigmoid {_more(sigmoid.value)}."
-    )
+    four = f" In 4 bits tanh loses {_more(tanh.value)} than ReLU, and sigmoid {_more(sigmoid.value)}."
     if all(answer == "holds" for answer in answers):
         return Verdict("holds", f"In 8 bits ReLU loses less than both by {_BETTER} points and more." + four, effects)
     if "does not hold" in answers:

@@ -76,7 +76,10 @@ def _judge(results: Results) -> Verdict:
     unit = "points of accuracy"
     # The better of the two plain ones, seed by seed: what has factors near 1 must beat both.
     plain = np.max([_points(results, network) for network in _PLAIN], axis=0)
-    gains = {network: paired(_points(results, network), plain, f"{network} − the better plain one", unit) for network in _NEAR}
+    gains = {
+        network: paired(_points(results, network), plain, f"{network} − the better plain one", unit)
+        for network in _NEAR
+    }
     answer = all_of(
         *(decide(factors[network], 0.7, sign=-1) for network in _PLAIN),
         *(decide(factors[network], 0.85) for network in _NEAR),
@@ -112,12 +115,13 @@ CLAIM = Claim(
     group="time scales",
     place=20,
     statement="Paths whose factors are near 1 carry gradient through time, and what they carry can be learned.",
-    source="Hochreiter 1991; Le, Jaitly and Hinton 2015, arXiv:1504.00941; Goodfellow, Bengio and Courville 2016, 10.9.",
+    source="Hochreiter 1991; Le, Jaitly and Hinton 2015, arXiv:1504.00941; Goodfellow, Bengio and Courville 2016, "
+    "10.9.",
     refuted_by="Plain networks that keep 0.7 of the gradient a step or more; or orthogonal, identity or leaky ones "
     "(α = 0.9, 0.98) that keep less than 0.85, or do not beat the better plain one by 10 points of accuracy.",
-    method=f"Recurrent networks of 48 units read the 8 rows of a digit, then {_DELAY} blank steps, and then say which it "
-    "was; Adam, each at its own best step size. The gradient is measured with respect to the input of each step before "
-    "training: its root mean square, and by what a blank step multiplies it.",
+    method=f"Recurrent networks of 48 units read the 8 rows of a digit, then {_DELAY} blank steps, and then say which "
+    "it was; Adam, each at its own best step size. The gradient is measured with respect to the input of each step "
+    "before training: its root mean square, and by what a blank step multiplies it.",
     runs=_runs,
     judge=_judge,
     figure=_figure,

@@ -38,7 +38,7 @@ def _shares(results: Results, measure: str, told: str) -> list[Effect]:
 
 
 def _about(effect: Effect) -> Answer:
-    if 1 / _ABOUT < effect.low and effect.high < _ABOUT:
+    if effect.low > 1 / _ABOUT and effect.high < _ABOUT:
         return "holds"
     return "does not hold" if effect.high <= 1 / _ABOUT or effect.low >= _ABOUT else "not enough"
 
@@ -49,9 +49,9 @@ def _judge(results: Results) -> Verdict:
     gradients = _shares(results, "gradient", "steps until the gradient falls to 1/e")
     answer = all_of(*(_about(effect) for effect in (*fades, *ages, *gradients)))
     told = (
-        "The mean age of what is in the state is 1/(1−α). The share of an input, and the gradient to it, fall to 1/e in "
-        f"{fades[-1].value:.2f} of that at α = {_ALPHAS[-1]:g} and {fades[0].value:.2f} at α = {_ALPHAS[0]:g}: it is "
-        "−1/ln α, which 1/(1−α) comes near to as α comes near to 1."
+        "The mean age of what is in the state is 1/(1−α). The share of an input, and the gradient to it, fall to 1/e "
+        f"in {fades[-1].value:.2f} of that at α = {_ALPHAS[-1]:g} and {fades[0].value:.2f} at α = {_ALPHAS[0]:g}: it "
+        "is −1/ln α, which 1/(1−α) comes near to as α comes near to 1."
         if answer == "holds"
         else "Something fades in a time that is not about 1/(1−α)."
     )
@@ -66,16 +66,16 @@ def _figure(results: Results) -> Chart:
         places = list(range(min(clear, 60)))
         lines.append(curve(f"α = {alpha:g}", places, table[:, places]))
     told = "; ".join(
-        f"{line.name} falls below 1/e after {next((x for x, y in zip(line.x, line.y, strict=True) if y < 1 / math.e), '60')} "
-        "steps"
+        f"{line.name} falls below 1/e after "
+        f"{next((x for x, y in zip(line.x, line.y, strict=True) if y < 1 / math.e), '60')} steps"
         for line in lines
     )
     return curves(
         lines,
         x_title="steps since the input",
         y_title="what is left of it in the state",
-        caption="How much of an input is still in the state of a leaky unit driven by noise, as a share of what was there "
-        "at first. It is 1/e = 0.37 after about 1/(1−α) steps: 2, 5, 10 and 50.",
+        caption="How much of an input is still in the state of a leaky unit driven by noise, as a share of what was "
+        "there at first. It is 1/e = 0.37 after about 1/(1−α) steps: 2, 5, 10 and 50.",
         alt=f"{told}.",
     )
 
@@ -87,9 +87,9 @@ CLAIM = Claim(
     statement="A leaky unit, μ ← αμ + (1−α)v, remembers for about 1/(1−α) steps.",
     source="Goodfellow, Bengio and Courville 2016, Deep Learning, section 10.9.2; Mozer 1992.",
     refuted_by="An α at which one of three measures is more than 1.5 times longer or shorter than 1/(1−α).",
-    method="Leaky units with α of 0.5, 0.8, 0.9 and 0.98 are driven by noise, and their state is compared with each input "
-    "of the last 150 steps: in how many steps does its share fall to 1/e? The same for the gradient to the inputs, by "
-    "autograd; and the mean age of what is in the state, the last input counted as 1.",
+    method="Leaky units with α of 0.5, 0.8, 0.9 and 0.98 are driven by noise, and their state is compared with each "
+    "input of the last 150 steps: in how many steps does its share fall to 1/e? The same for the gradient to the "
+    "inputs, by autograd; and the mean age of what is in the state, the last input counted as 1.",
     runs=_runs,
     judge=_judge,
     figure=_figure,

@@ -42,7 +42,8 @@ def _judge(results: Results) -> Verdict:
         "They leave the positive side as it is, so large values go through them as through ReLU: by "
         f"{grown['leaky_relu'].value:.2f} and {grown['prelu'].value:.2f} a layer, where ReLU grows by "
         f"{grown['relu'].value:.2f}; trained with a step of {_STEP:g}, h becomes {_size(met['leaky_relu'].value)} and "
-        f"{_size(met['prelu'].value)}, with ReLU {_size(met['relu'].value)}, as its units die first. A ceiling does cure it: ReLU6 grows by {grown['relu6'].value:.2f}."
+        f"{_size(met['prelu'].value)}, with ReLU {_size(met['relu'].value)}, as its units die first. A ceiling does "
+        f"cure it: ReLU6 grows by {grown['relu6'].value:.2f}."
         if answer == "does not hold"
         else "What is called Leaky ReLU and PReLU keeps the scale of activations."
     )
@@ -58,8 +59,8 @@ def _figure(results: Results) -> Chart:
     return paths(
         results,
         _LABELS,
-        "With weights twice as large as they should be, Leaky ReLU and PReLU grow as ReLU does. A ceiling (ReLU6) is what "
-        "stops it.",
+        "With weights twice as large as they should be, Leaky ReLU and PReLU grow as ReLU does. A ceiling (ReLU6) is "
+        "what stops it.",
     )
 
 
@@ -69,9 +70,10 @@ CLAIM = Claim(
     place=70,
     statement="Leaky ReLU and PReLU cure the unboundedness of ReLU.",
     source="Told in places, in lists of ReLU's drawbacks and their remedies.",
-    refuted_by="Leaky ReLU or PReLU whose activations grow by 1.2 a layer or more where the weights are twice their gain.",
-    method="As for explosion: 20 layers as they begin, with weights twice the gain of each; and 100 updates of a network "
-    "of 3 layers with a step of 1.",
+    refuted_by="Leaky ReLU or PReLU whose activations grow by 1.2 a layer or more where the weights are twice their "
+    "gain.",
+    method="As for explosion: 20 layers as they begin, with weights twice the gain of each; and 100 updates of a "
+    "network of 3 layers with a step of 1.",
     runs=_runs,
     judge=_judge,
     figure=_figure,

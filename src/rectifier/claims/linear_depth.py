@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,7 +30,7 @@ _DEEPEST = max(_DEPTHS)
 
 
 def _runs(plan: Plan, done: Results) -> Iterator[Run]:
-    linear = [{"activation": "identity", "depth": depth} for depth in _DEPTHS]
+    linear: list[dict[str, Any]] = [{"activation": "identity", "depth": depth} for depth in _DEPTHS]
     corners = {"width": 16, "budget": 600}
     candidates = [{**each, **corners} for each in [*linear, {"activation": "relu", "depth": 1}]]
     yield from tuned(xor, candidates, plan, done, steps=_XOR_STEPS, score="error")
@@ -52,9 +52,7 @@ def _accuracies(results: Results) -> dict[str, np.ndarray]:
     """Test accuracy in points, by network."""
     rows = results.where("trained")
     return {
-        **{
-            _name(depth): 100 * rows.where(activation="identity", depth=depth).values("test") for depth in _DEPTHS
-        },
+        **{_name(depth): 100 * rows.where(activation="identity", depth=depth).values("test") for depth in _DEPTHS},
         "3 layers of ReLU": 100 * rows.where(activation="relu").values("test"),
     }
 
@@ -90,10 +88,10 @@ def _judge(results: Results) -> Verdict:
         decide(depth, 1.0, sign=-1),
     )
     told = {
-        "holds": "A stack of layers without an activation is one matrix, to the rounding: no depth brings XOR below the "
-        "error of 0.25 that every straight line has, nor the digits above the linear model by a point. One layer of "
-        f"ReLU solves XOR. On the digits, which a linear model nearly masters, three layers of it gain {relu.value:.1f} "
-        "points.",
+        "holds": "A stack of layers without an activation is one matrix, to the rounding: no depth brings XOR below "
+        "the error of 0.25 that every straight line has, nor the digits above the linear model by a point. One layer "
+        "of ReLU solves XOR. On the digits, which a linear model nearly masters, three layers of it gain "
+        f"{relu.value:.1f} points.",
         "does not hold": "A stack without an activation did what one matrix cannot, or one with ReLU did no better.",
     }
     return Verdict(answer, told.get(answer, "The seeds leave it open."), (xor_linear, xor_relu, apart, depth, relu))
@@ -104,8 +102,8 @@ def _figure(results: Results) -> Chart:
     return intervals(
         effects,
         x_title="accuracy on the digits of the test (%)",
-        caption="Layers without an activation between them do no better than the linear model. What they differ by is how "
-        "they were trained, not what they can represent: each is one matrix.",
+        caption="Layers without an activation between them do no better than the linear model. What they differ by is "
+        "how they were trained, not what they can represent: each is one matrix.",
         alt="; ".join(effect.told for effect in effects),
         groups=["no activation"] * len(_DEPTHS) + ["ReLU"],
     )
@@ -116,13 +114,14 @@ CLAIM = Claim(
     group="need",
     place=10,
     statement="Without a non-linearity depth adds nothing: a stack of linear layers is one linear layer.",
-    source="Minsky and Papert 1969, Perceptrons (XOR); Goodfellow, Bengio and Courville 2016, Deep Learning, section 6.1.",
+    source="Minsky and Papert 1969, Perceptrons (XOR); Goodfellow, Bengio and Courville 2016, Deep Learning, section "
+    "6.1.",
     refuted_by="A stack without an activation whose outputs differ from those of the product of its matrices by more "
     "than rounding, that brings XOR below a squared error of 0.25, or beats the linear model on the digits by a point; "
     "or a layer of ReLU that does not halve the error of XOR.",
     method="Networks with 0, 1 and 4 hidden layers without an activation, and with ReLU, learn XOR (16 units, 600 full "
-    "steps) and the digits (64 units a layer), each at its own best step size. Then the trained matrices are multiplied, "
-    "W₄·…·W₁, and the one matrix is asked the same questions in float64.",
+    "steps) and the digits (64 units a layer), each at its own best step size. Then the trained matrices are "
+    "multiplied, W₄·…·W₁, and the one matrix is asked the same questions in float64.",
     runs=_runs,
     judge=_judge,
     figure=_figure,

@@ -39,7 +39,9 @@ def _shares(results: Results, label: str) -> dict[str, list[float]]:
 def _judge(results: Results) -> Verdict:
     numbers = results.where("derivatives")
     alone = [
-        100 * sum(row["others"] for row in numbers.of_seeds([seed])) / sum(row["compared"] for row in numbers.of_seeds([seed]))
+        100
+        * sum(row["others"] for row in numbers.of_seeds([seed]))
+        / sum(row["compared"] for row in numbers.of_seeds([seed]))
         for seed in results.seeds
     ]
     found = _shares(results, "relu")
@@ -52,18 +54,15 @@ def _judge(results: Results) -> Verdict:
     if opened.low <= 0 or closed.low <= 0:
         return Verdict("does not hold", "All factors are the same.", effects)
     told = (
-        f"Every one of them. As networks begin, {opened.value:.0f} % are 1 and {closed.value:.0f} % are 0: along a path "
-        "of open gates the activation takes nothing from the gradient, and one closed gate takes all. Leaky ReLU, ELU, "
-        "tanh and sigmoid have factors between."
+        f"Every one of them. As networks begin, {opened.value:.0f} % are 1 and {closed.value:.0f} % are 0: along a "
+        "path of open gates the activation takes nothing from the gradient, and one closed gate takes all. Leaky ReLU, "
+        "ELU, tanh and sigmoid have factors between."
     )
     return Verdict("holds", told, effects)
 
 
 def _figure(results: Results) -> Chart:
-    table = [
-        [sum(values) / len(values) for values in _shares(results, label).values()]
-        for label in _LABELS
-    ]
+    table = [[sum(values) / len(values) for values in _shares(results, label).values()] for label in _LABELS]
     titles = [ACTIVATIONS[label].title for label in _LABELS]
     told = "; ".join(
         f"{title}: {row[0]:.0f} % are 0, {row[1]:.0f} % other, {row[2]:.0f} % are 1"
@@ -75,7 +74,8 @@ def _figure(results: Results) -> Chart:
         y_labels=titles,
         x_title="factor f′(z) of one unit at one image (% of all)",
         y_title="",
-        caption="What each activation multiplies the gradient by, over all units of networks of 20 layers as they begin.",
+        caption="What each activation multiplies the gradient by, over all units of networks of 20 layers as they "
+        "begin.",
         alt=told,
     )
 
@@ -86,9 +86,11 @@ CLAIM = Claim(
     place=30,
     statement="By the chain rule ReLU contributes factors of 1 or 0, and nothing between.",
     source="Glorot, Bordes and Bengio 2011, Deep sparse rectifier neural networks.",
-    refuted_by="One derivative that is neither 0 nor 1, of any number or in any unit of a network; or only one of the two.",
-    method="The derivative at numbers drawn over all bit patterns (float16: all of them); then what autograd multiplies "
-    "by in each unit of networks of 20 layers of 64 units, at 256 digits. Other activations are measured beside it.",
+    refuted_by="One derivative that is neither 0 nor 1, of any number or in any unit of a network; or only one of the "
+    "two.",
+    method="The derivative at numbers drawn over all bit patterns (float16: all of them); then what autograd "
+    "multiplies by in each unit of networks of 20 layers of 64 units, at 256 digits. Other activations are measured "
+    "beside it.",
     runs=_runs,
     judge=_judge,
     figure=_figure,

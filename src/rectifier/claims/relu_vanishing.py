@@ -55,8 +55,8 @@ def _judge(results: Results) -> Verdict:
         "depends",
         f"On the scale of the weights. Drawn by ReLU's gain, √2 (He et al.), a layer keeps {at[1.0].value:.2f} of the "
         f"gradient; at {min(lost):g} times that it keeps {small.value:.2f}, so {_DEPTH} layers leave "
-        f"{small.value**_DEPTH:.0e}, and at twice that it grows by {at[2.0].value:.1f} a layer. ReLU does not shrink an open "
-        "path by itself; the weights still do.",
+        f"{small.value**_DEPTH:.0e}, and at twice that it grows by {at[2.0].value:.1f} a layer. ReLU does not shrink "
+        "an open path by itself; the weights still do.",
         effects,
     )
 
@@ -64,7 +64,12 @@ def _judge(results: Results) -> Verdict:
 def _figure(results: Results) -> Chart:
     layers = list(range(1, _DEPTH + 1))
     lines = [
-        curve(f"ReLU, {scale:g} × gain", layers, results.where(activation="relu", scale=scale).values("gradients"), log=True)
+        curve(
+            f"ReLU, {scale:g} × gain",
+            layers,
+            results.where(activation="relu", scale=scale).values("gradients"),
+            log=True,
+        )
         for scale in _SCALES
     ]
     lines.append(curve("sigmoid, gain", layers, results.where(activation="sigmoid").values("gradients"), log=True))

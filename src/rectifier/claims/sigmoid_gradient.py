@@ -44,19 +44,23 @@ def _judge(results: Results) -> Verdict:
     each = geometric(
         [(row["gradients"][0]) ** (1 / _DEPTH) for row in usual], "sigmoid network: gradient kept by a layer", "times"
     )
-    left = geometric([row["gradients"][0] for row in usual], f"sigmoid network: gradient left after {_DEPTH} layers", "times")
+    left = geometric(
+        [row["gradients"][0] for row in usual], f"sigmoid network: gradient left after {_DEPTH} layers", "times"
+    )
     relu = geometric(
         [row["gradients"][0] for row in results.where("signals", activation="relu")],
         f"ReLU network: gradient left after {_DEPTH} layers",
         "times",
     )
-    held = geometric([(row["gradients"][0]) ** (1 / _DEPTH) for row in large], "the same, weights 4 times as large", "times")
+    held = geometric(
+        [(row["gradients"][0]) ** (1 / _DEPTH) for row in large], "the same, weights 4 times as large", "times"
+    )
     answer = all_of("holds" if largest.high <= 0.25 else "does not hold", decide(each, 0.5, sign=-1))
     if answer == "holds":
         told = (
-            f"The largest derivative of all is 0.25, at 0. In a network as it begins each layer keeps {each.value:.2f} of "
-            f"the gradient, so {_DEPTH} layers leave {left.value:.0e} of it. Weights take part: 4 times as large they "
-            f"keep {held.value:.2f} a layer, and the units are saturated."
+            f"The largest derivative of all is 0.25, at 0. In a network as it begins each layer keeps {each.value:.2f} "
+            f"of the gradient, so {_DEPTH} layers leave {left.value:.0e} of it. Weights take part: 4 times as large "
+            f"they keep {held.value:.2f} a layer, and the units are saturated."
         )
     else:
         told = "A derivative above a quarter was found, or the gradient does not fall by half a layer."
@@ -87,11 +91,11 @@ CLAIM = Claim(
     place=10,
     statement="The sigmoid's derivative is at most 0.25, and a product of such factors vanishes with depth.",
     source="Hochreiter 1991; Bengio, Simard and Frasconi 1994, doi:10.1109/72.279181; Glorot and Bengio 2010.",
-    refuted_by="One number at which the derivative is above 0.25; or sigmoid networks, as they begin, whose layers keep "
-    "half of the gradient or more.",
-    method="The derivative at numbers drawn over all bit patterns (float16: all of them). Then networks of 20 layers of "
-    "64 units see 256 digits, and a random sum of their outputs is differentiated with respect to the z of each layer: "
-    "its root mean square, as a share of what enters the last layer.",
+    refuted_by="One number at which the derivative is above 0.25; or sigmoid networks, as they begin, whose layers "
+    "keep half of the gradient or more.",
+    method="The derivative at numbers drawn over all bit patterns (float16: all of them). Then networks of 20 layers "
+    "of 64 units see 256 digits, and a random sum of their outputs is differentiated with respect to the z of each "
+    "layer: its root mean square, as a share of what enters the last layer.",
     runs=_runs,
     judge=_judge,
     figure=_figure,

@@ -55,8 +55,8 @@ def _judge(results: Results) -> Verdict:
     answer = all_of(*("holds" if effect.high == 0 else "does not hold" for effect in (size, passed, stayed)))
     told = (
         "Not one number has a derivative other than 0, and no weight before a threshold moved by a single bit in 100 "
-        f"steps. The output layer did (by {output.value:.0f} % of its length), so such a network learns, but from random "
-        f"features; with ReLU in its place the first layer moved by {relu.value:.0f} %."
+        f"steps. The output layer did (by {output.value:.0f} % of its length), so such a network learns, but from "
+        f"random features; with ReLU in its place the first layer moved by {relu.value:.0f} %."
         if answer == "holds"
         else "Something passed a threshold: a derivative other than 0, or a hidden weight that moved."
     )
@@ -82,9 +82,9 @@ CLAIM = Claim(
     statement="A threshold's derivative is 0, so nothing before it learns by gradient.",
     source="Rosenblatt's perceptron has one; Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0, replaced it.",
     refuted_by="One number at which the derivative is not 0, or one weight before a threshold that moves.",
-    method="The derivative at numbers drawn over all bit patterns (float16: all of them); the gradient that 20 layers of "
-    "thresholds pass; and 100 updates of the digits' network of 3 layers with a step of 0.1, with thresholds and with "
-    "ReLU: how far each layer's weights go.",
+    method="The derivative at numbers drawn over all bit patterns (float16: all of them); the gradient that 20 layers "
+    "of thresholds pass; and 100 updates of the digits' network of 3 layers with a step of 0.1, with thresholds and "
+    "with ReLU: how far each layer's weights go.",
     runs=_runs,
     judge=_judge,
     figure=_figure,

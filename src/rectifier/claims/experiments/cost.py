@@ -32,7 +32,7 @@ def alone(config: Config) -> Outcome:
 
     nanoseconds: a value, by label; times: as a multiple of what ReLU took in the same round, the median of all rounds
     """
-    x = np.random.default_rng(config["seed"]).standard_normal(config["values"], dtype=np.float32)
+    x: np.ndarray[Any, Any] = np.random.default_rng(config["seed"]).standard_normal(config["values"], dtype=np.float32)
     make = _numpy if config["library"] == "numpy" else _torch
     with _one_thread():
         found = _rounds(make(x, config["activations"]), config["rounds"], config["seed"])
@@ -114,7 +114,6 @@ def _torch(x: np.ndarray[Any, Any], labels: list[str]) -> dict[str, Callable[[],
 
 def _own(layer: nn.Module) -> nn.Module:
     """PyTorch's own layer in place of one of the library that stands for it, so that like is held against like."""
-    from torch import nn
 
     for kind in type(layer).__mro__:
         if kind.__module__ == "torch.nn.modules.activation":

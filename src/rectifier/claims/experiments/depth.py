@@ -45,7 +45,7 @@ def xor(config: Config) -> Outcome:
 
 @experiment(version=1)
 def collapsed(config: Config) -> Outcome:
-    """Train the digits' plain network (as ``trained`` does), then multiply its matrices to one, as if nothing were between.
+    """Train the digits' plain network as ``trained`` does, then multiply its matrices, with nothing between them.
 
     In float64, on the images of the test. apart: largest difference between the outputs of the network and of the one
     matrix, as a share of the largest output. other_class: share of the images that the two call otherwise.

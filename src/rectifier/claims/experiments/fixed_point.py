@@ -73,7 +73,7 @@ class Grid:
         """The finest grid that holds the values; signed also where one of them is negative."""
         signed = signed or bool((values < 0).any())
         most = 2 ** (bits - signed) - 1
-        largest = float(values.abs().max())
+        largest = float(values.detach().abs().max())
         places = math.floor(math.log2(most / largest)) if 0.0 < largest < math.inf else 0
         return cls(bits, signed, places)
 
@@ -99,7 +99,7 @@ class _Rounded:
         for name, part in model.named_children():
             h = part(h)
             if isinstance(part, LAYERS):
-                weights[name] = Grid.of(part.weight, bits, signed=True).round(part.weight)
+                weights[name] = Grid.of(part.weight, bits, signed=True).round(part.weight.detach())
             elif name.startswith("act"):
                 activations[name] = Grid.of(h, bits)
         return cls(bits, Grid.of(known, bits), activations, weights)

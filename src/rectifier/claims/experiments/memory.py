@@ -16,7 +16,7 @@ __all__ = ["remembered"]
 
 @experiment(version=1)
 def remembered(config: Config) -> Outcome:
-    """``many`` leaky units with ``alpha`` are driven by noise for ``steps`` steps, and each state held against each input.
+    """``many`` leaky units with ``alpha`` are driven by noise for ``steps`` steps; states are held against inputs.
 
     kept: covariance of the state with the input of k steps ago, as a share of that with the last one, k = 0 … ``lags``
     fades: the number of steps in which ``kept`` falls to 1/e

@@ -19,7 +19,7 @@ __all__ = ["derivatives", "signals"]
 
 @experiment(version=1)
 def derivatives(config: Config) -> Outcome:
-    """The derivative at ``many`` numbers of ``dtype``, drawn over all bit patterns: lowest, highest, others than 0 and 1."""
+    """The derivative at ``many`` numbers of ``dtype`` drawn over all bit patterns: lowest, highest, not 0 or 1."""
     z = numbers(config["dtype"], config["many"], config["seed"])
     factor = np.asarray(ACTIVATIONS[config["activation"]].function.derivative(z))
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -41,7 +41,7 @@ class Reader(nn.Module):
         """The outputs from W x + b of all steps, shape (batch, time, width)."""
         hidden = torch.zeros_like(driven[:, 0])
         # The formula of ``rt.LeakyAverage``, for one step at a time: a call of it costs more than the rest of the step.
-        alpha = None if self.leak is None else self.leak.alpha
+        alpha = None if self.leak is None else cast(torch.Tensor, self.leak.alpha)
         for t in range(self.steps):
             value = self.activation(driven[:, t] + self.recurrent(hidden))
             hidden = value if alpha is None else torch.lerp(value, hidden, alpha)
