@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import RectifierError, RectifierTypeError, RectifierValueError
 from ._judge import judge
-from .adapters import adapter_for, versions
+from .adapters import adapter_for, versions_of
 from .errors import Interrupted, ObservationError
 from .plan import NOTHING_BELOW
 from .proofs.network import Network
@@ -102,7 +102,7 @@ def check(
         not_observed=(*observer.not_observed, *_unused(ends, networks)),
         stopped=run.stopped,
         seed=seed,
-        versions=versions(),
+        versions=versions_of(target),
         box=describe(networks, ends, untraced),
         name=name,
     )
@@ -242,7 +242,7 @@ def split(batch: Any, index: int, paired: bool) -> tuple[Any, Any]:
 
 
 def _check_arguments(batches: Any, loss: Any, seed: Any, limits: Any) -> None:
-    single = isinstance(batches, (str, bytes, Mapping, np.ndarray)) or hasattr(batches, "requires_grad")
+    single = isinstance(batches, (str, bytes, Mapping, np.ndarray)) or hasattr(batches, "shape")
     if single or not isinstance(batches, Iterable):
         raise RectifierTypeError(
             f"check: `batches` must be an iterable of batches; got {type(batches).__name__}. "
