@@ -34,6 +34,7 @@ def test_every_block_is_of_a_language_that_is_tested(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_BACKEND", "torch")  # the pages share a process, and so a backend
     names: dict[str, object] = {"__name__": page.stem}
     runner = doctest.DocTestRunner(optionflags=FLAGS)
     problems: list[str] = []

@@ -11,19 +11,23 @@ from typing import Any
 
 from ..errors import RectifierTypeError
 
-__all__ = ["framework_of", "ops_of", "refuse_mixed"]
+__all__ = ["TITLES", "framework_of", "ops_of", "refuse_mixed"]
 
 #: Frameworks whose arrays NumPy would convert silently, and whose functions are not here.
 _WITHOUT_OPS = ("jax", "jaxlib", "tensorflow", "keras")
-_TITLES = {"torch": "PyTorch", "jax": "JAX"}
+TITLES = {"torch": "PyTorch", "jax": "JAX", "keras": "Keras"}
 
 
 def framework_of(x: Any) -> str | None:
-    """ "torch" or "jax" where x is an array of theirs; None for NumPy's and all others."""
+    """ "torch" or "jax" where x is an array of theirs, "keras" for a symbolic one; None for NumPy's and all others."""
     torch = sys.modules.get("torch")
     # Tensors, and what stands for one by PyTorch's protocol: the proxies of torch.fx, for one.
     if torch is not None and (isinstance(x, torch.Tensor) or hasattr(type(x), "__torch_function__")):
         return "torch"
+    keras = sys.modules.get("keras")
+    # A Variable of Keras's stands for an array of its backend by the backend's own protocol.
+    if keras is not None and isinstance(x, keras.KerasTensor):
+        return "keras"
     jax = sys.modules.get("jax")
     # Tracers count as arrays; __jax_array__ is the protocol of what stands for one: Flax's variables, for one.
     if jax is not None and (isinstance(x, jax.Array) or hasattr(type(x), "__jax_array__")):
@@ -45,6 +49,10 @@ def ops_of(function: str, x: Any) -> ModuleType | None:
         from .jax import ops as jax_ops
 
         return jax_ops
+    if framework == "keras":
+        from .keras import ops as keras_ops
+
+        return keras_ops
     if type(x).__module__.partition(".")[0] in _WITHOUT_OPS:
         raise RectifierTypeError(
             f"{function}: `x` must be a NumPy array, an array that speaks __array_ufunc__, a PyTorch tensor or a JAX "
@@ -58,6 +66,6 @@ def refuse_mixed(function: str, name: str, value: Any, own: str) -> None:
     other = framework_of(value)
     if other is not None and other != own:
         raise RectifierTypeError(
-            f"{function}: `{name}` must be a number, a NumPy array or an array of {_TITLES[own]}, as x is; "
-            f"got one of {_TITLES[other]}. Convert one of them: a call cannot mix frameworks."
+            f"{function}: `{name}` must be a number, a NumPy array or an array of {TITLES[own]}, as x is; "
+            f"got one of {TITLES[other]}. Convert one of them: a call cannot mix frameworks."
         )

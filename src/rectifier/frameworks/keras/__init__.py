@@ -1,1 +1,1 @@
-"""Keras: what the check-up needs, and the adapters of the functions and layers; imported only where Keras is used."""
+"""The adapter for Keras: functions on tensors of its backend, and on symbolic ones."""
