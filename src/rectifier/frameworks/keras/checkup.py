@@ -106,9 +106,11 @@ def tensors(inputs: Any, rule: str) -> Any:
     return keras.tree.map_structure(convert, inputs)
 
 
-def run(observer: Observer, inputs: Any, targets: Any, loss: Callable[[Any, Any], Any] | None) -> float | None:
+def run(
+    observer: Observer, inputs: Any, targets: Any, loss: Callable[[Any, Any], Any] | None, verb: str = "check"
+) -> float | None:
     """One batch through the observed model; with a loss, its value, and gradients that change no variable."""
-    given = tensors(inputs, "check: `batches` must yield inputs that are arrays, or a tuple, list or dict of them")
+    given = tensors(inputs, f"{verb}: `batches` must yield inputs that are arrays, or a tuple, list or dict of them")
     if loss is None:
         _without_gradients(lambda: observer.forward(given))
         return None
@@ -116,10 +118,10 @@ def run(observer: Observer, inputs: Any, targets: Any, loss: Callable[[Any, Any]
 
     def value(outputs: Any) -> Any:
         found = called(outputs, targets)
-        if not keras.ops.is_tensor(found) or math_size(found) != 1 or not getattr(found, "requires_grad", True):
+        if not keras.ops.is_tensor(found) or _size(found) != 1 or not getattr(found, "requires_grad", True):
             shape = f"a tensor of shape {tuple(found.shape)}" if keras.ops.is_tensor(found) else type(found).__name__
             raise RectifierValueError(
-                f"check: `loss` must return a scalar tensor that depends on the outputs; got {shape}. "
+                f"{verb}: `loss` must return a scalar tensor that depends on the outputs; got {shape}. "
                 "Return for instance keras.ops.mean(keras.losses.mean_squared_error(targets, outputs))."
             )
         return found
@@ -147,7 +149,7 @@ def run(observer: Observer, inputs: Any, targets: Any, loss: Callable[[Any, Any]
     return float(keras.ops.convert_to_numpy(found).reshape(()))
 
 
-def math_size(tensor: Any) -> int:
+def _size(tensor: Any) -> int:
     return int(np.prod(tuple(tensor.shape), dtype=np.int64))
 
 

@@ -111,8 +111,9 @@ def identify_call(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
 
 
 def _given(row: str, rest: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    if row not in _PARAMETERS:
-        return {}
+    if row not in _PARAMETERS:  # ours take them by keyword
+        of_value = {p.name for p in family[row].parameters if p.of == "value"} if row in family else set()
+        return {name: _number(value) for name, value in kwargs.items() if name in of_value}
     name, default = _PARAMETERS[row]
     value = rest[0] if rest else kwargs.get(name, default)
     return {name: float(value)} if isinstance(value, (int, float)) and math.isfinite(value) else {name: value}

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from ...._family import family
 from ..sites import CALLS, Site, identify_call
 
 __all__ = ["Patches"]
@@ -23,6 +24,9 @@ _SLOPES: Mapping[str, tuple[str, float]] = {
     "jax": ("negative_slope", 0.01),
     "torch": ("negative_slope", 0.01),
 }
+
+
+_OURS = tuple(name for name, row in family.items() if not row.comparison)
 
 
 class Patches:
@@ -45,7 +49,7 @@ class Patches:
 
         self._replace(keras.layers.Layer, "__call__", call)
         for home, module in _homes().items():
-            for name in CALLS:
+            for name in _OURS if home == "rectifier" else CALLS:
                 if callable(getattr(module, name, None)):
                     self._replace(module, name, self._watched(home, name, getattr(module, name)))
 
@@ -73,9 +77,10 @@ class Patches:
 
 
 def _homes() -> dict[str, Any]:
-    """The modules whose functions are called: that of Keras's backend, and the backend's own."""
+    """The modules whose functions are called: that of Keras's backend, the backend's own, and ours for it."""
     backend = keras.backend.backend()
     own = {"jax": "jax.nn", "torch": "torch.nn.functional"}
     found = {"keras": sys.modules.get(f"keras.src.backend.{backend}.nn")}
     found[backend] = sys.modules["tensorflow"].nn if backend == "tensorflow" else sys.modules.get(own[backend])
+    found["rectifier"] = sys.modules.get(f"rectifier.frameworks.{backend}.ops")
     return {name: module for name, module in found.items() if module is not None}

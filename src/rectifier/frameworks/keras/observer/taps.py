@@ -8,7 +8,7 @@ stay bit for bit), but whose gradient is that of the place.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any
 
 import keras
@@ -110,15 +110,24 @@ def _torch(
     return loss.detach(), found[len(taps.tensors) :]
 
 
-def _jax(taps: Taps, run: Run, replay: Run, inputs: Sequence[Any], variables: Sequence[Any]) -> tuple[Any, list[Any]]:
+@cache
+def _identity() -> Callable[[Any, Any], Any]:
+    """x as it is, with its gradient for the second argument as well."""
     import jax
-    import jax.numpy as jnp
 
     @jax.custom_vjp
     def tap(x: Any, zero: Any) -> Any:
         return x
 
     tap.defvjp(lambda x, zero: (x, None), lambda _, g: (g, g))
+    return tap
+
+
+def _jax(taps: Taps, run: Run, replay: Run, inputs: Sequence[Any], variables: Sequence[Any]) -> tuple[Any, list[Any]]:
+    import jax
+    import jax.numpy as jnp
+
+    tap = _identity()
     taps.start(active=True)
     run(None)  # shapes, and what is to be counted
     zeros = [jnp.zeros(tensor.shape, tensor.dtype) for tensor in taps.tensors]
