@@ -15,6 +15,10 @@ __all__ = ["RectifierError", "RectifierTypeError", "RectifierValueError", "Targe
 class RectifierError(Exception):
     """Base of every error that this library raises on purpose."""
 
+    # Said outright, as TensorFlow adds the place in the user's code to errors of such types, and makes one of its own
+    # of all others.
+    __init__ = Exception.__init__
+
 
 class RectifierValueError(RectifierError, ValueError):
     """An argument of a right type with a value that cannot be used."""
