@@ -50,7 +50,6 @@ from ._layers import CELU, ELU, SELU, Abs, LeakyReLU, PReLU, ReLU, ReLU6, Softpl
 from ._leaky import LeakyAverage, LeakyCell
 
 if _TYPE_CHECKING:
-    from ._swap import swap
     from ._watch import Watch
 
 __all__ = [
@@ -78,12 +77,11 @@ __all__ = [
     "selu",
     "softplus",
     "squared_relu",
-    "swap",
 ]
 
 
 def __getattr__(name: str) -> _Any:
     """The check-up's part is loaded where it is used."""
-    if name in ("Watch", "swap"):
-        return getattr(_importlib.import_module(f"{__name__}._{name.lower()}"), name)
+    if name == "Watch":
+        return _importlib.import_module(f"{__name__}._watch").Watch
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

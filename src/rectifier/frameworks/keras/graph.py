@@ -14,7 +14,7 @@ from .observer.kinds import has_weights
 from .observer.names import named
 from .sites import computes_plainly, identify, identify_function, keeps_values
 
-__all__ = ["Graph", "Node", "SiteNode", "graph_of"]
+__all__ = ["Graph", "Node", "SiteNode", "functional_of", "graph_of"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class _Walk:
 
     def enter(self, model: Any, name: str, inputs: list[int] | None) -> list[int]:
         """Take a model in; inputs: the nodes that it reads (None: its own)."""
-        functional = _functional(model)
+        functional = functional_of(model)
         if functional is None:
             raise RectifierValueError(f"{type(model).__name__} is no Functional or Sequential model")
         place: dict[int, int] = {}
@@ -88,10 +88,11 @@ class _Walk:
     def _node(self, node: Any, inside: str, inputs: list[int]) -> list[int]:
         operation = node.operation
         name = self._names.get(id(operation), operation.name)
-        if _functional(operation) is not None:
+        if functional_of(operation) is not None:
             return self.enter(operation, name, inputs)
-        kept = [value for value in node.arguments.kwargs.values() if not isinstance(value, keras.KerasTensor)]
-        plain = len(node.outputs) == 1 and all(value is None for value in kept)
+        # Whether a layer trains is up to each call of the model.
+        others = {key: value for key, value in node.arguments.kwargs.items() if key != "training"}
+        plain = len(node.outputs) == 1 and all(value is None for value in others.values())
         for tensor in node.outputs:
             site = self._site(operation, name, inside) if plain else None
             self.nodes.append(Node(name, operation, tuple(inputs), _example(tensor), site, plain))
@@ -116,7 +117,7 @@ class _Walk:
         return SiteNode(f"{label}#{n}" if call else f"{label}@{n}" if n else label, *found)
 
 
-def _functional(operation: Any) -> Any:
+def functional_of(operation: Any) -> Any:
     """The functional model that is run; None where none is, or code of the user's."""
     if isinstance(operation, keras.Sequential):
         return operation._functional if computes_plainly(operation) else None

@@ -30,7 +30,7 @@ FINE = 2_000_000
 
 def network_of(
     model: Any,
-    shape: Shape,
+    shape: Shape | None,
     axes: Mapping[str, int],
     formats: Collection[str],
     *,
@@ -39,7 +39,7 @@ def network_of(
 ) -> Network | str:
     """The model as a network for proofs; or why it cannot be read as one.
 
-    shape: of one example. axes: site → axis of its units in one example. formats: number formats of the layers.
+    shape: of one example; None: the one that the model says. axes: site → axis of its units in one example. formats: number formats of the layers.
     seen: the range of each value of the input.
     """
     graph = graph_of(model)
@@ -48,9 +48,9 @@ def network_of(
     sources = [node for node in graph.nodes if node.layer is None]
     if len(sources) != 1:
         return f"it has {len(sources)} inputs"
-    fitted = any(size is None for node in graph.nodes for size in node.shape)
-    if fitted or sources[0].shape != tuple(shape):
-        return f"its shapes are not fixed to {tuple(shape)}, in which it was called"
+    shape = tuple(sources[0].shape if shape is None else shape)
+    if any(size is None for node in graph.nodes for size in node.shape) or sources[0].shape != shape:
+        return f"its shapes are not fixed to {shape}, in which it was called"
     steps = _Steps(graph, training)
     infos = [_info(name) for name in formats] or [np.finfo(np.float32)]
     condition = ", with batch normalisation in evaluation mode" if any(s.op == "scale" for s in steps.steps) else ""
@@ -62,7 +62,7 @@ def network_of(
         largest=min(float(info.max) for info in infos),
         condition=", in training mode" if training else condition,
         training=training,
-        input_shape=tuple(shape),
+        input_shape=shape,
         observed=seen,
     )
 

@@ -68,6 +68,8 @@ class Observer:
         self.input_shape: tuple[int, ...] | None = None
         self.several = False
         """Whether it was called with several inputs, with whole numbers, or with examples of several shapes."""
+        self.means: dict[str, Any] | None = None
+        """Where it is a dict: layer with weights → mean of each of its input's features or channels, at the last call."""
         self.taps = Taps()
         self.origins = Origins()
         self._name_of: dict[int, str] = {}
@@ -242,7 +244,12 @@ class Observer:
             if tally is None:
                 tally = self.layers[name] = LayerTally(int(z.shape[axis]), past.input, past.site)
             if self._counting:
-                tally.see(as_array(x), as_array(z), str(keras.backend.standardize_dtype(z.dtype)))
+                given = as_array(x)
+                tally.see(given, as_array(z), str(keras.backend.standardize_dtype(z.dtype)))
+                if self.means is not None:
+                    own = channels_axis(layer, given.ndim)
+                    others = tuple(d for d in range(given.ndim) if d != own)
+                    self.means[name] = given.astype(np.float64).mean(axis=others)
             z = self.taps(z, tally.see_gradient)
         self.origins[z] = Origin(layer=name, on_input=past.input, axis=axis)
         return z
