@@ -29,8 +29,7 @@ def adapter_for(model: Any, verb: str) -> ModuleType:
     if _is_keras(model):
         if verb not in _OF_KERAS:
             raise RectifierTypeError(
-                f"{verb}: `model` must be a PyTorch model; got a Keras model, {type(model).__name__}. "
-                f"{_INSTEAD.get(verb, 'For Keras there are rectifier.check, rectifier.heal and rectifier.keras.Watch.')}"
+                f"{verb}: `model` must be a PyTorch model; got a Keras model, {type(model).__name__}. {_INSTEAD[verb]}"
             )
         return importlib.import_module("rectifier.frameworks.keras.checkup")
     torch = sys.modules.get("torch")
@@ -90,4 +89,5 @@ def versions_of(model: Any) -> dict[str, str]:
         return versions()
     keras = sys.modules["keras"]
     backend = keras.backend.backend()
-    return {**versions(), "keras": keras.__version__, "keras_backend": backend, backend: sys.modules[backend].__version__}
+    own = {"keras": keras.__version__, "keras_backend": backend, backend: sys.modules[backend].__version__}
+    return {**versions(), **own}

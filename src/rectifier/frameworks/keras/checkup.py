@@ -93,7 +93,7 @@ def tensors(inputs: Any, rule: str) -> Any:
     """
     leaves = keras.tree.flatten(inputs)
     fits = [keras.ops.is_tensor(leaf) or getattr(leaf, "dtype", None) is not None for leaf in leaves]
-    if not leaves or not all(fits) or any(getattr(leaf, "dtype", None) == object for leaf in leaves):
+    if not leaves or not all(fits) or any(isinstance(leaf, np.ndarray) and leaf.dtype.kind in "OSU" for leaf in leaves):
         raise RectifierTypeError(f"{rule}; got {type(inputs).__name__}. Convert it with numpy.asarray.")
 
     def convert(leaf: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A Functional or Sequential model as a list of nodes, nested models taken apart: what proofs and acts are made from."""
+"""A Functional or Sequential model as a list of nodes, nested models taken apart: proofs and acts are made from it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What one layer of Keras computes, as steps of the check-up's own: the one such table for bounds.
 
-The steps have channels first, as the proofs' convolution has; where a layer has them last, they are moved and moved back.
-What is not known here becomes a step that may give anything.
+The steps have channels first, as the proofs' convolution has; where a layer has them last, they are moved, and moved
+back. What is not known here becomes a step that may give anything.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ Shape = tuple[int, ...]
 
 #: More products than this in one convolution, and all its positions share one bound.
 FINE = 2_000_000
+_SHORT = ("float16", "bfloat16")
 
 
 def network_of(
@@ -39,7 +40,8 @@ def network_of(
 ) -> Network | str:
     """The model as a network for proofs; or why it cannot be read as one.
 
-    shape: of one example; None: the one that the model says. axes: site → axis of its units in one example. formats: number formats of the layers.
+    shape: of one example; None: the one that the model says. axes: site → axis of its units in one example.
+    formats: number formats of the layers.
     seen: the range of each value of the input.
     """
     graph = graph_of(model)
@@ -71,14 +73,14 @@ def _info(name: str) -> Any:
     if name == "bfloat16":
         import ml_dtypes
 
-        return ml_dtypes.finfo(name)
+        return ml_dtypes.finfo(name)  # type: ignore[no-untyped-call]
     return np.finfo(name)
 
 
 def _roundoff(model: Any, name: str) -> float:
     """Unit roundoff of a product as the backend may compute it: accelerators pass coarser ones unasked."""
     own = float(_info(name).eps) / 2
-    if name in ("float16", "bfloat16"):  # weights and inputs were rounded as well, and each product is of two of them
+    if name in _SHORT:  # weights and inputs were rounded as well, and each product is of two of them
         return 4 * own
     return own if name == "float64" or _on_cpu(model) else max(own, 2.0**-8)
 
@@ -104,6 +106,7 @@ class _Steps:
         self.of: list[int] = []
         self.reads: dict[str, tuple[str, int]] = {}
         self._training = training
+        self._mixed = any(getattr(node.layer, "compute_dtype", "") in _SHORT for node in graph.nodes)
         for node in graph.nodes:
             self.of.append(self._node(node))
 
@@ -113,7 +116,10 @@ class _Steps:
 
     def _node(self, node: Node) -> int:
         if node.layer is None:
-            return self._add("input", (), node.shape, "the input")
+            source = self._add("input", (), node.shape, "the input")
+            # Rounded to 16 bits, a value may leave the range that the input was seen in.
+            cast = {"coefficients": [1.0], "constant": 0.0}
+            return self._add("combine", (source,), node.shape, "cast", settings=cast) if self._mixed else source
         given = [self.of[i] for i in node.inputs]
         found = self._lowered(node, given) if node.plain and computes_plainly(node.layer) else None
         if found is not None and self.steps[found].shape == tuple(node.shape):

@@ -1,4 +1,4 @@
-"""The surroundings of a site: the layer that makes its units, a normalisation between, and the layers that read them."""
+"""The surroundings of a site: the layer that makes its units, a normalisation between, the layers that read them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ _PASS = (
     layers.Identity,
     layers.GaussianNoise,
 )
-_SPATIAL = tuple(getattr(layers, f"{kind}{n}D") for kind in ("ZeroPadding", "Cropping", "UpSampling") for n in (1, 2, 3))
+_SPATIAL = tuple(
+    getattr(layers, f"{kind}{n}D") for kind in ("ZeroPadding", "Cropping", "UpSampling") for n in (1, 2, 3)
+)
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,8 @@ class _Walk:
         rows = np.moveaxis(labels, axis, -1).reshape(-1, labels.shape[axis])
         if (rows != rows[0]).any():
             raise self.refused(f"is read by {node.name} along another axis than that of its units")
-        return rows[0]
+        first: Labels = rows[0]
+        return first
 
     def _labels(self, node: Node, index: int, labels: Labels) -> Labels:
         layer, shape = node.layer, tuple(1 if size is None else size for size in node.shape)

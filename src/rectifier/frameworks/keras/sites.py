@@ -129,7 +129,8 @@ def known(row: str) -> bool:
 
 
 def computes_plainly(layer: Any) -> bool:
-    """Whether its forward pass is Keras's own or ours: a subclass may compute anything."""
+    """Whether its forward pass is Keras's own or ours, on its weights as they are: a subclass may compute anything."""
     call: Callable[..., Any] = type(layer).call
     home = getattr(inspect.unwrap(call), "__module__", "") or ""
-    return home.startswith(("keras.", "rectifier.")) and "call" not in vars(layer)
+    whole = getattr(layer, "quantization_mode", None) is None
+    return whole and home.startswith(("keras.", "rectifier.")) and "call" not in vars(layer)

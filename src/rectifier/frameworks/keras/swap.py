@@ -121,9 +121,9 @@ def _spot(model: Any, site: str) -> _Spot:
         if found is not None and not isinstance(owner.activation, keras.layers.Layer):
             return _activation_spot(model, site, owner)
     raise RectifierValueError(
-        f"heal: `findings` must name sites of this model that can be swapped; got {site!r}, which is neither a layer of "
-        "a Functional or Sequential model nor the activation of a layer. Check the model as it is now, or change its "
-        "code."
+        f"heal: `findings` must name sites of this model that can be swapped; got {site!r}, which is neither a layer "
+        "of a Functional or Sequential model nor the activation of a layer. Check the model as it is now, or change "
+        "its code."
     )
 
 
@@ -175,8 +175,8 @@ def _exchange(functional: Any, old: Any, new: Any) -> None:
 
 
 def _replace(items: Any, old: Any, new: Any) -> None:
-    # A list that Keras tracks is closed to new layers once its owner is built; this one has no weights. TensorFlow holds
-    # the items of such a list apart.
+    # A list that Keras tracks is closed to new layers once its owner is built; this one has no weights. TensorFlow
+    # holds the items of such a list apart.
     plain = getattr(items, "_storage", items)
     for i, item in enumerate(plain):
         if item is old:

@@ -69,7 +69,7 @@ class Observer:
         self.several = False
         """Whether it was called with several inputs, with whole numbers, or with examples of several shapes."""
         self.means: dict[str, Any] | None = None
-        """Where it is a dict: layer with weights → mean of each of its input's features or channels, at the last call."""
+        """Where it is a dict: layer with weights → mean of each feature or channel that it reads, at the last call."""
         self.taps = Taps()
         self.origins = Origins()
         self._name_of: dict[int, str] = {}
@@ -428,4 +428,6 @@ def _foreign(layer: Any) -> str | None:
         return "a recurrent layer"
     if type(layer).__name__ in ("TorchModuleWrapper", "JaxLayer", "FlaxLayer", "NnxLayer", "TFSMLayer"):
         return "a model of another framework"
+    if getattr(layer, "quantization_mode", None) is not None:
+        return "quantised"
     return None

@@ -60,14 +60,17 @@ class Reader:
             return None
         made = tuple(self._site(name, tally) for name, tally in sites.items())
         scales = tuple(self._layer(name) for name in layers)
-        for tally in (*self._o.sites.values(), *self._o.layers.values()):
-            tally.clear()
+        for site in self._o.sites.values():
+            site.clear()
+        for layer in self._o.layers.values():
+            layer.clear()
         self._updates.clear()
         return Snapshot(step=step, sites=made, layers=scales, loss=loss)
 
     def _site(self, name: str, tally: SiteTally) -> SiteVitals:
         sums, seen = tally.sums, tally.gradient_values
         values = tally.examples * tally.units - tally.unbounded_h
+        weights = self._weights_of(tally)
         return SiteVitals(
             site=name,
             rectifier=tally.rectifier,
@@ -90,11 +93,11 @@ class Reader:
             flat_high=sums.get("flat_high"),
             normalised=tally.norm is not None,
             dropout=tally.dropout,
-            **self._weights_of(tally),
+            **{key: weights.get(key) for key in ("bias", "weight_norm", "moved", "scale", "shift")},
         )
 
-    def _weights_of(self, tally: SiteTally) -> dict[str, Floats | None]:
-        found: dict[str, Floats | None] = {}
+    def _weights_of(self, tally: SiteTally) -> dict[str, Any]:
+        found: dict[str, Any] = {}
         if tally.norm is not None:
             norm = self._o.names[tally.norm]
             found = {"scale": exact(norm.gamma), "shift": exact(norm.beta)}

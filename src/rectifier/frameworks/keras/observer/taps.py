@@ -91,9 +91,7 @@ def _tensorflow(
     return loss, dense[len(taps.tensors) :]
 
 
-def _torch(
-    taps: Taps, run: Run, replay: Run, inputs: Sequence[Any], variables: Sequence[Any]
-) -> tuple[Any, list[Any]]:
+def _torch(taps: Taps, run: Run, replay: Run, inputs: Sequence[Any], variables: Sequence[Any]) -> tuple[Any, list[Any]]:
     import torch
 
     taps.start(active=True)
@@ -115,7 +113,7 @@ def _identity() -> Callable[[Any, Any], Any]:
     """x as it is, with its gradient for the second argument as well."""
     import jax
 
-    @jax.custom_vjp
+    @jax.custom_vjp  # type: ignore[untyped-decorator]
     def tap(x: Any, zero: Any) -> Any:
         return x
 
