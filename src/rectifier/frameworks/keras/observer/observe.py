@@ -257,9 +257,11 @@ class Observer:
     def _carry(self, frame: _Frame, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         """What stays true of the values behind a layer without a rectifier."""
         layer, x = frame.layer, frame.x
+        past = self.origins[x]
+        if isinstance(layer, tuple(DROPOUTS)):
+            self._dropped(past, layer)
         if output is x or output in self.origins:
             return
-        past = self.origins[x]
         plain = computes_plainly(layer)
         if is_norm(layer):
             axis = channels_axis(layer, len(output.shape))
@@ -281,8 +283,6 @@ class Observer:
             axes = {self.origins[v].axis for v in tensors}
             if len(axes) == 1 and len(output.shape) == len(x.shape):
                 self.origins[output] = Origin(axis=axes.pop())
-        if isinstance(layer, tuple(DROPOUTS)):
-            self._dropped(past, layer)
 
     def _dropped(self, past: Origin, layer: Any) -> None:
         tally = self.sites.get(past.site or "")
