@@ -15,6 +15,10 @@ TensorFlow.
 
 from __future__ import annotations
 
+import importlib as _importlib
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
 try:
     import keras as _keras  # noqa: F401
 except ModuleNotFoundError as error:
@@ -45,6 +49,9 @@ from ..frameworks.keras.ops import (
 from ._layers import CELU, ELU, SELU, Abs, LeakyReLU, PReLU, ReLU, ReLU6, Softplus, SquaredReLU
 from ._leaky import LeakyAverage, LeakyCell
 
+if _TYPE_CHECKING:
+    from ._watch import Watch
+
 __all__ = [
     "CELU",
     "ELU",
@@ -58,6 +65,7 @@ __all__ = [
     "ReLU6",
     "Softplus",
     "SquaredReLU",
+    "Watch",
     "abs",
     "celu",
     "elu",
@@ -70,3 +78,10 @@ __all__ = [
     "softplus",
     "squared_relu",
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    """The check-up's part is loaded where it is used."""
+    if name == "Watch":
+        return _importlib.import_module(f"{__name__}._watch").Watch
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
