@@ -9,6 +9,8 @@ and cure, for example::
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 __all__ = ["RectifierError", "RectifierTypeError", "RectifierValueError", "TargetError"]
 
 
@@ -17,7 +19,8 @@ class RectifierError(Exception):
 
     # Said outright, as TensorFlow adds the place in the user's code to errors of such types, and makes one of its own
     # of all others.
-    __init__ = Exception.__init__
+    if not TYPE_CHECKING:
+        __init__ = Exception.__init__
 
 
 class RectifierValueError(RectifierError, ValueError):
