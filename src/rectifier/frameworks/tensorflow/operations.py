@@ -34,7 +34,8 @@ class TensorFlowOperations:
     """``rectifier.frameworks.exponential.Operations`` of TensorFlow."""
 
     def dtype(self, x: Tensor) -> np.dtype[Any]:
-        return np.dtype(x.dtype.as_numpy_dtype)
+        dtype: np.dtype[Any] = np.dtype(x.dtype.as_numpy_dtype)
+        return dtype
 
     def where(self, condition: Tensor, a: Any, b: Any) -> Tensor:
         return where(condition, a, b)
