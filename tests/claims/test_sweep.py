@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,10 +22,11 @@ from .planted import bowls, failing
 
 HERE = Engine(1)
 STEPS = (0.1, 0.3, 1.0)
+Runs = Callable[[Plan, Results], Iterator[Run]]
 
 
-def claim(experiment: Experiment = bowls) -> Claim:
-    def runs(plan: Plan, done: Results) -> Iterator[Run]:
+def claim(experiment: Experiment = bowls, runs: Runs | None = None) -> Claim:
+    def usual(plan: Plan, done: Results) -> Iterator[Run]:
         if experiment is bowls:
             candidates = [{"activation": name} for name in ("relu", "tanh")]
             yield from tuned(bowls, candidates, plan, done, steps=STEPS, best="lowest")
@@ -43,7 +44,7 @@ def claim(experiment: Experiment = bowls) -> Claim:
         source="A test.",
         refuted_by="Nothing.",
         method="None.",
-        runs=runs,
+        runs=runs or usual,
         judge=judge,
         figure=lambda results: Chart("<svg></svg>", "", ""),
     )

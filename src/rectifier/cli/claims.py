@@ -7,7 +7,6 @@ import json as jsons
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,8 +18,6 @@ from .status import CLAIMS_HELP, PLAIN_HELP
 
 if TYPE_CHECKING:
     from ..claims.lab.claim import Claim
-    from ..claims.lab.plan import Plan
-    from ..claims.lab.records import Records
     from ..claims.lab.sweep import Progress, Told
 
 __all__ = ["claims"]
@@ -56,10 +53,12 @@ def claims_list(*, results: str, json: str | None, force: bool, debug: bool) -> 
 
     from ..claims import claims as known
     from ..claims.lab.page import document
+    from ..claims.lab.records import Records
+    from ..claims.lab.report import told_of
     from ..reporters import terminal
 
     outputs = Outputs("claims", html=None, json=json, force=force)
-    told = {each.claim.name: each for each in _told(Path(results))[0]}
+    told = {each.claim.name: each for each in told_of(Records(results))[0]}
     grid = Table(box=None, pad_edge=False, header_style="")
     for column in ("Claim", "Statement", "Verdict"):
         grid.add_column(column, no_wrap=column == "Claim")
@@ -93,7 +92,8 @@ def claims_run(
     ] = 0,
     engine: Annotated[str, typer.Option(metavar="NAME", help="local processes, dask or ray.")] = "local",
     workers: Annotated[
-        int | None, typer.Option(metavar="N", help="Runs at a time; as many as there are cores without.")
+        int | None,
+        typer.Option(metavar="N", help="Runs at a time on this machine; as many as there are cores without."),
     ] = None,
     address: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Of a Dask scheduler or a Ray cluster that is running.")
@@ -111,6 +111,7 @@ def claims_run(
     from ..claims.lab import plan as plans
     from ..claims.lab.engines import engine as started
     from ..claims.lab.records import Records
+    from ..claims.lab.report import unreadable
     from ..claims.lab.sweep import sweep, tell
 
     chosen = _chosen(names or [], every, known())
@@ -118,7 +119,8 @@ def claims_run(
         name: (claim, claim.plan(quick=quick, seeds=seeds, set_of_seeds=set_of_seeds)) for name, claim in chosen.items()
     }
     records = Records(results)
-    _tell_unreadable(records)
+    for line in unreadable(records):
+        note(line)
     with started(engine, workers, address) as running, _bar() as progress:
         plans.write(records.folder, {name: plan for name, (_, plan) in asked.items()})
         sweep(asked, records, running, progress)
@@ -142,9 +144,12 @@ def claims_report(
     Example: rectifier claims report --html claims.html
     """
     from ..claims.lab.page import document, page
+    from ..claims.lab.records import Records
+    from ..claims.lab.report import told_of
 
     outputs = Outputs("claims report", html=html, json=json, force=force)
-    told, records, notes = _told(Path(results))
+    records = Records(results)
+    told, notes = told_of(records)
     if not told:
         raise RectifierValueError(
             f"claims report: `--results` must hold runs of claims; {results!r} holds none. "
@@ -165,38 +170,10 @@ def _chosen(names: Sequence[str], every: bool, known: Mapping[str, Claim]) -> di
         raise RectifierValueError("claims run: `NAME` must be given; got none. Name a claim, or add --all for all.")
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+            near = difflib.get_close_matches(name, known, n=3)
             meant = f"Nearest: {', '.join(near)}." if near else "List them: rectifier claims"
             raise RectifierValueError(f"claims run: `NAME` must be a claim; got {name!r}. {meant}")
     return dict(known) if every else {name: known[name] for name in names}
-
-
-def _told(folder: Path) -> tuple[list[Told], Records, list[str]]:
-    """What is on record of each claim that was run, and what must be said of the record."""
-    from ..claims import claims as known
-    from ..claims.lab import plan as plans
-    from ..claims.lab.records import Records
-    from ..claims.lab.sweep import asked, tell
-
-    records = Records(folder)
-    kept: Mapping[str, Plan] = plans.read(folder)
-    found = {name: (claim, kept[name]) for name, claim in known().items() if name in kept}
-    notes = [f"{file}: {_lines(many)} no record of a run and left out." for file, many in records.unreadable.items()]
-    runs = [run for claim, plan in found.values() for run in asked(claim, plan, records)]
-    for name, many in records.other_versions(runs).items():
-        notes.append(
-            f"{many} runs of {name} on record are of another version of it and left out. Run the claims again."
-        )
-    return [tell(claim, plan, records) for claim, plan in found.values()], records, notes
-
-
-def _lines(many: int) -> str:
-    return "one line is" if many == 1 else f"{many} lines are"
-
-
-def _tell_unreadable(records: Records) -> None:
-    for file, many in records.unreadable.items():
-        note(f"{file}: {_lines(many)} no record of a run, as after a kill; left out, and run again where asked for.")
 
 
 def _print(told: Told) -> None:

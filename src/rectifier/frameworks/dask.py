@@ -52,8 +52,8 @@ class ChunkedGate:
         return da.reduction(
             self._gates,
             chunk=_counts,
-            aggregate=_sum,
-            combine=_sum,
+            aggregate=np.sum,
+            combine=np.sum,
             axis=axis,
             dtype=np.int64,
             meta=np.empty(0, np.int64),
@@ -84,7 +84,3 @@ def _gate_of(block: npt.NDArray[Any]) -> Gate:
 def _counts(gate: Gate, axis: tuple[int, ...], keepdims: bool) -> npt.NDArray[np.int64]:
     counts = np.asarray(gate.count(axis))
     return np.expand_dims(counts, axis) if keepdims else counts
-
-
-def _sum(counts: npt.NDArray[np.int64], axis: tuple[int, ...], keepdims: bool) -> Any:
-    return np.sum(counts, axis=axis, keepdims=keepdims)

@@ -39,6 +39,7 @@ __all__ = [
     "UnitMap",
     "plain",
     "render",
+    "stylesheet",
 ]
 
 Tone = Literal["bad", "warn", "good", "plain"]
@@ -265,6 +266,11 @@ def _check_rows(table: Table) -> None:
                 f"render: `sections` must hold tables whose rows have one cell a column ({len(table.columns)}); "
                 f"got a row of {len(row)}: {row!r}. Add the missing cells."
             )
+
+
+def stylesheet() -> str:
+    """The page's style, for a chart that is to stand alone."""
+    return _read("page.css")
 
 
 def _read(name: str) -> str:

@@ -49,10 +49,10 @@ class Engine:
         if self.workers == 1 and self._backend == "loky":
             yield from ((run, make(run)) for run in runs)
             return
-        left, losses = {run.key: run for run in runs}, 0
+        left, losses, ahead = {run.key: run for run in runs}, 0, 2 * self.workers
         while left:
             try:
-                for key, made in self._each(list(left.values())):
+                for key, made in self._each(list(left.values()), ahead):
                     losses = 0
                     yield left.pop(key), made
             except Exception as error:
@@ -64,8 +64,13 @@ class Engine:
                         f"claims: `--engine` must keep its workers; {losses} ended in a row, among {len(left)} runs "
                         f"such as {next(iter(left))} ({type(error).__name__}). Give it more memory, or fewer --workers."
                     ) from error
+                # One of the first may be what ends workers: the others go before it, and at last one by one.
+                ahead = ahead if len(left) > ahead else 1
+                turned = [*left.items()]
+                left = dict(turned[ahead:] + turned[:ahead])
 
-    def _each(self, runs: Sequence[Run]) -> Iterator[tuple[str, Made]]:
+    def _each(self, runs: Sequence[Run], ahead: int) -> Iterator[tuple[str, Made]]:
+        """ahead: how many runs are handed out before the first has ended."""
         import joblib
 
         options = {**self._options, **({"inner_max_num_threads": 1} if self._backend == "loky" else {})}
@@ -73,7 +78,8 @@ class Engine:
             # A worker that grew is replaced by a fresh one, which is as it should be.
             warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
             if self._batch is None:
-                yield from joblib.Parallel(batch_size=1, return_as="generator_unordered")(map(_keyed, runs))
+                parallel = joblib.Parallel(batch_size=1, pre_dispatch=ahead, return_as="generator_unordered")
+                yield from parallel(map(_keyed, runs))
                 return
             for first in range(0, len(runs), self._batch):
                 some = runs[first : first + self._batch]
@@ -107,11 +113,11 @@ _LOST = frozenset(
 def engine(name: str = "local", workers: int | None = None, address: str | None = None) -> Iterator[Engine]:
     """The engine of this name, ready to run; what was started for it is ended afterwards.
 
-    workers: how many runs are made at a time; as many as there are cores unless told.
+    workers: how many runs are made at a time on this machine; as many as there are cores unless told.
     address: of a Dask scheduler (``tcp://host:8786``) or a Ray cluster (``host:6379``, ``ray://host:10001``); without
         one, workers are started on this machine.
-    Raises RectifierValueError for another name and for local processes with an address, EngineError for a cluster that
-    does not answer, ModuleNotFoundError for one whose library is not installed.
+    Raises RectifierValueError for another name and for arguments that do not go together, EngineError for a cluster
+    that does not answer, ModuleNotFoundError for one whose library is not installed.
     """
     import joblib
 
@@ -124,17 +130,22 @@ def engine(name: str = "local", workers: int | None = None, address: str | None 
             f"claims: `--address` must come with --engine dask or ray; got {address!r}. Leave it out for local "
             "processes."
         )
+    if workers is not None and address is not None:
+        raise RectifierValueError(
+            f"claims: `--workers` must come without --address; got {workers} and {address!r}. All workers of the "
+            "cluster are used: leave it out."
+        )
     workers = workers or int(joblib.cpu_count())
     if name == "local":
         yield Engine(workers)
     elif name == "dask":
         with _dask(workers, address) as client:
-            yield Engine(workers, "dask", client=client)
+            yield Engine(sum(client.ncores().values()) or workers, "dask", client=client)
     else:
-        with _ray(workers, address):
+        with _ray(workers, address) as cores:
             # A worker that ends is started again and its run with it.
             lives = {"max_restarts": _LOSSES, "max_task_retries": _LOSSES}
-            yield Engine(workers, "ray", batch=8 * workers, ray_remote_args=lives)
+            yield Engine(cores, "ray", batch=8 * cores, ray_remote_args=lives)
 
 
 @contextlib.contextmanager
@@ -160,7 +171,7 @@ def _dask(workers: int, address: str | None) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _ray(workers: int, address: str | None) -> Iterator[None]:
+def _ray(workers: int, address: str | None) -> Iterator[int]:
     # Before Ray is imported: it reports its use to its makers unless told not to.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
@@ -171,7 +182,7 @@ def _ray(workers: int, address: str | None) -> Iterator[None]:
         _start_ray(ray, workers, address)
         try:
             register_ray()
-            yield
+            yield int(ray.cluster_resources()["CPU"])
         finally:
             ray.shutdown()
 
@@ -189,11 +200,14 @@ def _start_ray(ray: Any, workers: int, address: str | None) -> None:
 
 
 def _answers(name: str, address: str, port: int) -> None:
-    """Raise EngineError where nothing listens there: the libraries themselves go on trying for half a minute."""
+    """Raise EngineError where nothing speaks there: the libraries themselves would wait for it, or go on trying."""
     try:
         parts = urlsplit(address if "://" in address else f"tcp://{address}")
-        with socket.create_connection((parts.hostname or "", parts.port or port), timeout=_SECONDS):
-            return
+        with socket.create_connection((parts.hostname or "", parts.port or port), timeout=_SECONDS) as connection:
+            # A scheduler of Dask sends its handshake, and Ray, which speaks HTTP/2, its settings.
+            if connection.recv(1):
+                return
+            raise ConnectionError("it hung up")
     except (OSError, ValueError) as error:
         raise _unreachable(name, address, str(error)) from error
 

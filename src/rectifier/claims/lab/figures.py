@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from ...reporters.svg import SERIES, label, nice, powers
 from ...reporters.words import number
 from .statistics import Effect, Ranking
 
-__all__ = ["Curve", "curves", "heatmap", "intervals", "ranks"]
+__all__ = ["Curve", "alone", "curves", "heatmap", "intervals", "ranks"]
 
 _WIDTH = 520
 _ROW = 22
@@ -46,7 +47,7 @@ def curves(
 ) -> Chart:
     """Lines over numbers, with bands. What is not finite, and on a log axis what is not positive, has no point."""
     drawn = [_finite(curve, log_x, log_y) for curve in series]
-    top = 10 + 18 * math.ceil(len(series) / 3)
+    top = 10 + 18 * math.ceil(len(series) / 2)
     across = _Axis([x for curve in drawn for x in curve.x], log_x, 60.0, _WIDTH - 14.0)
     heights = [y for curve in drawn for part in (curve.y, curve.low, curve.high) for y in part or ()]
     up = _Axis(heights, log_y, top + 250.0, top)
@@ -98,10 +99,11 @@ def intervals(
 ) -> Chart:
     """One row an effect: its name, a dot, and its interval; a line at ``reference``, where nothing would differ.
 
+    effects: their names, of which 60 letters have room, stand above their intervals.
     groups: the series that each effect belongs to, one a row, where there are several; told by colour and in a key.
     """
     names = list(dict.fromkeys(groups))
-    top = 6 + 18 * math.ceil(len(names) / 3)
+    top = 6 + 18 * math.ceil(len(names) / 2)
     floor = top + 8 + 2 * _ROW * len(effects)
     values = [value for effect in effects for value in (effect.value, effect.low, effect.high)]
     across = _Axis([*values, *([] if reference is None else [reference])], log, 20.0, _WIDTH - 20.0)
@@ -112,6 +114,9 @@ def intervals(
         kind = f"s{names.index(groups[row]) % SERIES if groups else 0}"
         y = top + 4 + 2 * _ROW * row
         parts.append(label(20, y + 14, effect.what, "start"))
+        if any(map(math.isnan, (effect.value, effect.low, effect.high))):
+            parts.append(label(20, y + 33, "NaN", "start"))
+            continue
         low, middle, high = (across.at(value) for value in (effect.low, effect.value, effect.high))
         parts.append(f'<path class="line {kind}" d="M{low:.1f} {y + 29}H{high:.1f}"/>')
         told = html.escape(effect.told)
@@ -150,7 +155,7 @@ def heatmap(
         parts.append(label(left + wide * (column + 0.5), floor + 16, name, "middle"))
     parts.append(label((left + _WIDTH) / 2, floor + 38, x_title, "middle", "title"))
     middle = (top + floor) / 2
-    parts.append(f'<g transform="translate(13 {middle:.1f}) rotate(-90)">{label(0, 0, y_title, "middle", "title")}</g>')
+    parts.append(f'<g transform="translate(17 {middle:.1f}) rotate(-90)">{label(0, 0, y_title, "middle", "title")}</g>')
     return Chart(_svg(parts, floor + 48), caption, alt, wide=True)
 
 
@@ -218,7 +223,7 @@ def _grid(across: _Axis, up: _Axis, x_title: str, y_title: str) -> Iterator[str]
         yield label(across.start - 8, up.at(value) + 4, told, "end")
     yield from _ruler(across, top, floor, x_title, grid=False)
     middle = (top + floor) / 2
-    yield f'<g transform="translate(13 {middle:.1f}) rotate(-90)">{label(0, 0, y_title, "middle", "title")}</g>'
+    yield f'<g transform="translate(17 {middle:.1f}) rotate(-90)">{label(0, 0, y_title, "middle", "title")}</g>'
 
 
 def _ruler(across: _Axis, top: float, floor: float, title: str, *, grid: bool = True) -> Iterator[str]:
@@ -233,12 +238,32 @@ def _ruler(across: _Axis, top: float, floor: float, title: str, *, grid: bool = 
 
 
 def _key(names: Sequence[str]) -> Iterator[str]:
-    """Three names a line, above the drawing."""
+    """Two names a line, above the drawing: there is room for 24 letters each, on a telephone too."""
     for place, name in enumerate(names):
-        x, y = 60 + 152 * (place % 3), 14 + 18 * (place // 3)
+        x, y = 60 + 230 * (place % 2), 14 + 18 * (place // 2)
         yield f'<path class="line s{place % SERIES} d{place % 4}" d="M{x} {y - 4}h24"/>'
         yield label(x + 30, y, name, "start")
 
 
 def _svg(parts: Iterable[str], height: float) -> str:
     return f'<svg viewBox="0 0 {_WIDTH} {height:.0f}" aria-hidden="true">{"".join(parts)}</svg>'
+
+
+def alone(chart: Chart) -> str:
+    """A figure as an SVG file of its own: with the page's colours, and a ground that they read on."""
+    from ...reporters.page import stylesheet
+
+    rules = [line for line in stylesheet().splitlines() if _STYLED.match(line)]
+    root = re.search(r":root \{.*?\n\}", stylesheet(), re.DOTALL)
+    style = "\n".join([root[0] if root else "", *rules])
+    tall = chart.svg.split('"')[1].split()[3]
+    start, rest = chart.svg.split(">", 1)
+    start = start.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" class="chart" ').replace(
+        ' aria-hidden="true"', ' role="img"'
+    )
+    ground = f'<rect width="{_WIDTH}" height="{tall}" fill="var(--panel)"/>'
+    return f"{start}><title>{html.escape(chart.alt)}</title><style>\n{style}\n</style>{ground}{rest}\n"
+
+
+#: Rules of the page's style that a chart needs.
+_STYLED = re.compile(r"\.chart \.|\.[sd]\d \{")

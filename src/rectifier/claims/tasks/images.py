@@ -41,19 +41,28 @@ def plain(setup: Setup, *, depth: int = 3, width: int = 64, norm: str = "none") 
 def convolution(setup: Setup, *, width: int = 8) -> dict[str, Any]:
     """Three 3 × 3 convolutions of ``width``, 2 and 4 times ``width`` channels at 8, 4 and 2 pixels, 10 outputs."""
     whole(1, width=width)
-    model = nn.Sequential(
+    return _trained(setup, convolutional(setup.activation, width), maps(parts()))
+
+
+def maps(data: dict[str, Batch]) -> dict[str, Batch]:
+    """The same images in the shape (n, 1, 8, 8)."""
+    return {part: (x.reshape(-1, 1, 8, 8), y) for part, (x, y) in data.items()}
+
+
+def convolutional(activation: str, width: int) -> nn.Sequential:
+    """Convolution and activation three times, then a linear output."""
+    return nn.Sequential(
         OrderedDict(
             conv1=nn.Conv2d(1, width, 3, padding=1),
-            act1=layer(setup.activation),
+            act1=layer(activation),
             conv2=nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
-            act2=layer(setup.activation),
+            act2=layer(activation),
             conv3=nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1),
-            act3=layer(setup.activation),
+            act3=layer(activation),
             flat=nn.Flatten(),
             output=nn.Linear(16 * width, 10),
         )
     )
-    return _trained(setup, model, {part: (x.reshape(-1, 1, 8, 8), y) for part, (x, y) in parts().items()})
 
 
 def feed_forward(activation: str, inputs: int, depth: int, width: int, outputs: int, norm: str) -> nn.Sequential:

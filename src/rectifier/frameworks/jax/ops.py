@@ -84,8 +84,8 @@ def prelu(x: jax.Array, /, *, negative_slope: Parameter, save: str | None = None
     Derivative: 1 where z > 0, else s; ∂/∂s = min(0, z); NaN at NaN.
 
     x: an array of any shape, floating (else it promotes to the default dtype).
-    negative_slope: s, a number or an array that broadcasts with x by the usual rule, from the last axis, where JAX has
-        its channels; it gets a gradient where one is taken
+    negative_slope: s, a number or an array that broadcasts with x by the usual rule, from the last axis (only layers
+        place a channel axis); it gets a gradient where one is taken
     Returns an array of x's shape and dtype. Raises RectifierTypeError, RectifierValueError for an x or a parameter that
     cannot be used.
     Source: He, Zhang, Ren & Sun 2015, arXiv:1502.01852.

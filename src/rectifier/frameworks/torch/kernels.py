@@ -42,7 +42,7 @@ _UFUNC: dict[str, np.ufunc] = {name: getattr(_native, loop) for name, loop in _L
 #: Where the parameter is only a convention of the derivative, the value has none.
 _VALUE_OPERAND = {row.name for row in _ROWS if row.parameters and row.parameters[0].of == "value"}
 #: As the loops number them.
-_CODE = {torch.float16: 0, torch.float32: 1, torch.float64: 2, torch.bfloat16: 3}
+CODE = {torch.float16: 0, torch.float32: 1, torch.float64: 2, torch.bfloat16: 3}
 #: By that number: the bits of an address that are 0 if it is aligned.
 _UNALIGNED = (1, 3, 7, 1)
 _value_at, _gradient_at = _native.value_at, _native.gradient_at
@@ -121,7 +121,7 @@ def reach_kept(bits: Tensor, n: int) -> bool:
 
 def bound(name: str, dtype: torch.dtype) -> tuple[int, int, str]:
     """What the loops are told of a dtype and a function: its number, the bits of an unaligned address, its name."""
-    code = _CODE[dtype]
+    code = CODE[dtype]
     return code, _UNALIGNED[code], _LOOP[name]
 
 
@@ -131,7 +131,7 @@ def value(name: str, z: Tensor, parameter: float | Tensor, out: Tensor | None = 
         return with_gate(name, z, parameter, False)[0]  # arrays for the ufunc would take longer than a gate too many
     h = _empty_like(z) if out is None else out
     if not isinstance(parameter, Tensor) and _alike(z, h):
-        _value_at(_LOOP[name], _CODE[z.dtype], z.data_ptr(), h.data_ptr(), z.numel(), parameter, False)
+        _value_at(_LOOP[name], CODE[z.dtype], z.data_ptr(), h.data_ptr(), z.numel(), parameter, False)
         return h
     operands = [_operand(z, parameter)] if name in _VALUE_OPERAND else []
     with np.errstate(all="ignore"):  # an overflow to infinity is no warning in PyTorch
@@ -146,7 +146,7 @@ def watched_value(name: str, z: Tensor, parameter: float | Tensor) -> tuple[Tens
         return h, bool((h < torch.finfo(h.dtype).smallest_normal).any())
     h = _empty_like(z)
     z = _like(z, h)
-    return h, _value_at(_LOOP[name], _CODE[z.dtype], z.data_ptr(), h.data_ptr(), z.numel(), parameter, True)
+    return h, _value_at(_LOOP[name], CODE[z.dtype], z.data_ptr(), h.data_ptr(), z.numel(), parameter, True)
 
 
 def with_gate(name: str, z: Tensor, parameter: float | Tensor, inplace: bool) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -155,7 +155,7 @@ def with_gate(name: str, z: Tensor, parameter: float | Tensor, inplace: bool) ->
     The first says where dh passes; the second, of relu with a derivative at 0 and of abs, where z was 0, and is None
     where it never was. Bits lie in the order of h's memory.
     """
-    h, n, code = _empty_like(z), z.numel(), _CODE[z.dtype]
+    h, n, code = _empty_like(z), z.numel(), CODE[z.dtype]
     bits = BYTES.new_empty((n + 7) >> 3)
     loop, plane, plane_at = _LOOP[name], None, 0
     if name in TWO_PLANES or (name == "relu" and (isinstance(parameter, Tensor) or parameter != 0)):
@@ -185,7 +185,7 @@ def backward(
     plane: Tensor | None,
 ) -> Tensor:
     """dz from what :func:`with_gate` kept of an h with these strides (None: contiguous), and laid out like it."""
-    code, source = _CODE[dh.dtype], dh.data_ptr()
+    code, source = CODE[dh.dtype], dh.data_ptr()
     if strides is None and dh.is_contiguous() and not source & _UNALIGNED[code]:
         dz = _empty_like(dh)
     else:
@@ -204,7 +204,7 @@ def backward(
 
 def gradient(name: str, kept: Tensor, dh: Tensor, parameter: float | Tensor) -> Tensor:
     """f′·dh in one pass, f′ from z or, for a name that ends in ``_from_output``, from h."""
-    dz, code, at, above = _empty_like(kept), _CODE[kept.dtype], kept.data_ptr(), dh.data_ptr()
+    dz, code, at, above = _empty_like(kept), CODE[kept.dtype], kept.data_ptr(), dh.data_ptr()
     copy = None
     if (at | above) & _UNALIGNED[code] or not (kept.is_contiguous() and dh.is_contiguous()):
         copy = _like(kept, dz)
@@ -219,7 +219,7 @@ def gradient(name: str, kept: Tensor, dh: Tensor, parameter: float | Tensor) -> 
 def _placed(z: Tensor, h: Tensor, inplace: bool) -> tuple[Tensor, int, int]:
     """The tensor that is written (h, or z itself), and the addresses to read from and to write to."""
     at = z.data_ptr()
-    if (z.is_contiguous() or z.stride() == h.stride()) and not at & _UNALIGNED[_CODE[z.dtype]]:
+    if (z.is_contiguous() or z.stride() == h.stride()) and not at & _UNALIGNED[CODE[z.dtype]]:
         return (z, at, at) if inplace else (h, at, h.data_ptr())
     h.copy_(z)
     return h, h.data_ptr(), h.data_ptr()
@@ -232,7 +232,7 @@ def _alike(x: Tensor, h: Tensor) -> bool:
             return False
     elif x is h or x.stride() != h.stride():
         return False
-    return not (x.data_ptr() | h.data_ptr()) & _UNALIGNED[_CODE[x.dtype]]
+    return not (x.data_ptr() | h.data_ptr()) & _UNALIGNED[CODE[x.dtype]]
 
 
 def _like(x: Tensor, h: Tensor) -> Tensor:

@@ -19,7 +19,6 @@ __all__ = ["leaky_average"]
 
 Tensor = torch.Tensor
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None, None]
-_CODES = {torch.float16: 0, torch.float32: 1, torch.float64: 2, torch.bfloat16: 3}
 
 
 def leaky_average(v: Tensor, alpha: float | Tensor, *, axis: int = -1, initial: float | Tensor = 0.0) -> Tensor:
@@ -48,7 +47,7 @@ def leaky_average(v: Tensor, alpha: float | Tensor, *, axis: int = -1, initial: 
             f"leaky_average: `v` must be a torch.Tensor; got {type(v).__name__}. "
             "Pass torch.as_tensor(v), or call rectifier.leaky_average on a NumPy array."
         )
-    if v.dtype not in _CODES:
+    if v.dtype not in kernels.CODE:
         raise RectifierTypeError(
             f"leaky_average: `v` must hold float16, bfloat16, float32 or float64; got {v.dtype}. "
             "Convert it with v.float()."
@@ -138,7 +137,7 @@ def _run(
     series = shape[:time] + shape[time + 1 :]
     alphas, initials = _of_series(alpha, series), _of_series(initial, series)
     _native.average_at(
-        _CODES[source.dtype],
+        kernels.CODE[source.dtype],
         source.data_ptr(),
         0 if dmu is None else dmu.data_ptr(),
         out.data_ptr(),

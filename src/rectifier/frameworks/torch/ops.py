@@ -72,7 +72,7 @@ def leaky_relu(
     Derivative: 1 where z > 0, else s; NaN at NaN.
 
     x: a tensor of any shape and device, floating (else it promotes to the default dtype).
-    negative_slope: s, any finite number, or a tensor that broadcasts with x; it gets a gradient where it requires one
+    negative_slope: s, any finite number, or a tensor that broadcasts with x; it gets a gradient where one is taken
     inplace: write the result into x
     Returns a tensor of x's shape and dtype. Raises RectifierTypeError, RectifierValueError for an x or a parameter that
     cannot be used.
@@ -92,8 +92,8 @@ def prelu(
     Derivative: 1 where z > 0, else s; ∂/∂s = min(0, z); NaN at NaN.
 
     x: a tensor of any shape and device, floating (else it promotes to the default dtype).
-    negative_slope: s, a number or a tensor that broadcasts with x by the usual rule, from the last axis (the layer
-        ``PReLU`` places the channel axis); it gets a gradient where it requires one
+    negative_slope: s, a number or a tensor that broadcasts with x by the usual rule, from the last axis (only layers
+        place a channel axis); it gets a gradient where one is taken
     inplace: write the result into x
     Returns a tensor of x's shape and dtype. Raises RectifierTypeError, RectifierValueError for an x or a parameter that
     cannot be used.

@@ -24,8 +24,7 @@ _STEPS, _BYTES = 16, 1 << 20
 _ASIDE = np.empty(_CHUNK, np.float64)
 _ASIDE_AT = _ASIDE.ctypes.data
 
-_CODES = {dtype: kernels.bound("relu6", dtype)[:2] for dtype in (torch.float32, torch.float64)}
-_CODES |= {dtype: kernels.bound("relu6", dtype)[:2] for dtype in (torch.float16, torch.bfloat16)}
+_CODES = {dtype: kernels.bound("relu6", dtype)[:2] for dtype in kernels.CODE}
 _with_gate_at, _strided = _native.with_gate_at, torch.strided
 #: The hooks that tensors are saved under, as PyTorch's own code asks for them; None where it has no such question.
 _top_hooks = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)

@@ -1,0 +1,107 @@
+"""Writes docs/claims/ from the results kept in docs/claims/results: python docs/write_claims.py.
+
+To make those anew: rectifier claims run --all --results docs/claims/results
+"""
+
+import shutil
+import sys
+from itertools import groupby
+from pathlib import Path
+
+from rectifier.claims.lab import figures
+from rectifier.claims.lab.page import command, effects, machines, title
+from rectifier.claims.lab.records import Records
+from rectifier.claims.lab.report import told_of
+from rectifier.claims.lab.sweep import Told
+
+FOLDER = Path(__file__).with_name("claims")
+MARK = "<!-- written by docs/write_claims.py -->"
+
+
+def main(folder: Path = FOLDER) -> None:
+    records = Records(folder / "results")
+    told, notes = told_of(records)
+    if notes:
+        sys.exit("\n".join(notes))
+    shutil.rmtree(folder / "figures", ignore_errors=True)
+    (folder / "figures").mkdir()
+    groups = [(group, list(each)) for group, each in groupby(told, lambda each: each.claim.group)]
+    for group, each in groups:
+        _write(folder / f"{_file(group)}.md", _page(group, each))
+        for one in each:
+            _write(folder / "figures" / f"{one.claim.name}.svg", figures.alone(one.claim.figure(one.results)))
+    _write(folder / "index.md", _index(groups, told, records))
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    print(f"Wrote {path}", file=sys.stderr)
+
+
+def _file(group: str) -> str:
+    return group.replace(" ", "-")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _index(groups: list[tuple[str, list[Told]]], told: list[Told], records: Records) -> str:
+    lines = [
+        MARK,
+        "# The laboratory",
+        "",
+        "Claims made about ReLU, each measured: what was said, what came out, and by how much. Every one can be run, "
+        "varied and seen to fail: `rectifier claims` lists them, `rectifier claims run NAME --quick` takes seconds to "
+        "minutes, and `rectifier claims report` makes a page of what was run.",
+        "",
+        "Activations that are compared get the same data order, budget and seeds, and each its own best step size, "
+        "chosen on validation data with other seeds. An effect is told with its 95 % interval over the seeds.",
+        "",
+        "| | Claim | Verdict | Effect |",
+        "|---|---|---|---|",
+    ]
+    for group, each in groups:
+        for place, one in enumerate(each):
+            name = "" if place else group
+            effect = one.verdict.effects[0].told if one.verdict.effects else "–"
+            link = f"[{_cell(one.claim.statement)}]({_file(group)}.md#{one.claim.name})"
+            lines.append(f"| {name} | {link} | **{one.verdict.answer}** | {_cell(effect)} |")
+    lines += ["", "## Measured on", "", *(f"- {_cell(line)}." for line in machines(told, records)), ""]
+    lines += ["```{toctree}", ":hidden:", "", *(_file(group) for group, _ in groups), "```", ""]
+    return "\n".join(lines)
+
+
+def _page(group: str, told: list[Told]) -> str:
+    lines = [MARK, f"# Claims: {group}", ""]
+    for each in told:
+        claim, verdict = each.claim, each.verdict
+        figure = claim.figure(each.results)
+        table = effects(verdict.effects)
+        lines += [
+            f"({claim.name})=",
+            f"## {title(claim.name)}",
+            "",
+            f"> {claim.statement}",
+            "",
+            f"**{verdict.answer[0].upper()}{verdict.answer[1:]}.** {verdict.told}",
+            "",
+            f"![{figure.alt}](figures/{claim.name}.svg)",
+            "",
+            figure.caption,
+            "",
+            f"| {' | '.join(table.columns)} |",
+            f"|---|{'---:|' * 3}---|---:|",
+            *(f"| {' | '.join(map(_cell, row))} |" for row in table.rows),
+            "",
+            f"- Who says so: {claim.source}",
+            f"- Refuted by: {claim.refuted_by}",
+            f"- How: {claim.method}",
+            f"- Run it: `{command(each)}`",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""Claims of need, gradient, cost, precision and time scales: each with what must make it fail, on small budgets."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rectifier
+from rectifier.claims import claims
+from rectifier.claims.experiments import fixed_point as fixed
+from rectifier.claims.lab.activations import ACTIVATIONS, Activation
+from rectifier.claims.lab.results import Results, Row
+from rectifier.claims.tasks import TASKS
+
+from .test_planted import FALSE, verdict
+
+Patch = pytest.MonkeyPatch
+
+
+@pytest.fixture
+def put(monkeypatch: Patch) -> Callable[..., None]:
+    """Put the function of one label under others."""
+
+    def under(*labels: str, function: str) -> None:
+        row = ACTIVATIONS[function]
+        for label in labels:
+            false = Activation(label, ACTIVATIONS[label].title, row.function, row.module)
+            monkeypatch.setitem(ACTIVATIONS, label, false)
+
+    return under
+
+
+def module(name: str) -> Any:
+    # By its file: a claim that is named like an experiment has a module of that name too.
+    return importlib.import_module(f"rectifier.claims.{name}")
+
+
+#: Claim → its verdict with the true ReLU, with one of derivative 0.2, and with a sigmoid in its place.
+OF_RELU = {
+    "relu-factors": ("holds", "does not hold", "does not hold"),
+    "relu-vanishing": ("depends", "does not hold", "does not hold"),
+    "chain-rule": ("holds", "does not hold", "does not hold"),
+}
+
+
+@pytest.mark.parametrize("name", OF_RELU)
+@pytest.mark.parametrize("place", range(len(FALSE)), ids=list(FALSE))
+def test_gradients_of_a_false_relu(name: str, place: int, tmp_path: Path, monkeypatch: Patch) -> None:
+    monkeypatch.setitem(ACTIVATIONS, "relu", list(FALSE.values())[place])
+    assert verdict(name, tmp_path).answer == OF_RELU[name][place]
+
+
+@pytest.mark.parametrize(("false", "answer"), [("sigmoid", "holds"), ("relu", "does not hold")])
+def test_sigmoid_gradient(false: str, answer: str, tmp_path: Path, put: Callable[..., None]) -> None:
+    put("sigmoid", function=false)
+    assert verdict("sigmoid-gradient", tmp_path).answer == answer
+
+
+@pytest.mark.parametrize(("false", "answer"), [("threshold", "holds"), ("sigmoid", "does not hold")])
+def test_threshold_gradient(false: str, answer: str, tmp_path: Path, put: Callable[..., None]) -> None:
+    put("threshold", function=false)
+    assert verdict("threshold-gradient", tmp_path).answer == answer
+
+
+@pytest.mark.parametrize(
+    ("false", "answer"), [("relu", "holds"), ("sigmoid", "does not hold"), ("tanh", "does not hold")]
+)
+def test_explosion(false: str, answer: str, tmp_path: Path, put: Callable[..., None]) -> None:
+    put("relu", function=false)
+    assert verdict("explosion", tmp_path).answer == answer
+
+
+def test_leaky_unbounded_would_hold_of_what_is_bounded(tmp_path: Path, put: Callable[..., None]) -> None:
+    assert verdict("leaky-unbounded", tmp_path / "true").answer == "does not hold"
+    put("leaky_relu", "prelu", function="tanh")
+    assert verdict("leaky-unbounded", tmp_path / "false").answer == "holds"
+
+
+@pytest.fixture
+def short(monkeypatch: Patch) -> None:
+    """The digits' plain network on a small budget, with one step size."""
+    monkeypatch.setitem(TASKS, "digits-mlp", replace(TASKS["digits-mlp"], quick=120, steps=(0.01,)))
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize(
+    ("label", "false", "answer"),
+    [("relu", "relu", "holds"), ("relu", "identity", "does not hold"), ("identity", "relu", "does not hold")],
+)
+def test_linear_depth(
+    label: str, false: str, answer: str, tmp_path: Path, put: Callable[..., None], monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(module("linear_depth"), "_XOR_STEPS", (0.03,))
+    put(label, function=false)
+    assert verdict("linear-depth", tmp_path).answer == answer
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("place", range(len(FALSE)), ids=list(FALSE))
+def test_deep_training(place: int, tmp_path: Path, monkeypatch: Patch) -> None:
+    deep = module("deep_training")
+    monkeypatch.setattr(deep, "_DEEPEST", 10)
+    monkeypatch.setattr(deep, "_DEPTHS", {True: (3, 10)})
+    monkeypatch.setitem(ACTIVATIONS, "relu", list(FALSE.values())[place])
+    assert verdict("deep-training", tmp_path).answer == ("holds", "does not hold", "does not hold")[place]
+
+
+def test_cheap_alone(tmp_path: Path, put: Callable[..., None]) -> None:
+    put("relu", function="tanh")
+    found = verdict("cheap-alone", tmp_path)
+    assert found.answer in ("depends", "does not hold")
+    # tanh is as cheap as itself, and no test of speed is sharper on a machine that does other things too.
+    assert all(0.5 < effect.value < 2 for effect in found.effects if effect.what.startswith("tanh"))
+
+
+def test_cheap_training_holds_where_others_are_dear(tmp_path: Path, monkeypatch: Patch) -> None:
+    def slow(**parameters: float) -> Any:
+        import torch
+        from torch import nn
+
+        class Layer(nn.Module):
+            def forward(self, z: torch.Tensor) -> torch.Tensor:
+                for _ in range(100):
+                    z = torch.tanh(z)
+                return z
+
+        return Layer()
+
+    claim = module("cheap_training")
+    monkeypatch.setattr(claim, "_NETWORKS", {"3 layers of 64": claim._NETWORKS["3 layers of 64"]})
+    for label in ("sigmoid", "tanh", "elu", "softplus"):
+        monkeypatch.setitem(ACTIVATIONS, label, replace(ACTIVATIONS[label], module=slow))
+    assert verdict("cheap-training", tmp_path).answer == "holds"
+
+
+@pytest.fixture
+def small_tasks(monkeypatch: Patch, short: None) -> None:
+    monkeypatch.setattr(module("eight_bits"), "TASKS_TAKEN", {"digits-mlp": "plain network"})
+
+
+@pytest.mark.usefixtures("small_tasks")
+def test_eight_bits(tmp_path: Path, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(module("eight_bits"), "LABELS", ("relu",))
+    assert verdict("eight-bits", tmp_path / "true").answer == "holds"
+    # What is called 8 bits are 2.
+    monkeypatch.setattr(fixed, "BITS", (2, 2, 2, 2, 2))
+    assert verdict("eight-bits", tmp_path / "false").answer == "does not hold"
+
+
+@pytest.mark.parametrize(("rivals", "answer"), [(0.9, "holds"), (0.95, "does not hold"), (0.96, "does not hold")])
+def test_few_bits(rivals: float, answer: str) -> None:
+    def rows() -> Iterator[Row]:
+        for seed in range(3):
+            for task in ("digits-mlp", "digits-cnn"):
+                for label in ("relu", "relu6", "tanh", "sigmoid"):
+                    after = (0.95 if label == "relu" else rivals) + 0.001 * seed
+                    outcome = {"exact": 0.96, "fixed": [after] * 5, "changed": [0.0] * 5}
+                    yield Row("fixed_point", {"task": task, "activation": label, "seed": seed}, outcome)
+
+    assert claims()["few-bits"].judge(Results(rows())).answer == answer
+
+
+def test_leaky_memory(tmp_path: Path, monkeypatch: Patch) -> None:
+    assert verdict("leaky-memory", tmp_path / "true").answer == "holds"
+    true = rectifier.leaky_average
+    monkeypatch.setattr(rectifier, "leaky_average", lambda v, alpha, **options: true(v, alpha**3, **options))
+    assert verdict("leaky-memory", tmp_path / "false").answer == "does not hold"
+
+
+@pytest.mark.parametrize(("begun", "answer"), [("orthogonal", "holds"), ("normal", "does not hold")])
+def test_gradient_through_time(begun: str, answer: str, tmp_path: Path, monkeypatch: Patch) -> None:
+    claim = module("gradient_through_time")
+    networks = {name: claim._NETWORKS[name] for name in ("tanh", "ReLU", "tanh, orthogonal U")}
+    networks["tanh, orthogonal U"] = {"activation": "tanh", "recurrent": begun, "init": "lecun"}
+    if begun == "normal":
+        networks["tanh, orthogonal U"]["init_scale"] = 0.5
+    monkeypatch.setattr(claim, "_NETWORKS", networks)
+    monkeypatch.setattr(claim, "_NEAR", ("tanh, orthogonal U",))
+    monkeypatch.setattr(claim, "_DELAY", 12)
+    monkeypatch.setattr(claim, "_STEPS", {True: (0.003,)})
+    monkeypatch.setitem(TASKS, "rows", replace(TASKS["rows"], quick=120))
+    assert verdict("gradient-through-time", tmp_path).answer == answer
+
+
+class TestFixedPoint:
+    def test_the_grid_is_the_finest_that_holds_the_largest(self) -> None:
+        import torch
+
+        grid = fixed.Grid.of(torch.tensor([0.0, 0.3, 1.0]), 8)
+        assert (grid.signed, grid.places) == (False, 7)  # 255/128 holds 1, and 255/256 does not
+        assert fixed.Grid.of(torch.tensor([-1.0, 0.5]), 8).places == 6  # 127/64, and not 127/128
+        values = torch.tensor([0.3, 1.0, 5.0, -1.0])
+        assert grid.round(values).tolist() == [38 / 128, 1.0, 255 / 128, 0.0]
+
+    def test_a_linear_layer_is_the_arithmetic_of_whole_numbers(self) -> None:
+        """Sums that float64 holds exactly are those of integers."""
+        import torch
+        from torch import nn
+
+        model = nn.Sequential()
+        model.add_module("linear1", nn.Linear(64, 16).double())
+        x = torch.rand(20, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        outputs = fixed._Rounded.of(model, x, 8).run(model, x)
+        weight, bias = model.get_submodule("linear1").parameters()
+        places = [fixed.Grid.of(weight, 8, signed=True).places, fixed.Grid.of(x, 8).places]
+        whole = [
+            np.rint(values.detach().numpy() * 2.0**p).astype(np.int64)
+            for values, p in zip((weight, x), places, strict=True)
+        ]
+        sums = whole[1].clip(0, 255) @ whole[0].T
+        assert (np.abs(whole[0]) <= 127).all()
+        assert (outputs.detach().numpy() == sums * 2.0 ** -sum(places) + bias.detach().numpy()).all()
