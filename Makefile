@@ -9,7 +9,7 @@ PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet -
 NATIVE := CMakeLists.txt $(shell find native -type f)
 JOBS   ?= 2
 
-.PHONY: demo test lint format bench verify docs clean
+.PHONY: demo test lint format bench verify conventions claims docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/rectifier demo $(if $(DEMO),$(DEMO),--html rectifier-demo.html --force)
@@ -33,6 +33,11 @@ bench: $(VENV)/.dev
 	$(BIN)/rectifier bench --json build/bench.json --chart build/bench.html --force
 	$(BIN)/python docs/write_performance.py build/bench.json
 
+# What is on record in docs/claims/results is not measured again; without it, hours.
+claims: $(VENV)/.dev
+	$(BIN)/rectifier claims run --all --results docs/claims/results
+	$(BIN)/python docs/write_claims.py
+
 # The inverses are within 1 ulp, not correctly rounded, so the best instruction set stands for all there.
 # The baseline's exponential functions, one lane at a time, would take hours over every float32: a sample there.
 ISAS = from rectifier._native import supported_isas as s; print(",".join(i for i in s() if i != "baseline") or "baseline")
@@ -44,6 +49,11 @@ verify: $(VENV)/.dev
 	$(BIN)/rectifier verify --sample 1000000 --isa baseline $(OF) --json build/verify-baseline.json
 	$(BIN)/rectifier verify --exhaustive --kind inverse --json build/verify-inverse.json --resume --force
 	$(BIN)/python docs/write_accuracy.py build/verify.json build/verify-baseline.json build/verify-inverse.json
+
+# What installed frameworks do, for the family's rows and for the page.
+conventions: $(VENV)/.dev
+	$(BIN)/rectifier compare --dtype float32,float64 --json src/rectifier/conventions.json --force
+	$(BIN)/python docs/write_conventions.py
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html

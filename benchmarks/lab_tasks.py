@@ -1,11 +1,11 @@
-"""What the tasks of the laboratory reach and take: writes the tables of docs/claims/tasks.md.
+"""What the tasks of the laboratory reach and take: writes the tables of docs/lab-tasks.md.
 
 Each activation trains at its own best step size of the quick grid, found on two other seeds, with the quick budget; the
 scores on the test part are means and standard deviations over three seeds. Seconds are of one processor, of a whole run
 without loading the data, and medians. About 6 minutes on two processors.
 
     python benchmarks/lab_tasks.py                           # tables on standard output
-    python benchmarks/lab_tasks.py --write docs/claims/tasks.md
+    python benchmarks/lab_tasks.py --write docs/lab-tasks.md
 """
 
 from __future__ import annotations

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import rectifier
+
+# The backend of the Keras that autodoc imports; any will do.
+os.environ.setdefault("KERAS_BACKEND", "torch")
 
 project = "rectifier"
 author = "the rectifier authors"

@@ -18,19 +18,19 @@ FOLDER = Path(__file__).with_name("claims")
 MARK = "<!-- written by docs/write_claims.py -->"
 
 
-def main() -> None:
-    records = Records(FOLDER / "results")
+def main(folder: Path = FOLDER) -> None:
+    records = Records(folder / "results")
     told, notes = told_of(records)
     if notes:
         sys.exit("\n".join(notes))
-    shutil.rmtree(FOLDER / "figures", ignore_errors=True)
-    (FOLDER / "figures").mkdir()
+    shutil.rmtree(folder / "figures", ignore_errors=True)
+    (folder / "figures").mkdir()
     groups = [(group, list(each)) for group, each in groupby(told, lambda each: each.claim.group)]
     for group, each in groups:
-        _write(FOLDER / f"{_file(group)}.md", _page(group, each))
+        _write(folder / f"{_file(group)}.md", _page(group, each))
         for one in each:
-            _write(FOLDER / "figures" / f"{one.claim.name}.svg", figures.alone(one.claim.figure(one.results)))
-    _write(FOLDER / "index.md", _index(groups, told, records))
+            _write(folder / "figures" / f"{one.claim.name}.svg", figures.alone(one.claim.figure(one.results)))
+    _write(folder / "index.md", _index(groups, told, records))
 
 
 def _write(path: Path, text: str) -> None:

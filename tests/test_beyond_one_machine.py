@@ -102,3 +102,18 @@ def test_ufuncs_know_where_they_live(name):
     ufunc = getattr(_native, name)
     assert ufunc.__module__ == "rectifier._native"
     assert pickle.loads(pickle.dumps(ufunc)) is ufunc
+
+
+def test_one_gate_of_the_whole_is_not_made_unasked(x):
+    with pytest.raises(rectifier.RectifierTypeError) as raised:
+        rectifier.abs.with_gate(lazy(x))
+    assert str(raised.value) == (
+        "abs.with_gate: `x` must be a NumPy array; got a Dask array. Take abs(x) and abs.gate(x), which are as lazy as "
+        "x is."
+    )
+    with pytest.raises(rectifier.RectifierTypeError) as raised:
+        rectifier.relu.backward(lazy(x), rectifier.relu.gate(x))
+    assert str(raised.value) == (
+        "relu.backward: `dh` must be a NumPy array; got a Dask array. "
+        "Multiply: dh * relu.derivative(x), which is as lazy as they are."
+    )

@@ -323,8 +323,8 @@ REFUSALS: list[tuple[Any, type[Exception], str]] = [
     (
         lambda: rectifier.relu(np.ones(3), at_zero=0.5),
         RectifierTypeError,
-        "relu: `at_zero` is not a parameter of it; got at_zero=0.5. relu.derivative, "
-        "rectifier.torch.relu and rectifier.jax.relu take it.",
+        "relu: `at_zero` is not a parameter of it; got at_zero=0.5. relu.derivative takes it, "
+        "and relu of rectifier.torch, rectifier.jax and rectifier.tensorflow.",
     ),
     (
         lambda: rectifier.elu(np.ones(3), slope=0.5),
@@ -421,8 +421,8 @@ def test_arrays_of_frameworks_without_operations_are_refused() -> None:
     with pytest.raises(RectifierTypeError) as caught:
         rectifier.relu(foreign)
     assert str(caught.value) == (
-        "relu: `x` must be a NumPy array, an array that speaks __array_ufunc__, a PyTorch tensor or a JAX array; "
-        "got jaxlib._jax.ArrayImpl. Convert it with numpy.asarray(x)."
+        "relu: `x` must be a NumPy array, an array that speaks __array_ufunc__, a PyTorch tensor, a JAX array or a "
+        "TensorFlow tensor; got jaxlib._jax.ArrayImpl. Convert it with numpy.asarray(x)."
     )
 
 

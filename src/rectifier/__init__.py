@@ -93,7 +93,7 @@ __all__ = [
 ]
 
 #: What the users of a framework import.
-_ROOMS = ("torch", "jax")
+_ROOMS = ("torch", "jax", "keras")
 #: Names loaded when first used → the room they come from.
 _LAZY = {
     **dict.fromkeys(("check", "check_weights", "watch", "heal", "prune", "recycling", "trial"), "checkup"),

@@ -16,6 +16,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from . import _conventions
+
 __all__ = ["FRAMEWORKS", "SELU_ALPHA", "SELU_SCALE", "Domain", "Kink", "Parameter", "Row", "family"]
 
 #: λ and α of SELU (Klambauer et al. 2017): the fixed point at mean 0 and variance 1.
@@ -92,16 +94,25 @@ class Row:
     inverse: bool = False
     integers: bool = False
     """True: integer arrays stay integers; False: they promote as in ``np.exp``."""
-    conventions: Mapping[str, str] = field(default_factory=dict)
-    """framework → its defaults and conventions, where they differ or could surprise."""
-    presets: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
-    """framework (one of ``FRAMEWORKS``) → arguments of the layer that give its defaults; None for one that has none and
-    must be given. A framework without the function, or without a default, is not there."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """framework → what no measurement tells of it."""
     comparison: bool = False
     error_bound: Mapping[str, float] = field(
         default_factory=lambda: MappingProxyType({"float16": 0.5, "bfloat16": 0.5, "float32": 0.5, "float64": 1.0})
     )
     """dtype → largest error of value and derivative at default parameters, in ulp; 0.5: correctly rounded."""
+
+    @property
+    def conventions(self) -> Mapping[str, str]:
+        """framework → its defaults and conventions and its worst error, as ``rectifier compare`` measured them."""
+        return _conventions.conventions(self.name, self.notes)
+
+    @property
+    def presets(self) -> Mapping[str, Mapping[str, float | None]]:
+        """framework (one of ``FRAMEWORKS``) → arguments of the layer that give its defaults, from the same record; None
+        for one that has none and must be given. A framework without the function, or without a default, is not there.
+        """
+        return _conventions.presets(self.name)
 
     def parameter(self, name: str) -> Parameter:
         return next(parameter for parameter in self.parameters if parameter.name == name)
@@ -121,13 +132,9 @@ _RELU = Row(
     parameters=(AT_ZERO,),
     kinks=(Kink("0", "at_zero = 0"),),
     integers=True,
-    conventions={
-        "PyTorch": "f′(0) = 0; NaN: value NaN, gradient 1; −0.0 stays −0.0",
-        "TensorFlow": "f′(0) = 0; NaN: value NaN, gradient 0; the sign of −0.0 depends on its position (eager)",
-        "Keras": "f′(0) = 0; the rest is its backend's",
-        "JAX": "f′(0) = 0; NaN: value NaN, gradient 0; −0.0 gives +0.0",
-        "ONNX Runtime": "no gradient; NaN stays NaN (ThresholdedRelu: 0)",
-        "NumPy idiom": "np.maximum(x, 0): −0.0 gives +0.0; x * (x > 0) gives NaN at −inf",
+    notes={
+        "ONNX Runtime": "ThresholdedRelu makes 0 of NaN",
+        "NumPy idiom": "this is np.maximum(x, 0); x * (x > 0), copied often, gives NaN at −∞",
     },
     strengths=(
         "gradient 1 where it fires: it does not vanish through a chain of layers",
@@ -154,20 +161,7 @@ _LEAKY_RELU = Row(
     parameters=(Parameter("negative_slope", 0.01, FINITE, "slope s below zero; −1 gives |z|; an array broadcasts"),),
     kinks=(Kink("0", "s"),),
     inverse=True,
-    conventions={
-        "PyTorch": "negative_slope = 0.01; f′(0) = s; float16 rounded twice",
-        "TensorFlow": "alpha = 0.2; f′(0) = s",
-        "Keras": "layer: negative_slope = 0.3, function: 0.2",
-        "JAX": "negative_slope = 0.01; f′(0) = 1",
-        "ONNX Runtime": "alpha = 0.01",
-    },
-    presets={
-        "torch": {"negative_slope": 0.01},
-        "tensorflow": {"negative_slope": 0.2},
-        "keras": {"negative_slope": 0.3},  # the layer's; keras.activations.leaky_relu has 0.2
-        "jax": {"negative_slope": 0.01},
-        "onnx": {"negative_slope": 0.01},
-    },
+    notes={"PyTorch": "float16 is rounded twice"},
     strengths=(
         "a unit that never fires still gets a gradient, so it can come back",
         "costs a comparison and a product",
@@ -192,16 +186,11 @@ _PRELU = Row(
         Parameter("negative_slope", None, FINITE, "slope s below zero, learned: one, per channel or per element"),
     ),
     kinks=(Kink("0", "s"),),
-    conventions={
-        "PyTorch": "starts at 0.25; one, or one per channel",
-        "Keras": "starts at 0; one per element (shared_axes)",
-        "Flax": "starts at 0.01; one",
+    notes={
+        "PyTorch": "one slope, or one per channel",
+        "Keras": "one slope an element (shared_axes)",
+        "JAX": "Flax's",
         "ONNX Runtime": "the slope is an input",
-    },
-    presets={  # ONNX takes the slope as an input, TensorFlow has none apart from Keras's
-        "torch": {"num_parameters": 1, "init": 0.25},
-        "keras": {"num_parameters": None, "init": 0.0},  # one an element
-        "jax": {"num_parameters": 1, "init": 0.01},  # Flax
     },
     strengths=("the network finds the slope it needs", "a unit that never fires still gets a gradient"),
     faults=("weight decay pulls the slope to 0, and with it back to ReLU", "no exact zeros"),
@@ -218,11 +207,7 @@ _ABS = Row(
     negative_part="linear",
     kinks=(Kink("0", "0"),),
     integers=True,
-    conventions={
-        "PyTorch": "torch.abs, f′(0) = 0; no layer",
-        "JAX": "jnp.abs, f′(0) = 1",
-        "NumPy idiom": "np.abs: the smallest integer of a signed type wraps to itself",
-    },
+    notes={"NumPy idiom": "the smallest integer of a signed type wraps to itself"},
     strengths=("the gradient is never 0: no unit dies", "invariant to the sign of its input"),
     faults=("even, so it tells z from −z nowhere", "not monotone: no inverse"),
     citation="Jarrett, Kavukcuoglu, Ranzato & LeCun 2009, What is the Best Multi-Stage Architecture for "
@@ -240,12 +225,6 @@ _RELU6 = Row(
     parameters=(Parameter("ceiling", 6.0, CEILING, "upper bound c"),),
     kinks=(Kink("0", "0"), Kink("ceiling", "0")),
     integers=True,
-    conventions={
-        "PyTorch": "f′(0) = f′(6) = 0; a NaN's gradient depends on its position in the array",
-        "TensorFlow": "f′(0) = f′(6) = 0",
-        "JAX": "f′(0) = f′(6) = 0",
-    },
-    presets={name: {"ceiling": 6.0} for name in FRAMEWORKS if name != "onnx"},
     strengths=("bounded: activations fit few bits", "as cheap as ReLU"),
     faults=("no gradient above the ceiling either", "units can die as with ReLU"),
     citation="Krizhevsky 2010, Convolutional Deep Belief Networks on CIFAR-10; "
@@ -260,8 +239,8 @@ _SQUARED_RELU = Row(
     derivative="2·max(0, z)",
     range="[0, ∞)",
     negative_part="none",
-    conventions={
-        "PyTorch": "no function of its own; relu(x).square()",
+    notes={
+        "PyTorch": "no function of its own: relu(x).square()",
         "JAX": "no function of its own (jax.nn.squareplus is another one)",
     },
     strengths=("no kink: the derivative is continuous", "sparser and often better in transformers' feed-forward units"),
@@ -281,14 +260,6 @@ _ELU = Row(
     parameters=(ALPHA,),
     kinks=(Kink("0", "α (no kink for α = 1)"),),
     inverse=True,
-    conventions={
-        "PyTorch": "alpha = 1; compiled (Inductor, CPU): 19 % off at −1e−7; a NaN's gradient depends on its position",
-        "TensorFlow": "alpha = 1, no argument; 19 % off at −1e−7, 0 at −1e−8",
-        "Keras": "alpha = 1",
-        "JAX": "alpha = 1; subnormal results flushed to 0",
-        "ONNX Runtime": "alpha = 1; wrong near 0; no float64",
-    },
-    presets={name: {"alpha": 1.0} for name in FRAMEWORKS},
     strengths=("mean activation nearer to 0", "a gradient below zero, so units can come back", "smooth for α = 1"),
     faults=("costs an exponential", "saturates: far below zero the gradient is nearly 0", "no exact zeros"),
     citation="Clevert, Unterthiner & Hochreiter 2016, Fast and Accurate Deep Network Learning by Exponential "
@@ -305,14 +276,6 @@ _CELU = Row(
     negative_part="saturating",
     parameters=(ALPHA,),
     inverse=True,
-    conventions={
-        "PyTorch": "alpha = 1; compiled (Inductor, CPU): 19 % off at −1e−7",
-        "TensorFlow": "not there",
-        "Keras": "alpha = 1; on TensorFlow f′(0) = 2",
-        "JAX": "alpha = 1",
-        "ONNX Runtime": "alpha = 1; wrong near 0; float32 only",
-    },
-    presets={name: {"alpha": 1.0} for name in FRAMEWORKS if name != "tensorflow"},
     strengths=("continuous derivative for every α", "mean activation nearer to 0"),
     faults=("costs an exponential and a quotient", "saturates far below zero", "no exact zeros"),
     citation="Barron 2017, Continuously Differentiable Exponential Linear Units, arXiv:1704.07483",
@@ -328,12 +291,7 @@ _SELU = Row(
     negative_part="saturating",
     kinks=(Kink("0", "λα"),),
     inverse=True,
-    conventions={
-        "PyTorch": "f′(0) = 1.758; init.calculate_gain gives 3/4",
-        "TensorFlow": "f′(0) = 1.051; wrong near 0",
-        "JAX": "f′(0) = 1.758; subnormal results flushed to 0",
-        "ONNX Runtime": "wrong near 0",
-    },
+    notes={"PyTorch": "init.calculate_gain gives 3/4"},
     strengths=(
         "mean 0 and variance 1 are a fixed point: activations keep their scale through many layers",
         "a gradient below zero, so units can come back",
@@ -357,14 +315,7 @@ _SOFTPLUS = Row(
     negative_part="saturating",
     parameters=(Parameter("beta", 1.0, POSITIVE, "sharpness: softplus tends to ReLU as β grows"),),
     inverse=True,
-    conventions={
-        "PyTorch": "beta = 1, threshold = 20: past it z itself, 468,000 ulp off in float64",
-        "TensorFlow": "no beta; exact formula; subnormal results flushed to 0",
-        "Keras": "no beta; its backend's",
-        "JAX": "no beta (jax.nn.softplus); subnormal results flushed to 0",
-        "ONNX Runtime": "no beta",
-    },
-    presets={name: {"beta": 1.0} for name in FRAMEWORKS},
+    notes={"PyTorch": "past the threshold z itself"},
     strengths=("smooth everywhere; its derivative is the sigmoid", "the gradient is never exactly 0"),
     faults=(
         "costs an exponential and a logarithm",

@@ -205,6 +205,11 @@ class Rectifier:
         """
         function = f"{self.name}.with_gate"
         self._refuse_other_frameworks(function, x)
+        if is_dask(x):  # it would be computed, and held in one piece
+            raise RectifierTypeError(
+                f"{function}: `x` must be a NumPy array; got a Dask array. "
+                f"Take {self.name}(x) and {self.name}.gate(x), which are as lazy as x is."
+            )
         given = self._complete(function, self._derivative_defaults, parameters)
         of_value = {name: given[name] for name in self._value_defaults}
 
@@ -231,6 +236,11 @@ class Rectifier:
         if not isinstance(gate, Gate):
             raise _gated.refuse_gate(function, gate)
         self._refuse_other_frameworks(function, dh)
+        if is_dask(dh):
+            raise RectifierTypeError(
+                f"{function}: `dh` must be a NumPy array; got a Dask array. "
+                f"Multiply: dh * {self.name}.derivative(x), which is as lazy as they are."
+            )
         taken = gate._kept
         known = taken.parameters if taken is not None and taken.function == self.name else {}
         given = self._complete(function, {**self._derivative_defaults, **known}, parameters)
@@ -256,7 +266,8 @@ class Rectifier:
         if any(p.name == name and p.of == "derivative" for p in self.row.parameters):
             return RectifierTypeError(
                 f"{function}: `{name}` is not a parameter of it; got {name}={given[name]!r}. "
-                f"{self.name}.derivative, rectifier.torch.{self.name} and rectifier.jax.{self.name} take it."
+                f"{self.name}.derivative takes it, and {self.name} of rectifier.torch, rectifier.jax and "
+                "rectifier.tensorflow."
             )
         return numpy_ops.unknown_parameter(function, given, known)
 
@@ -340,7 +351,7 @@ def _docstring(row: Row) -> str:
     )
     arrays = "a NumPy array"
     if not row.comparison:
-        arrays += ", one that speaks __array_ufunc__, a PyTorch tensor or a JAX array"
+        arrays += ", one that speaks __array_ufunc__, a PyTorch tensor, a JAX array or a TensorFlow tensor"
     integers = "integer" if row.integers else "integer (promotes as in np.exp)"
     return f"""{row.title}: f(z) = {row.formula}.
 

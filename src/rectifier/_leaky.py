@@ -31,8 +31,8 @@ def leaky_average(v: Any, alpha: Any, *, axis: int = -1, initial: Any = 0.0, out
     float64 whatever the values are, and each step is rounded to the result's dtype once; α = 0 gives v itself,
     α = 1 keeps ``initial``, also where v is infinite.
 
-    v: array, floating (integers and bool promote as in ``np.exp``); time runs along ``axis``. Also a PyTorch tensor or
-        a JAX array, which have gradients for v, alpha and initial.
+    v: array, floating (integers and bool promote as in ``np.exp``); time runs along ``axis``. Also a PyTorch tensor,
+        a JAX array or a TensorFlow tensor, which have gradients for v, alpha and initial.
     alpha: the share of the past, in [0, 1]; a number, or an array that broadcasts with v without its time axis.
     axis: of time; the last by default.
     initial: μ before the first step, a finite number or an array likewise.
@@ -57,7 +57,8 @@ def leaky_average(v: Any, alpha: Any, *, axis: int = -1, initial: Any = 0.0, out
     v = numpy_ops.input_array(_NAME, v, "v")
     if not isinstance(v, (np.ndarray, np.generic)):
         raise RectifierTypeError(
-            f"{_NAME}: `v` must be a NumPy array, a PyTorch tensor or a JAX array; got {type(v).__name__}. "
+            f"{_NAME}: `v` must be a NumPy array, a PyTorch tensor, a JAX array or a TensorFlow tensor; "
+            f"got {type(v).__name__}. "
             "Apply it to each block of series, all of whose steps must be in the block."
         )
     dtype = numpy_ops.computed_in(v.dtype)

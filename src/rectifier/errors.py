@@ -9,11 +9,18 @@ and cure, for example::
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 __all__ = ["RectifierError", "RectifierTypeError", "RectifierValueError", "TargetError"]
 
 
 class RectifierError(Exception):
     """Base of every error that this library raises on purpose."""
+
+    # Said outright, as TensorFlow adds the place in the user's code to errors of such types, and makes one of its own
+    # of all others. Type checkers would take what is made for Any.
+    if not TYPE_CHECKING:
+        __init__ = Exception.__init__
 
 
 class RectifierValueError(RectifierError, ValueError):

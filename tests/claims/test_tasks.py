@@ -245,6 +245,15 @@ def messages() -> Iterator[tuple[dict[str, Any], str]]:
         {**good, "optimizer": "Adam"},
         "claims: `optimizer` must be one of 'sgd', 'momentum', 'adam'; got 'Adam'. Pass 'sgd'.",
     )
+    for option, least in (("width", 1), ("delay", 0)):
+        yield (
+            {**good, option: -1},
+            f"claims: `{option}` must be a whole number, {least} or more; got -1. Pass {100 * least}.",
+        )
+    yield (
+        {**good, "learn_alpha": False},
+        "claims: `learn_alpha` must be left out where there is no `alpha`; got False. Pass alpha=0.9.",
+    )
     yield ({**good, "by": "columns"}, "claims: `by` must be one of 'rows', 'pixels'; got 'columns'. Pass 'rows'.")
 
 

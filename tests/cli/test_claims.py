@@ -124,7 +124,8 @@ def test_what_must_be_said_of_the_record(rectifier: Run, folder: Path) -> None:
     lines = path.read_text().splitlines()
     older = lines[-1].replace('"version": 1', '"version": 0')
     path.write_text("\n".join([*lines[:-1], older, '{"experiment": "absol']))
-    torn = "absolute_values.jsonl: one line is no record of a run, as after a kill; left out, and made again where asked for."
+    torn = "absolute_values.jsonl: one line is no record of a run, as after a kill; left out, and made again where "
+    torn += "asked for."
     report = rectifier("claims", "report", "--json", "-")
     assert report.stderr.splitlines() == [
         torn,

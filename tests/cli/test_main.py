@@ -15,6 +15,7 @@ import rectifier as library
 from rectifier import _native
 from rectifier.checkup.records import Record
 
+NAMES = ["demo", "check", "certificate", "heal", "prune", "report", "show", "verify", "bench", "claims"]
 Run = Callable[..., Any]
 
 #: Runs the command in a process in which some modules cannot be imported.
@@ -47,10 +48,10 @@ def test_help_lists_the_verbs_that_exist(process: Run) -> None:
     result = process("--help")
     assert (result.returncode, result.stderr) == (0, "")
     verbs = [line.split()[0] for line in result.stdout.partition("Commands:\n")[2].splitlines() if line.strip()]
-    assert verbs == ["demo", "check", "certificate", "heal", "prune", "report", "show", "verify", "bench"]
+    assert verbs == NAMES
 
 
-@pytest.mark.parametrize("verb", ["demo", "check", "certificate", "heal", "prune", "report", "show", "verify", "bench"])
+@pytest.mark.parametrize("verb", NAMES)
 def test_the_help_of_a_verb_documents_its_statuses(rectifier: Run, verb: str) -> None:
     result = rectifier(verb, "--help")
     assert result.exit_code == 0

@@ -48,7 +48,9 @@ def test_json_is_the_row(rectifier: Run) -> None:
             "of": "value",
         }
     ]
-    assert set(row) == set(family["relu6"].__dataclass_fields__)
+    measured = {"conventions", "presets"}
+    assert set(row) == set(family["relu6"].__dataclass_fields__) - {"notes"} | measured
+    assert row["presets"] == {name: {"ceiling": 6.0} for name in ("torch", "tensorflow", "keras", "jax")}
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,13 @@ def test_a_target_without_function(folder: Path, text: str, example: str) -> Non
     )
 
 
+def test_a_target_that_is_weights(folder: Path) -> None:
+    assert said("run:7/model.safetensors") == (
+        f"check: `TARGET` must be {FORM}; got the weights 'run:7/model.safetensors'. "
+        "Name a function that makes the model and loads them, as in train.py:build."
+    )
+
+
 def test_a_file_that_is_not_there(write: Write, folder: Path) -> None:
     start = "check: `TARGET` must name a Python file that exists; got "
     assert said("patient.py:build") == f"{start}'patient.py': there is none. Check the path."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -45,6 +46,18 @@ def test_row_matches_pytorch(name: str) -> None:
         assert hasattr(rt, row.layer)
         letters = re.sub(r"[^a-z0-9]", "", row.layer.lower())
         assert letters == name.replace("_", "")
+
+
+def test_rows_match_keras() -> None:
+    # Read, not imported, as Keras keeps the backend that it is imported with; the suite for Keras calls them.
+    tree = ast.parse((ROOT / "src" / "rectifier" / "keras" / "__init__.py").read_text(encoding="utf-8"))
+    (listed,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+    )
+    rows = [row for row in rectifier.family.values() if not row.comparison]
+    assert {row.name for row in rows} | {row.layer for row in rows} <= set(listed)
 
 
 @pytest.mark.parametrize("name", rectifier.family)

@@ -16,7 +16,7 @@ import rectifier
 
 FRAMEWORKS = Path(rectifier.__file__).parent / "frameworks"
 #: Where each framework's functions are, and the parameters that only it has.
-OWN: dict[str, set[str]] = {"torch": {"inplace", "save"}, "jax": {"save"}}
+OWN: dict[str, set[str]] = {"torch": {"inplace", "save"}, "jax": {"save"}, "tensorflow": {"save"}}
 FAMILY = [name for name, row in rectifier.family.items() if not row.comparison]
 
 

@@ -105,8 +105,8 @@ TYPES: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: rectifier.relu(X, at_zero=0.1),
-        "relu: `at_zero` is not a parameter of it; got at_zero=0.1. relu.derivative, rectifier.torch.relu and "
-        "rectifier.jax.relu take it.",
+        "relu: `at_zero` is not a parameter of it; got at_zero=0.1. relu.derivative takes it, and relu of "
+        "rectifier.torch, rectifier.jax and rectifier.tensorflow.",
     ),
     (
         lambda: rectifier.sigmoid(X),

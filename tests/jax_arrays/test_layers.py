@@ -33,6 +33,16 @@ def test_start_value_and_gradient(library: str) -> None:
     np.testing.assert_allclose(layer(X), THEIRS[library](0.25)(X), rtol=1e-7)
 
 
+def test_in_a_sequence_of_layers() -> None:
+    key = jax.random.key(0)
+    linear = equinox.nn.Linear(3, 3, key=key)
+    expected = rj.prelu(linear(X[0]), negative_slope=0.25)
+    np.testing.assert_array_equal(equinox.nn.Sequential([linear, rj.equinox.PReLU()])(X[0], key=key), expected)
+    theirs = nnx.Linear(3, 3, rngs=nnx.Rngs(0))
+    expected = rj.prelu(theirs(X), negative_slope=0.25)
+    np.testing.assert_array_equal(nnx.Sequential(theirs, rj.nnx.PReLU())(X), expected)
+
+
 @pytest.mark.parametrize("library", LAYERS)
 def test_a_slope_a_channel(library: str) -> None:
     slopes = jnp.array([0.1, 0.2, 0.3])

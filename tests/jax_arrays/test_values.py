@@ -12,10 +12,11 @@ import pytest
 
 import rectifier
 import rectifier.jax as rj
-from benchmarks.jax_accuracy import NAMES as JUDGED
-from benchmarks.jax_accuracy import judge, plan
+from benchmarks.accuracy import NAMES as JUDGED
+from benchmarks.accuracy import judge, plan
+from benchmarks.jax_accuracy import compiled
 from rectifier._functions import FUNCTIONS
-from rectifier.frameworks.jax import exponential
+from rectifier.frameworks.jax.operations import FORMULAS
 from tests.jax_arrays.shared import NAMES, OTHER, REQUIRED, bound, sample
 
 ULP = 2.0  # the bar of compiled frameworks
@@ -25,7 +26,7 @@ CURVED = ("elu", "celu", "selu", "softplus")
 
 @pytest.mark.parametrize("case", plan(30_000, JUDGED, ("float32",)), ids=lambda case: case.label)
 def test_float32_is_within_two_ulp(case: Any) -> None:
-    found = judge(case)
+    found = judge(case, compiled)
     assert found["judged"] > 25_000
     assert found["worst"] <= ULP, found
 
@@ -35,7 +36,7 @@ def test_float32_is_within_two_ulp(case: Any) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "prelu"])
 def test_every_pattern_of_16_bits_is_within_two_ulp(name: str, kind: str, dtype: str) -> None:
     case = next(case for case in plan(1, (name,), (dtype,)) if case.kind == kind and case.default)
-    found = judge(case)
+    found = judge(case, compiled)
     assert found["judged"] > 63_000
     assert found["worst"] <= (0.501 if kind == "value" else ULP), found
 
@@ -44,7 +45,7 @@ def test_every_pattern_of_16_bits_is_within_two_ulp(name: str, kind: str, dtype:
 def test_float64_is_within_two_ulp(name: str) -> None:
     with jax.enable_x64(True):
         for case in plan(10_000, (name,), ("float64",)):
-            found = judge(case)
+            found = judge(case, compiled)
             assert found["judged"] > 8_000
             assert found["worst"] <= ULP, found
 
@@ -70,7 +71,7 @@ def test_tails_of_softplus() -> None:
 def test_what_a_rounding_has_lost_survives_the_compiler() -> None:
     """XLA simplifies (x + c) − c, and LLVM contracts; both would leave nothing of the second number."""
     y = -np.random.default_rng(0).uniform(0.4, 30.0, 4096).astype(np.float32)
-    k, whole, lost = (np.asarray(part, np.float64) for part in jax.jit(exponential.exp)(y))
+    k, whole, lost = (np.asarray(part, np.float64) for part in jax.jit(FORMULAS.exp)(y))
     right = np.exp(y.astype(np.float64)) * 2.0**-k
     assert np.abs(whole + lost - right).max() < 0.5 * np.abs(whole - right).max()
 

@@ -114,6 +114,11 @@ def test_a_unit_learns_how_long_to_remember():
     torch.testing.assert_close(layer.alpha.detach(), torch.tensor([0.5, 0.95]), atol=0.01, rtol=0)
 
 
+def test_layers_take_numpy_numbers():
+    layer = rt.LeakyAverage(np.int64(3), np.float32(0.5))
+    assert layer.alpha.tolist() == [0.5] * 3
+
+
 def test_layers_keep_their_alpha_and_can_be_saved():
     layer = rt.LeakyAverage(3, alpha=0.7)
     torch.testing.assert_close(layer.alpha, torch.full((3,), 0.7))
@@ -170,6 +175,17 @@ def test_the_cell_is_its_formula_and_carries_gradient_far():
             RectifierValueError,
             "LeakyAverage: `alpha` must lie between 0 and 1, where it can be learned; got 1.0. "
             "Pass a number such as 0.9, or call rectifier.torch.leaky_average, which takes 0 and 1 too.",
+        ),
+        (
+            lambda: rt.LeakyAverage(3, alpha=1 - 1e-9),
+            RectifierValueError,
+            "LeakyAverage: `alpha` must lie between 0 and 1 in torch.float32 too, where it can be learned; got "
+            "0.999999999. Pass a number such as 0.999.",
+        ),
+        (
+            lambda: rt.LeakyAverage(2)([[1.0, 2.0]]),
+            RectifierTypeError,
+            "LeakyAverage: `input` must be a torch.Tensor; got list. Pass torch.as_tensor(input).",
         ),
         (
             lambda: rt.LeakyAverage(0),

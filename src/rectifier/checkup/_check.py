@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import RectifierError, RectifierTypeError, RectifierValueError
 from ._judge import judge
-from .adapters import adapter_for, versions
+from .adapters import adapter_for, versions_of
 from .errors import Interrupted, ObservationError
 from .plan import NOTHING_BELOW
 from .proofs.network import Network
@@ -102,7 +102,7 @@ def check(
         not_observed=(*observer.not_observed, *_unused(ends, networks)),
         stopped=run.stopped,
         seed=seed,
-        versions=versions(),
+        versions=versions_of(target),
         box=describe(networks, ends, untraced),
         name=name,
     )
@@ -221,7 +221,7 @@ _PAIR = " (a pair is taken for inputs and targets; for a model that takes both, 
 _END = object()
 
 
-def split(batch: Any, index: int, paired: bool) -> tuple[Any, Any]:
+def split(batch: Any, index: int, paired: bool, verb: str = "check") -> tuple[Any, Any]:
     """Inputs and targets of one batch."""
     if isinstance(batch, (tuple, list)) and len(batch) == 2:
         return batch[0], batch[1]
@@ -235,19 +235,24 @@ def split(batch: Any, index: int, paired: bool) -> tuple[Any, Any]:
         if len(batch) == 1:
             return batch[0], None
         raise RectifierValueError(
-            f"check: `batches` must yield inputs or pairs (inputs, targets); got {type(batch).__name__} of "
+            f"{verb}: `batches` must yield inputs or pairs (inputs, targets); got {type(batch).__name__} of "
             f"{len(batch)} at batch {index}. Wrap several inputs in a tuple of their own: ((a, b, c), targets)."
         )
     return batch, None
 
 
-def _check_arguments(batches: Any, loss: Any, seed: Any, limits: Any) -> None:
-    single = isinstance(batches, (str, bytes, Mapping, np.ndarray)) or hasattr(batches, "requires_grad")
+def check_batches(batches: Any, verb: str) -> None:
+    """Refuse what is one batch, or none."""
+    single = isinstance(batches, (str, bytes, Mapping, np.ndarray)) or hasattr(batches, "shape")
     if single or not isinstance(batches, Iterable):
         raise RectifierTypeError(
-            f"check: `batches` must be an iterable of batches; got {type(batches).__name__}. "
+            f"{verb}: `batches` must be an iterable of batches; got {type(batches).__name__}. "
             "Pass a loader, or a list such as [inputs] or [(inputs, targets)]."
         )
+
+
+def _check_arguments(batches: Any, loss: Any, seed: Any, limits: Any) -> None:
+    check_batches(batches, "check")
     if loss is not None and not callable(loss):
         raise RectifierTypeError(
             f"check: `loss` must be callable as loss(outputs, targets); got {type(loss).__name__}. "

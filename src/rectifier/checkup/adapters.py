@@ -17,7 +17,7 @@ from ..errors import RectifierTypeError
 if TYPE_CHECKING:
     from .weights.stored import Tensor
 
-__all__ = ["adapter_for", "adapter_for_loaded", "stored_by_torch", "versions"]
+__all__ = ["adapter_for", "adapter_for_loaded", "stored_by_torch", "versions", "versions_of"]
 
 
 def adapter_for(model: Any, verb: str) -> ModuleType:
@@ -25,13 +25,37 @@ def adapter_for(model: Any, verb: str) -> ModuleType:
 
     Raises RectifierTypeError where it is of none.
     """
+    # Keras first: on its PyTorch backend a Keras model is a torch.nn.Module as well.
+    if _is_keras(model):
+        if verb not in _OF_KERAS:
+            raise RectifierTypeError(
+                f"{verb}: `model` must be a PyTorch model; got a Keras model, {type(model).__name__}. {_INSTEAD[verb]}"
+            )
+        return importlib.import_module("rectifier.frameworks.keras.checkup")
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(model, torch.nn.Module):
         return importlib.import_module("rectifier.frameworks.torch.checkup")
+    keras = " or a Keras model" if verb in _OF_KERAS else ""
     raise RectifierTypeError(
-        f"{verb}: `model` must be a PyTorch model (torch.nn.Module); got {type(model).__name__}. "
+        f"{verb}: `model` must be a PyTorch model (torch.nn.Module){keras}; got {type(model).__name__}. "
         "Pass the model itself, not its weights or its class."
     )
+
+
+#: What a Keras model can be given to.
+_OF_KERAS = frozenset({"check", "heal", "proved"})
+#: What to do with a Keras model in place of what there is for PyTorch alone.
+_INSTEAD = {
+    "watch": "Pass rectifier.keras.Watch(batches) among the callbacks of fit.",
+    "recycling": "Recycle with rectifier.heal(model, record, model.optimizer) between calls of fit.",
+    "trial": "Try remedies with rectifier.heal on copies made by keras.models.clone_model.",
+    "prune": "Recycle the units with rectifier.heal, or build a narrower model.",
+}
+
+
+def _is_keras(model: Any) -> bool:
+    kind = getattr(sys.modules.get("keras"), "Model", None)
+    return isinstance(kind, type) and isinstance(model, kind)
 
 
 def adapter_for_loaded(verb: str) -> ModuleType:
@@ -57,3 +81,13 @@ def versions() -> dict[str, str]:
     found = {"rectifier": __version__, "python": platform.python_version(), "numpy": np.__version__}
     torch = sys.modules.get("torch")
     return {**found, "torch": str(torch.__version__)} if torch is not None else found
+
+
+def versions_of(model: Any) -> dict[str, str]:
+    """The same for a record of this model: of a Keras model with Keras, the name of its backend and its version."""
+    if not _is_keras(model):
+        return versions()
+    keras = sys.modules["keras"]
+    backend = keras.backend.backend()
+    own = {"keras": keras.__version__, "keras_backend": backend, backend: sys.modules[backend].__version__}
+    return {**versions(), **own}

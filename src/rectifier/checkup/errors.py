@@ -5,7 +5,15 @@ from __future__ import annotations
 from ..errors import RectifierError
 from .records import Record
 
-__all__ = ["Interrupted", "ObservationError"]
+__all__ = ["IllError", "Interrupted", "ObservationError"]
+
+
+class IllError(RectifierError, RuntimeError):
+    """A training watched with ``when_ill="raise"`` is ill; ``record`` holds what was seen until then."""
+
+    def __init__(self, message: str, record: Record) -> None:
+        super().__init__(message)
+        self.record = record
 
 
 class ObservationError(RectifierError, RuntimeError):

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from .records import Finding, Severity, SiteVitals, Snapshot
+from .records import Finding, Record, Severity, SiteVitals, Snapshot
 from .thresholds import Thresholds
 
-__all__ = ["weigh"]
+__all__ = ["illness", "weigh"]
 
 #: Causes that go on until somebody acts: told as a warning however few units there are.
 _GOES_ON = {
@@ -25,6 +25,19 @@ _GOES_ON = {
     "normalisation": "γ and β drift on until what moves them stops",
 }
 _OBSERVED = "an observation, not a fault"
+
+
+def illness(record: Record, name: str = "") -> str | None:
+    """The first finding that is ill, in a sentence that ends with a full stop; None where there is none.
+
+    name: of the network, where there are several.
+    """
+    found = next((finding for finding in record.findings if finding.ill), None)
+    if found is None:
+        return None
+    units = f", {len(found.units)} of {found.total} units" if found.units else ""
+    where = f"{f'{name}: ' if name else ''}{found.site}"
+    return f"{found.kind.replace('_', ' ')} at {where}{units}: {found.severity_reason.rstrip('.')}."
 
 
 def weigh(findings: Iterable[Finding], snapshots: Sequence[Snapshot], limits: Thresholds) -> list[Finding]:

@@ -19,7 +19,7 @@ from .lab.statistics import Effect, paired
 if TYPE_CHECKING:
     from ..reporters.page import Chart
 
-_DTYPES = ("float32", "float16")
+_DTYPES = ("float16", "float32")
 _OTHERS = (0.5, 1.0)
 _STEPS = (0.03, 0.1, 0.3)
 #: Points of accuracy.
@@ -70,7 +70,7 @@ def _told(results: Results, dtype: str) -> str:
     zeros, values = int(results.values("zeros").sum()), int(results.values("values").sum())
     usual = results.where(at_zero=0.0).values("weights")
     same = np.mean([results.where(at_zero=at_zero).values("weights") == usual for at_zero in _OTHERS])
-    often = f"once in {values / zeros:,.0f} times" if zeros else f"at none of {values:,} times"
+    often = f"{zeros} times in {values:,}" if zeros else f"never in {values:,} times"
     return (
         f"{dtype}: z is exactly 0 {often}; {100 * same:.0f} % of trainings end with the same bits as with derivative 0."
     )

@@ -11,6 +11,7 @@ from .bench import bench
 from .certificate import certificate
 from .check import check
 from .claims import claims
+from .compare import compare
 from .demo import demo
 from .heal import heal
 from .prune import prune
@@ -57,6 +58,7 @@ app.command(epilog=ACT_HELP)(heal)
 app.command(epilog=ACT_HELP)(prune)
 app.command(epilog=HELP)(report)
 app.command(epilog=PLAIN_HELP)(show)
+app.command(epilog=PLAIN_HELP)(compare)
 app.command(epilog=VERIFY_HELP)(verify)
 app.command(epilog=PLAIN_HELP)(bench)
 app.add_typer(claims)

@@ -143,6 +143,11 @@ def _plain(row: Row) -> dict[str, Any]:
         {"name": p.name, "default": p.default, "domain": p.domain.rule, "meaning": p.meaning, "of": p.of}
         for p in row.parameters
     ]
-    mappings = {"conventions": dict(row.conventions), "error_bound": dict(row.error_bound)}
-    fields = {key: getattr(row, key) for key in row.__dataclass_fields__}
+    mappings = {
+        "conventions": dict(row.conventions),
+        "presets": {framework: dict(preset) for framework, preset in row.presets.items()},
+        "error_bound": dict(row.error_bound),
+    }
+    # The notes are in the conventions.
+    fields = {key: getattr(row, key) for key in row.__dataclass_fields__ if key != "notes"}
     return {**fields, "kinks": [asdict(kink) for kink in row.kinks], "parameters": parameters, **mappings}

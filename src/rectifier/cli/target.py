@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ..checkup.weights.folder import SUFFIXES
 from ..errors import TargetError
 
 __all__ = ["Subject", "call", "find", "load", "told"]
@@ -40,6 +41,11 @@ def find(target: str) -> Callable[[], Any]:
     Raises TargetError where the target does not name one that can be called without arguments.
     """
     place, colon, name = target.rpartition(":")
+    if target.lower().endswith(SUFFIXES):
+        raise TargetError(
+            f"check: `TARGET` must be {FORM}; got the weights {target!r}. "
+            "Name a function that makes the model and loads them, as in train.py:build."
+        )
     if not colon or not place or not name:
         example = f"{place or name or 'train.py'}:build"
         raise TargetError(

@@ -59,8 +59,8 @@ def verify(
 
     Example: rectifier verify elu softplus --dtype float32 --exhaustive
     """
+    from .. import peers as peer_modules
     from ..verify import make_plan, plan, subjects
-    from ..verify import peers as peer_modules
     from ..verify import verify as judge
 
     if exhaustive and sample is not None:

@@ -11,24 +11,38 @@ from typing import Any
 
 from ..errors import RectifierTypeError
 
-__all__ = ["framework_of", "ops_of", "refuse_mixed"]
+__all__ = ["TITLES", "framework_of", "ops_of", "refuse_mixed"]
 
 #: Frameworks whose arrays NumPy would convert silently, and whose functions are not here.
-_WITHOUT_OPS = ("jax", "jaxlib", "tensorflow", "keras")
-_TITLES = {"torch": "PyTorch", "jax": "JAX"}
+_WITHOUT_OPS = ("jax", "jaxlib", "keras")
+TITLES = {"torch": "PyTorch", "jax": "JAX", "tensorflow": "TensorFlow", "keras": "Keras"}
 
 
 def framework_of(x: Any) -> str | None:
-    """ "torch" or "jax" where x is an array of theirs; None for NumPy's and all others."""
+    """ "torch", "jax" or "tensorflow" where x is an array of theirs, "keras" for a symbolic one; else None."""
     torch = sys.modules.get("torch")
     # Tensors, and what stands for one by PyTorch's protocol: the proxies of torch.fx, for one.
     if torch is not None and (isinstance(x, torch.Tensor) or hasattr(type(x), "__torch_function__")):
         return "torch"
+    if _is_of_keras(x, "KerasTensor"):  # a Variable of Keras's stands for an array of its backend, by its protocol
+        return "keras"
     jax = sys.modules.get("jax")
     # Tracers count as arrays; __jax_array__ is the protocol of what stands for one: Flax's variables, for one.
     if jax is not None and (isinstance(x, jax.Array) or hasattr(type(x), "__jax_array__")):
         return "jax"
+    # __tf_tensor__ is the protocol of what stands for a tensor: Keras's variables, for one. Ragged and sparse tensors
+    # are TensorFlow's too, so that they are refused in its words.
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None and (
+        hasattr(type(x), "__tf_tensor__") or type(x).__module__.partition(".")[0] == "tensorflow"
+    ):
+        return "tensorflow"
     return None
+
+
+def _is_of_keras(x: Any, kind: str) -> bool:
+    there = getattr(sys.modules.get("keras"), kind, None)  # Keras 2 has neither
+    return there is not None and isinstance(x, there)
 
 
 def ops_of(function: str, x: Any) -> ModuleType | None:
@@ -37,6 +51,10 @@ def ops_of(function: str, x: Any) -> ModuleType | None:
     Raises RectifierTypeError for an array of a framework that has no operations here.
     """
     framework = framework_of(x)
+    if framework == "keras" or _is_of_keras(x, "Variable"):
+        from .keras import ops as keras_ops
+
+        return keras_ops
     if framework == "torch":
         from .torch import ops as torch_ops
 
@@ -45,10 +63,15 @@ def ops_of(function: str, x: Any) -> ModuleType | None:
         from .jax import ops as jax_ops
 
         return jax_ops
+    if framework == "tensorflow":
+        from .tensorflow import ops as tensorflow_ops
+
+        return tensorflow_ops
     if type(x).__module__.partition(".")[0] in _WITHOUT_OPS:
         raise RectifierTypeError(
-            f"{function}: `x` must be a NumPy array, an array that speaks __array_ufunc__, a PyTorch tensor or a JAX "
-            f"array; got {type(x).__module__}.{type(x).__qualname__}. Convert it with numpy.asarray(x)."
+            f"{function}: `x` must be a NumPy array, an array that speaks __array_ufunc__, a PyTorch tensor, a JAX "
+            f"array or a TensorFlow tensor; got {type(x).__module__}.{type(x).__qualname__}. "
+            "Convert it with numpy.asarray(x)."
         )
     return None
 
@@ -58,6 +81,6 @@ def refuse_mixed(function: str, name: str, value: Any, own: str) -> None:
     other = framework_of(value)
     if other is not None and other != own:
         raise RectifierTypeError(
-            f"{function}: `{name}` must be a number, a NumPy array or an array of {_TITLES[own]}, as x is; "
-            f"got one of {_TITLES[other]}. Convert one of them: a call cannot mix frameworks."
+            f"{function}: `{name}` must be a number, a NumPy array or an array of {TITLES[own]}, as x is; "
+            f"got one of {TITLES[other]}. Convert one of them: a call cannot mix frameworks."
         )

@@ -40,5 +40,6 @@ class PReLU(eqx.nn.PReLU):  # type: ignore[misc]
         self.save = save
 
     @jax.named_scope("rectifier.PReLU")  # type: ignore[untyped-decorator]
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
+        # ``key`` as in every layer of Equinox, which Sequential hands it to.
         return prelu(x, negative_slope=self.negative_slope, save=self.save)

@@ -10,11 +10,11 @@ from torch import nn
 from torch.overrides import handle_torch_function, has_torch_function
 
 from .._family import family
+from .._presets import Left, LeftInt, preset
 from ..errors import RectifierValueError
 from ..frameworks.numpy import parameter_value
 from ..frameworks.torch.dispatch import call
 from ..frameworks.torch.saving import check_choice
-from ._presets import Left, LeftInt, preset
 
 __all__ = [
     "CELU",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 
 import torch
 from torch import nn
@@ -20,22 +21,29 @@ _FUNCTIONS = tuple(name for name, row in family.items() if row.layer is not None
 class _Leaky(nn.Module):
     """α of each unit, learned as its logit, which keeps it between 0 and 1."""
 
+    logit: Tensor
+
     def __init__(self, units: int, alpha: float, learn: bool) -> None:
         super().__init__()
         layer = type(self).__name__
-        if isinstance(units, bool) or not isinstance(units, int) or units < 1:
+        if isinstance(units, bool) or not isinstance(units, numbers.Integral) or units < 1:
             raise RectifierValueError(
                 f"{layer}: the number of units must be a whole number, 1 or more; got {units!r}. "
                 "Pass how many there are."
             )
-        if not isinstance(alpha, (int, float)) or isinstance(alpha, bool):
+        if not isinstance(alpha, numbers.Real) or isinstance(alpha, bool):
             raise RectifierTypeError(f"{layer}: `alpha` must be a number; got {alpha!r}. Pass a number such as 0.9.")
         if not 0.0 < alpha < 1.0:
             raise RectifierValueError(
                 f"{layer}: `alpha` must lie between 0 and 1, where it can be learned; got {alpha}. "
                 "Pass a number such as 0.9, or call rectifier.torch.leaky_average, which takes 0 and 1 too."
             )
-        logit = torch.full((units,), math.log(alpha) - math.log1p(-alpha))
+        logit = torch.full((int(units),), math.log(alpha) - math.log1p(-alpha))
+        if not 0.0 < torch.sigmoid(logit[0]) < 1.0:  # its gradient would be 0 for good
+            raise RectifierValueError(
+                f"{layer}: `alpha` must lie between 0 and 1 in {logit.dtype} too, where it can be learned; got "
+                f"{alpha}. Pass a number such as 0.999."
+            )
         if learn:
             self.logit = nn.Parameter(logit)
         else:
@@ -67,6 +75,11 @@ class LeakyAverage(_Leaky):
 
     def forward(self, input: Tensor, initial: Tensor | None = None) -> Tensor:
         units = self.logit.shape[0]
+        if not isinstance(input, Tensor):
+            raise RectifierTypeError(
+                f"LeakyAverage: `input` must be a torch.Tensor; got {type(input).__name__}. "
+                "Pass torch.as_tensor(input)."
+            )
         if input.ndim < 2 or input.shape[-1] != units:
             raise RectifierValueError(
                 f"LeakyAverage: `input` must have the shape (…, time, {units}); got {tuple(input.shape)}. "

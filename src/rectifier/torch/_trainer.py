@@ -9,20 +9,14 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..checkup import Record, Thresholds, Watching, watch
-from ..errors import RectifierError, RectifierTypeError, RectifierValueError
+from ..checkup.errors import IllError
+from ..checkup.severity import illness
+from ..errors import RectifierTypeError, RectifierValueError
 
 __all__ = ["IllError", "Log", "Watches", "WhenIll"]
 
 Log = Callable[[dict[str, float]], Any]
 WhenIll = Literal["stop", "raise"]
-
-
-class IllError(RectifierError, RuntimeError):
-    """A training watched with ``when_ill="raise"`` is ill; ``record`` holds what was seen until then."""
-
-    def __init__(self, message: str, record: Record) -> None:
-        super().__init__(message)
-        self.record = record
 
 
 class Watches:
@@ -141,13 +135,10 @@ class Watches:
         if self._when_ill is None:
             return None
         for name, record in self.records.items():
-            found = next((finding for finding in record.findings if finding.ill), None)
-            if found is None:
+            reason = illness(record, name)
+            if reason is None:
                 continue
-            kind = found.kind.replace("_", " ")
-            units = f", {len(found.units)} of {found.total} units" if found.units else ""
-            reason = f"{kind} at {f'{name}: ' if name else ''}{found.site}{units}: {found.severity_reason}"
-            reason = f"WatchCallback: the network is ill after step {self.steps[name]}: {reason.rstrip('.')}."
+            reason = f"WatchCallback: the network is ill after step {self.steps[name]}: {reason}"
             if self._when_ill == "raise":
                 raise IllError(f"{reason} What was seen is kept in `.record`.", record)
             return reason

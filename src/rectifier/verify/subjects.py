@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .. import _native, oracle
-from . import peers
+from .. import _native, oracle, peers
+from ..peers import torch as peer_torch
 from .plan import Case
 from .records import promised
 
@@ -106,7 +106,7 @@ class Gradient:
         given: dict[str, Any] = {name: value for name, value in case.parameters.items() if name != "at_zero"}
         if self.save is not None:
             given["save"] = self.save
-        return lambda x: peers.torch_gradient(lambda z: layer(z, **given), x)
+        return lambda x: peer_torch.gradient(lambda z: layer(z, **given), x)
 
 
 class Peer:

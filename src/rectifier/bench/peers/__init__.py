@@ -16,6 +16,8 @@ from typing import Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
+from ...peers import SLOPE
+
 __all__ = ["HUGE_PAGES", "MODULES", "SLOPE", "Data", "Way", "installed", "ways"]
 
 Array = npt.NDArray[Any]
@@ -31,8 +33,6 @@ MODULES = {
 }
 #: PyTorch's own switch, read when it is loaded, that puts large results into huge pages.
 HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
-#: The slope with which prelu is timed: PyTorch's first one.
-SLOPE = 0.25
 
 
 @dataclass(frozen=True)

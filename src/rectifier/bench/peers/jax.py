@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 
-from . import SLOPE, Data, Way
+from ...peers import jax as table
+from . import Data, Way
 
 __all__ = ["ways"]
 
@@ -17,7 +17,7 @@ def ways(name: str, kind: str, data: Data, threads: int) -> Sequence[Way]:
     # Here and not where it is imported: whoever looks at the module keeps the settings that they have.
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_platforms", "cpu")
-    f = _FUNCTIONS.get(name)
+    f = table.functions().get(name)
     if f is None or (name, kind) == ("threshold", "backward"):
         return []
     x = jnp.asarray(data.x)
@@ -27,20 +27,3 @@ def ways(name: str, kind: str, data: Data, threads: int) -> Sequence[Way]:
     dh = jnp.asarray(data.dh)
     backward = jax.jit(lambda x, dh: jax.vjp(f, x)[1](dh)[0])
     return [Way("JAX jit", lambda: backward(x, dh).block_until_ready(), fresh=True)]
-
-
-_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
-    "relu": jax.nn.relu,
-    "leaky_relu": jax.nn.leaky_relu,
-    "prelu": lambda x: jax.nn.leaky_relu(x, SLOPE),
-    "abs": jnp.abs,
-    "relu6": jax.nn.relu6,
-    "squared_relu": lambda x: jnp.square(jax.nn.relu(x)),
-    "elu": jax.nn.elu,
-    "celu": jax.nn.celu,
-    "selu": jax.nn.selu,
-    "softplus": jax.nn.softplus,
-    "sigmoid": jax.nn.sigmoid,
-    "tanh": jnp.tanh,
-    "threshold": lambda x: (x > 0).astype(x.dtype),
-}

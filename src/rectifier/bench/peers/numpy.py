@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..._family import SELU_ALPHA, SELU_SCALE
+from ...peers import numpy as table
 from . import SLOPE, Data, Way
 
 __all__ = ["ways"]
@@ -51,32 +53,18 @@ def _values(data: Data) -> tuple[_Idioms, _Idioms]:
     def sigmoid() -> Any:
         return np.divide(unit, np.add(np.exp(np.negative(x, out=out), out=out), unit, out=out), out=out)
 
-    def clip(into: Array | None) -> Any:
+    def clip() -> Any:
         if data.dtype.kind == "V":  # np.clip does not know bfloat16
-            return np.minimum(np.maximum(x, zero, out=into), six, out=into)
-        return np.clip(x, zero, six, out=into)
+            return np.minimum(np.maximum(x, zero, out=out), six, out=out)
+        return np.clip(x, zero, six, out=out)
 
-    fresh: _Idioms = {
-        "relu": lambda: np.maximum(x, zero),
-        "leaky_relu": lambda: np.where(x > zero, x, slope * x),
-        "prelu": lambda: np.where(x > zero, x, quarter * x),
-        "abs": lambda: np.abs(x),
-        "relu6": lambda: clip(None),
-        "squared_relu": lambda: np.square(np.maximum(x, zero)),
-        "elu": lambda: np.where(x > zero, x, np.expm1(x)),
-        "celu": lambda: np.where(x > zero, x, np.expm1(x)),
-        "selu": lambda: scale * np.where(x > zero, x, alpha * np.expm1(x)),
-        "softplus": lambda: np.logaddexp(zero, x),
-        "sigmoid": lambda: unit / (unit + np.exp(-x)),
-        "tanh": lambda: np.tanh(x),
-        "threshold": lambda: (x > zero).astype(x.dtype),
-    }
+    fresh: _Idioms = {name: functools.partial(f, x) for name, f in table.functions().items()}
     resident: _Idioms = {
         "relu": lambda: np.maximum(x, zero, out=out),
         "leaky_relu": lambda: np.maximum(x, np.multiply(x, slope, out=out), out=out),
         "prelu": lambda: np.maximum(x, np.multiply(x, quarter, out=out), out=out),
         "abs": lambda: np.abs(x, out=out),
-        "relu6": lambda: clip(out),
+        "relu6": clip,
         "squared_relu": lambda: np.square(np.maximum(x, zero, out=out), out=out),
         # exp(x) − 1 ≥ x, so the larger of the two is right on both sides.
         "elu": lambda: np.maximum(x, below(out), out=out),

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import onnxruntime
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
-from . import SLOPE, Data, Way
+from ...peers import onnxruntime as table
+from . import Data, Way
 
 __all__ = ["ways"]
 
-_OPERATORS = {
-    "relu": "Relu",
-    "leaky_relu": "LeakyRelu",
-    "prelu": "PRelu",
-    "abs": "Abs",
-    "relu6": "Clip",
-    "elu": "Elu",
-    "celu": "Celu",
-    "selu": "Selu",
-    "softplus": "Softplus",
-    "sigmoid": "Sigmoid",
-    "tanh": "Tanh",
-}
-_CONSTANTS = {"prelu": (SLOPE,), "relu6": (0.0, 6.0)}
 _TYPES = {
     "float32": TensorProto.FLOAT,
     "float16": TensorProto.FLOAT16,
@@ -35,7 +21,7 @@ _TYPES = {
 
 
 def ways(name: str, kind: str, data: Data, threads: int) -> Sequence[Way]:
-    if kind != "value" or name not in _OPERATORS:
+    if kind != "value" or name not in table.OPERATORS:
         return []
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -44,23 +30,12 @@ def ways(name: str, kind: str, data: Data, threads: int) -> Sequence[Way]:
     # Its threads would go on spinning long after a call, on a core that the next candidate needs; within a call they
     # spin as ever.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    session = onnxruntime.InferenceSession(_model(name, data.dtype.name), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        table.model(name, data.dtype.name), options, providers=["CPUExecutionProvider"]
+    )
     binding = session.io_binding()
     x, out = data.x, data.out
     kind_of = _TYPES[data.dtype.name]
     binding.bind_input("x", "cpu", 0, kind_of, x.shape, x.ctypes.data)
     binding.bind_output("y", "cpu", 0, kind_of, out.shape, out.ctypes.data)
     return [Way("ONNX Runtime bound", lambda: session.run_with_iobinding(binding) or out)]
-
-
-def _model(name: str, dtype: str) -> Any:
-    kind = _TYPES[dtype]
-    ends = [helper.make_tensor_value_info(end, kind, [None]) for end in "xy"]
-    # A slope is an array of one; bounds are numbers.
-    shape = [1] if name == "prelu" else []
-    constants = [
-        helper.make_tensor(f"c{index}", kind, shape, [value]) for index, value in enumerate(_CONSTANTS.get(name, ()))
-    ]
-    node = helper.make_node(_OPERATORS[name], ["x", *(constant.name for constant in constants)], ["y"])
-    graph = helper.make_graph([node], name, ends[:1], ends[1:], initializer=constants)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()

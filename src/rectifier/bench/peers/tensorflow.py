@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from ...peers import tensorflow as table
 from . import SLOPE, Data, Way
 
 __all__ = ["ways"]
@@ -15,12 +16,13 @@ __all__ = ["ways"]
 
 def ways(name: str, kind: str, data: Data, threads: int) -> Sequence[Way]:
     _set_threads(threads)
-    f = (_VALUES if kind == "value" else _GRADIENTS).get(name)
+    values = table.functions()
+    f = (values if kind == "value" else _GRADIENTS).get(name)
     if f is None:
         return []
     operands = [tf.constant(data.x)] if kind == "value" else [tf.constant(data.dh), tf.constant(data.x)]
     if name in ("sigmoid", "tanh") and kind == "backward":  # of these it keeps the result, not the input
-        operands[1] = _VALUES[name](operands[1])
+        operands[1] = values[name](operands[1])
     graph = tf.function(f)
     return [
         Way("TensorFlow eager", lambda: f(*operands), fresh=True),
@@ -35,19 +37,6 @@ def _set_threads(threads: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-_VALUES: dict[str, Callable[..., Any]] = {
-    "relu": tf.nn.relu,
-    "leaky_relu": lambda x: tf.nn.leaky_relu(x, 0.01),
-    "prelu": lambda x: tf.nn.leaky_relu(x, SLOPE),
-    "abs": tf.abs,
-    "relu6": tf.nn.relu6,
-    "squared_relu": lambda x: tf.square(tf.nn.relu(x)),
-    "elu": tf.nn.elu,
-    "selu": tf.nn.selu,
-    "softplus": tf.nn.softplus,
-    "sigmoid": tf.sigmoid,
-    "tanh": tf.tanh,
-}
 _raw: Any = tf.raw_ops
 _GRADIENTS: dict[str, Callable[..., Any]] = {
     "relu": lambda dh, x: _raw.ReluGrad(gradients=dh, features=x),

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from ..._family import SELU_ALPHA, SELU_SCALE
+from ...peers import torch as table
 from . import HUGE_PAGES, SLOPE, Data, Way
 
 __all__ = ["ways"]
@@ -59,19 +59,11 @@ def _tensor(array: Any) -> Tensor:
 
 _Operator = Callable[..., Any]
 
+#: A learned slope is an operand, and a square can take the place of what it is the square of.
 _VALUES: dict[str, _Operator] = {
-    "relu": torch.relu,
-    "leaky_relu": F.leaky_relu,
+    **table.functions(),
     "prelu": torch.prelu,
-    "abs": torch.abs,
-    "relu6": F.relu6,
     "squared_relu": lambda x: torch.relu(x).square_(),
-    "elu": F.elu,
-    "celu": torch.celu,
-    "selu": torch.selu,
-    "softplus": F.softplus,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
     "threshold": lambda x: (x > 0).to(x.dtype),
 }
 #: relu, celu and selu are these operators, too; only here do they take ``out=``.

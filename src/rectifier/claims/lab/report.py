@@ -26,7 +26,7 @@ def told_of(records: Records) -> tuple[list[Told], list[str]]:
 def unreadable(records: Records) -> list[str]:
     """What to say of lines that are no record of a run."""
     return [
-        f"{file}: {'one line is' if many == 1 else f'{many} lines are'} no record of a run, as after a kill; left out, and "
-        "made again where asked for."
+        f"{file}: {'one line is' if many == 1 else f'{many} lines are'} no record of a run, as after a kill; left out, "
+        "and made again where asked for."
         for file, many in records.unreadable.items()
     ]

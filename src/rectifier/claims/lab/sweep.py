@@ -49,6 +49,7 @@ def sweep(
     with records.adding():
         while missing := _missing(plans, records):
             failed: list[tuple[Run, Made]] = []
+            left = len(missing)
             together = [run for run in missing if not run.experiment.alone]
             alone = [run for run in missing if run.experiment.alone]
             # What is timed runs here, after all others: nothing is beside it.
@@ -59,7 +60,8 @@ def sweep(
                         continue
                     records.add(run, found.outcome, found.seconds, found.machine)
                     made += 1
-                    progress(made, made + sum(each not in records for each in missing), run.experiment.name)
+                    left -= 1
+                    progress(made, made + left, run.experiment.name)
             if failed:
                 _refuse(failed)
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from . import scenes
 from .layers import layer
 from .precision import average_precision, suppress
-from .setup import Setup
+from .setup import Setup, whole
 from .training import Problem, shuffled, train
 
 __all__ = ["detector"]
@@ -28,6 +28,7 @@ def detector(setup: Setup, *, width: int = 16) -> dict[str, Any]:
 
     The score is the mean over the classes of the average precision at an overlap of ½.
     """
+    whole(1, width=width)
     model = nn.Sequential(
         OrderedDict(
             conv1=nn.Conv2d(1, width, 3, stride=2, padding=1),

@@ -10,7 +10,7 @@ from torch import nn
 
 from ...demo import digits
 from .layers import layer
-from .setup import Setup, choice
+from .setup import Setup, choice, whole
 from .training import Batch, Problem, accuracy, shuffled, train
 
 __all__ = ["convolution", "parts", "plain"]
@@ -40,6 +40,7 @@ def plain(setup: Setup, *, depth: int = 3, width: int = 64, norm: str = "none") 
 
 def convolution(setup: Setup, *, width: int = 8) -> dict[str, Any]:
     """Three 3 × 3 convolutions of ``width``, 2 and 4 times ``width`` channels at 8, 4 and 2 pixels, 10 outputs."""
+    whole(1, width=width)
     return _trained(setup, convolutional(setup.activation, width), maps(parts()))
 
 
@@ -67,6 +68,8 @@ def convolutional(activation: str, width: int) -> nn.Sequential:
 def feed_forward(activation: str, inputs: int, depth: int, width: int, outputs: int, norm: str) -> nn.Sequential:
     """``depth`` times Linear and activation, with batch normalisation between them where asked for; a linear output."""
     choice("norm", norm, ("none", "batch"))
+    whole(0, depth=depth)
+    whole(1, width=width)
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for place in range(1, depth + 1):
         layers[f"linear{place}"] = nn.Linear(inputs if place == 1 else width, width)

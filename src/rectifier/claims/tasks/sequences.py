@@ -10,9 +10,10 @@ from torch import nn
 
 import rectifier.torch as rt
 
+from ...errors import RectifierValueError
 from . import images
 from .layers import gain, layer
-from .setup import Setup, choice
+from .setup import Setup, choice, whole
 from .training import Batch, Problem, accuracy, shuffled, train
 
 __all__ = ["Reader", "rows"]
@@ -69,6 +70,12 @@ def rows(
     """
     choice("recurrent", recurrent, ("orthogonal", "identity", "normal"))
     choice("by", by, ("rows", "pixels"))
+    whole(1, width=width)
+    whole(0, delay=delay)
+    if alpha is None and learn_alpha is not True:
+        raise RectifierValueError(
+            f"claims: `learn_alpha` must be left out where there is no `alpha`; got {learn_alpha!r}. Pass alpha=0.9."
+        )
     shape = (8, 8) if by == "rows" else (64, 1)
     data = {part: _sequences(batch, shape, delay) for part, batch in images.parts().items()}
     model = Reader(setup.activation, (shape[0] + delay, shape[1]), width)

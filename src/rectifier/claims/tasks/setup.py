@@ -14,7 +14,7 @@ from ...errors import RectifierValueError
 from ...frameworks.torch.sites import identify
 from .layers import gain
 
-__all__ = ["LAYERS", "Setup", "choice"]
+__all__ = ["LAYERS", "Setup", "choice", "whole"]
 
 #: Layers with weights.
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
@@ -46,8 +46,8 @@ class Setup:
     """Initial bias of every layer but the output."""
 
     def __post_init__(self) -> None:
-        _whole("seed", self.seed, 0)
-        _whole("budget", self.budget, 1)
+        whole(0, seed=self.seed)
+        whole(1, budget=self.budget)
         for name in ("step", "init_scale"):
             if not (_number(value := getattr(self, name)) and 0.0 < value < math.inf):
                 raise RectifierValueError(f"claims: `{name}` must be a number above 0; got {value!r}. Pass 0.1.")
@@ -109,11 +109,13 @@ def choice(name: str, value: object, choices: tuple[object, ...]) -> None:
         raise RectifierValueError(f"claims: `{name}` must be one of {told}; got {value!r}. Pass {choices[0]!r}.")
 
 
-def _whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise RectifierValueError(
-            f"claims: `{name}` must be a whole number, {least} or more; got {value!r}. Pass {max(least, 100 * least)}."
-        )
+def whole(least: int, **values: object) -> None:
+    """Refuse what is no whole number, or less than ``least``."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise RectifierValueError(
+                f"claims: `{name}` must be a whole number, {least} or more; got {value!r}. Pass {100 * least}."
+            )
 
 
 def _number(value: object) -> bool:

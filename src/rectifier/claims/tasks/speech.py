@@ -13,7 +13,7 @@ from torch import nn
 
 from .images import GOALS
 from .layers import layer
-from .setup import Setup
+from .setup import Setup, whole
 from .training import Batch, Problem, accuracy, shuffled, train
 
 __all__ = ["parts", "words"]
@@ -41,6 +41,7 @@ def parts() -> dict[str, Batch]:
 
 def words(setup: Setup, *, width: int = 32) -> dict[str, Any]:
     """Three convolutions over time, 5 frames wide, of ``width`` channels; their mean over time; 10 outputs."""
+    whole(1, width=width)
     stack: OrderedDict[str, nn.Module] = OrderedDict()
     for place in (1, 2, 3):
         stack[f"conv{place}"] = nn.Conv1d(

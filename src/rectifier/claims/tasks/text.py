@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from .layers import layer
-from .setup import Setup
+from .setup import Setup, whole
 from .training import Batch, Problem, shuffled, train
 
 __all__ = ["characters", "digest", "parts", "prose"]
@@ -72,6 +72,7 @@ def characters(setup: Setup, *, context: int = 8, width: int = 128) -> dict[str,
     The score is the share of the bits of a uniform guess that is saved, 1 − bits/log₂ 31, or 0 where that is less.
     Tells as well: bits (a character of the test part), and the same before training; text (``digest``).
     """
+    whole(1, context=context, width=width)
     data = parts(context)
     model = nn.Sequential(
         OrderedDict(

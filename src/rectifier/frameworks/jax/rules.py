@@ -33,7 +33,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from ...errors import RectifierTypeError
-from .formulas import DERIVATIVE, FROM_OUTPUT, VALUE
+from .operations import FORMULAS
 
 __all__ = ["of_array", "of_number"]
 
@@ -108,7 +108,7 @@ def of_array(name: str, parameter_name: str, keeps: str | None) -> Callable[[Arr
 
 
 def _value(name: str, z: Array, parameter: Array | None) -> Array:
-    return VALUE[name](z.astype(wide(z.dtype)), parameter).astype(z.dtype)
+    return FORMULAS.value[name](z.astype(wide(z.dtype)), parameter).astype(z.dtype)
 
 
 # From the gate -------------------------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def _through_gate(name: str, z: Array, parameter: Array | None, number: float | 
 
 def _through_value(name: str, keeps: str, z: Array, h: Array, parameter: Array | None, t: Array) -> Array:
     """f′(z)·t from z or h. In 16 bits the product is formed in float32 and rounded once."""
-    formula, kept = (DERIVATIVE[name], z) if keeps == "input" else (FROM_OUTPUT[name], h)
+    formula, kept = (FORMULAS.derivative[name], z) if keeps == "input" else (FORMULAS.from_output[name], h)
 
     def product(kept: Array, parameter: Array | None, t: Array) -> Array:
         dtype = wide(kept.dtype)

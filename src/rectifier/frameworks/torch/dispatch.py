@@ -21,7 +21,7 @@ from ..._functions import FUNCTIONS
 from ...errors import RectifierTypeError, RectifierValueError
 from .. import refuse_mixed
 from ..numpy import parameter_value, unknown_parameter
-from . import composed, devices, kernels
+from . import composed, devices, exported, kernels
 from .autograd import FromGate, FromValue, RectifyTransformed, gate_of
 from .bound import slope_of, value_of
 from .compiled import RectifyComposed
@@ -205,11 +205,11 @@ def _composed(name: str, x: Tensor, parameter: float | Tensor, save: str | None)
     compiling = _is_compiling()
     if not compiling:
         if torch._C._is_tracing():  # a graph of operators: a Function would be opaque in it
-            return composed.value(name, x, parameter)
+            return _traced(name, x, parameter)
         if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
             return RectifyTransformed.apply(x, parameter, name)  # type: ignore[no-any-return, no-untyped-call]
     elif torch.compiler.is_exporting():
-        return composed.value(name, x, parameter)
+        return _traced(name, x, parameter)
     there = None if compiling or x.is_cpu else devices.kernels_of(x.device.type)
     tracked = x.requires_grad or (isinstance(parameter, Tensor) and parameter.requires_grad)
     if not (tracked and torch.is_grad_enabled()):
@@ -220,6 +220,12 @@ def _composed(name: str, x: Tensor, parameter: float | Tensor, save: str | None)
     if there is not None and save == "gate" and there.reach(x, parameter):
         return there.FromGate.apply(x, parameter, name)  # type: ignore[no-any-return]
     return RectifyComposed.apply(x, parameter, name, save)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _traced(name: str, x: Tensor, parameter: float | Tensor) -> Tensor:
+    if torch.onnx.is_in_onnx_export():
+        return exported.value(name, x, parameter)
+    return composed.value(name, x, parameter)
 
 
 def _in_place(name: str, x: Tensor, parameter: float | Tensor, save: str | None) -> Tensor:

@@ -28,8 +28,9 @@ def check_save(name: str, save: str, parameter: float | Tensor) -> None:
     slope = parameter if isinstance(parameter, Tensor) and name in ("leaky_relu", "prelu") else None
     learned = slope is not None and slope.requires_grad
     check_choice(name, name, save, learned or name == "prelu")
-    # On another device a look would wait for it; in a compiled graph there is nothing to look at.
-    if save != "output" or slope is None or not learned or torch.compiler.is_compiling() or not slope.is_cpu:
+    # On another device a look would wait for it; in a compiled or traced graph there is nothing to look at.
+    traced = torch.compiler.is_compiling() or torch._C._is_tracing()
+    if save != "output" or slope is None or not learned or traced or not slope.is_cpu:
         return
     if type(slope) in (Tensor, torch.nn.Parameter) and bool((slope <= 0).any()):
         raise RectifierValueError(

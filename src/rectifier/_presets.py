@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._family import FRAMEWORKS, family
-from ..errors import RectifierValueError
+from ._family import FRAMEWORKS, family
+from .errors import RectifierValueError
 
 __all__ = ["Left", "LeftInt", "preset"]
 

@@ -1,0 +1,1 @@
+"""The adapter for Keras: functions on tensors of its backend, and on symbolic ones."""

@@ -1,0 +1,1 @@
+"""Looking at a Keras model while it runs."""

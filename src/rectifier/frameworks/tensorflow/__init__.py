@@ -1,0 +1,1 @@
+"""The adapter of TensorFlow: functions with gradients of any order, eager, in graphs and under XLA."""
