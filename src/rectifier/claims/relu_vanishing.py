@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .experiments.signals import signals
 from .lab.claim import Claim, Verdict
 from .lab.experiment import Run
-from .lab.figures import OPEN, curves
+from .lab.figures import curves
 from .lab.plan import Plan
 from .lab.results import Results
 from .lab.statistics import Effect, decide
