@@ -58,7 +58,7 @@ def _judge(results: Results) -> Verdict:
         f"At the usual step size {few.value:.0f} % of the units are silent on all 1,797 images, at ten times that "
         f"{np.mean(percent(large, 'silent')):.0f} %; with initial biases of −1 and the usual step size "
         f"{np.mean(percent(low, 'silent')):.0f} %, and {begun.value:.0f} % were before training began. Silent is what "
-        f"was seen: that no input in the range of these images could wake them is proved of {proved.value:.0f} % at the "
+        f"was seen: that no input in their range could wake them is proved of {proved.value:.0f} % at the "
         f"large step size, whose share initial biases of 1 in place of 0 change by {raised.value:+.0f} %."
     )
     return Verdict(answer, told, (by_step, by_bias, few, proved, begun, raised))
