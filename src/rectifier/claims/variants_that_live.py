@@ -81,9 +81,9 @@ def _judge(results: Results) -> Verdict:
     broken = {label: int(np.isnan(_each(results, label, "stuck")).sum()) for label in _VARIANTS}
     off = ", ".join(f"{ACTIVATIONS[label].title} {many}" for label, many in broken.items() if many)
     rest = (
-        f"With ReLU it is {relu.value:.0f}. To have a gradient is not yet to work: closed at every image (of a leaky one "
-        f"a straight line is left) are {said(closed, '.0f')} %. Points of accuracy against ReLU, initial biases of −1: "
-        f"{said(gains[True], '+.0f')}; large steps: {said(gains[False], '+.0f')}."
+        f"With ReLU it is {relu.value:.0f}. To have a gradient is not yet to work: closed at every image (of a leaky "
+        f"one a straight line is left) are {said(closed, '.0f')} %. Points of accuracy against ReLU, initial biases of "
+        f"−1: {said(gains[True], '+.0f')}; large steps: {said(gains[False], '+.0f')}."
         + (f" Of {3 * len(results.seeds)} trainings broke off: {off}." if off else "")
     )
     if all(answer == "holds" for answer in answers.values()):
@@ -125,8 +125,8 @@ CLAIM = Claim(
     method="The digits' plain networks of 3 layers of 64 units are trained three times as they should not be: at ten "
     "times the usual step size with momentum, the same with Adam, and with initial biases of −1. All is the same for "
     "each activation but its gain. Then all 1,797 images are shown: a unit has no gradient where its derivative is "
-    "nowhere above 0.001, and is closed where rectifier.check finds z at or below 0 at every image. Trainings that break off "
-    "are told apart.",
+    "nowhere above 0.001, and is closed where rectifier.check finds z at or below 0 at every image. Trainings that "
+    "break off are told apart.",
     runs=_runs,
     judge=_judge,
     figure=_figure,
