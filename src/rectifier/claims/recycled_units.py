@@ -91,9 +91,9 @@ def _judge(results: Results) -> Verdict:
         smaller: all_of(decide(given[smaller], _GIVEN), decide(missing[smaller], _MISSING, sign=-1)) for smaller in arms
     }
     told = (
-        f"Of {first.value:.0f} % of the units that were silent, {silent['recycled'].value:.0f} % are so again after a "
-        f"training at the same step size, {silent['recycled_smaller'].value:.0f} % at a tenth of it, and "
-        f"{silent['smaller'].value:.0f} % where nothing was recycled. Accuracy against the same without recycling: "
+        f"{first.value:.0f} % of the units were silent. Recycled, {silent['recycled'].value:.0f} % are so again after "
+        f"training at the same step size, {silent['recycled_smaller'].value:.0f} % after training at a tenth of it; "
+        f"without recycling {silent['smaller'].value:.0f} %. Accuracy against the same without recycling: "
         f"{given[False].value:+.0f} points at the same step size, {given[True].value:+.0f} at a tenth, where "
         f"{missing[True].value:.1f} are missing to a network that never lost its units"
     )
@@ -102,7 +102,7 @@ def _judge(results: Results) -> Verdict:
     if answers[True] == "holds":
         return Verdict("depends", f"On whether the cause is gone: {told}.", effects)
     if decide(given[True], _GIVEN) == "holds":
-        return Verdict("depends", f"On what is asked: it helps, and does not undo all. {told}.", effects)
+        return Verdict("depends", f"On whether the cause is gone, and even then not all comes back: {told}.", effects)
     return Verdict(answers[True], f"{told}.", effects)
 
 
@@ -131,8 +131,8 @@ CLAIM = Claim(
     statement="Recycling units that fell silent undoes the loss.",
     source="Sokar et al. 2023, arXiv:2302.12902 (ReDo); rectifier.heal and rectifier.recycling do it.",
     refuted_by="Less than 2 points of accuracy more than the same training without recycling, or 2 points or more "
-    "missing to a network that never lost its units. It depends where that is so at the step size that silenced them "
-    "and not at a tenth of it.",
+    "missing to a network that never lost its units. It depends where accuracy comes back with a smaller step size "
+    "alone, or in part.",
     method="Plain networks of ReLUs on the digits are trained at ten times the usual step size (momentum; Adam). From "
     "there five copies go on for as long again over the same batches: nothing done; a tenth of the step size; silent "
     "units recycled by rectifier.heal (incoming weights anew, outgoing 0, so that no output changes); the same and "

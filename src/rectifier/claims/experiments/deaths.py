@@ -46,7 +46,7 @@ DAMAGES: dict[str, dict[str, Any]] = {
 }
 
 
-def setting(activation: str = "relu", **changed: Any) -> dict[str, Any]:
+def setting(activation: str = "relu", /, **changed: Any) -> dict[str, Any]:
     """A configuration without budget and seed, every setting said, so that claims which mean the same run share it."""
     usual = {"step": 0.03, "optimizer": "momentum", "init": "gain", "init_bias": 0.0, "norm": "none"}
     return {"activation": activation, **usual, **changed}
@@ -54,7 +54,8 @@ def setting(activation: str = "relu", **changed: Any) -> dict[str, Any]:
 
 def percent(rows: Results, name: str, lost: float = 0.0) -> npt.NDArray[np.float64]:
     """A share as a percentage, one a row; ``lost`` where the training broke off, so that there is none."""
-    return 100 * np.nan_to_num(rows.values(name), nan=lost)
+    shares: npt.NDArray[np.float64] = 100 * np.nan_to_num(rows.values(name), nan=lost)
+    return shares
 
 
 @experiment(version=1)
