@@ -109,8 +109,8 @@ CLAIM = Claim(
     source="Glorot, Bordes and Bengio 2011, AISTATS, PMLR 15:315–323, section 3.",
     refuted_by="A share of zeros, the mean of the tasks, that is 5 points or more from 50 %.",
     method="Six tasks (a plain, a convolutional and a recurrent network on digits, tabular data, speech, text), "
-    "initial weights by ReLU's gain and no biases. Counted on the validation part: activations that are exactly zero, of the "
-    "network as it begins and after training at its best step size.",
+    "initial weights by ReLU's gain and no biases. Counted on the validation part: activations that are exactly "
+    "zero, of the network as it begins and after training at its best step size.",
     runs=_runs,
     judge=_judge,
     figure=_figure,

@@ -119,8 +119,8 @@ CLAIM = Claim(
     refuted_by="Sigmoid or tanh that loses less than a point of accuracy more than ReLU, mean of the scales. It "
     "depends where that is so of one of them, or on one task.",
     method="Plain networks of three hidden layers learn the digits and tabular data with initial weights of ¼, 1 and "
-    "4 times what each activation's gain asks for (in full also ½ and 2), each at its own best step size for each scale. "
-    "What is lost is the test accuracy at the best of the scales less the mean over all of them.",
+    "4 times what each activation's gain asks for (in full also ½ and 2), each at its own best step size for each "
+    "scale. What is lost is the test accuracy at the best of the scales less the mean over all of them.",
     runs=_runs,
     judge=_judge,
     figure=_figure,

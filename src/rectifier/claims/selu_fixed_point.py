@@ -50,7 +50,8 @@ def _judge(results: Results) -> Verdict:
     others = ", ".join(f"{ends[label].value:.1e} with {ACTIVATIONS[label].title}" for label in _LABELS[1:])
     told = (
         f"Of all {DEPTH} layers none has a mean beyond {off.value:.2f}, or a variance further from 1 than by a "
-        f"factor of {factor.value:.2f} (means of the seeds). In the same chain the variance of the last layer is {others}."
+        f"factor of {factor.value:.2f} (means of the seeds). In the same chain the variance of the last layer is "
+        f"{others}."
         if answer == "holds"
         else f"What is called SELU does not keep them: |mean| up to {off.value:.2g}, variance off by a factor of up to "
         f"{factor.value:.2g}."

@@ -32,7 +32,8 @@ def passed_on(config: Config) -> Outcome:
         weights and biases uniform within ±1/√n
     chain: "plain", h ← f(Wh); "residual", h ← h + f(Wh) from the second layer on
 
-    mean, variance: of all activations of a layer, over rows and units, in the order of the layers
+    mean, variance: of all activations of a layer, over rows and units, in the order of the layers; to four digits, as
+        a record keeps hundreds of them
     of_units: share of the mean square of the last layer that is the units' own means squared
     """
     source = np.random.default_rng(config["seed"])
@@ -43,8 +44,8 @@ def passed_on(config: Config) -> Outcome:
         weights, biases = _drawn(source, config["init"], h.shape[1], config["width"])
         after = f(h @ weights + biases)
         h = h + after if config["chain"] == "residual" and place else after
-        means.append(float(h.mean(dtype=np.float64)))
-        variances.append(float(h.var(dtype=np.float64)))
+        means.append(float(f"{h.mean(dtype=np.float64):.4g}"))
+        variances.append(float(f"{h.var(dtype=np.float64):.4g}"))
     of_units = float(np.square(h.mean(axis=0, dtype=np.float64)).mean() / np.square(h, dtype=np.float64).mean())
     return {"mean": means, "variance": variances, "of_units": of_units}
 
