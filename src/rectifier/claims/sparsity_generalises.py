@@ -87,16 +87,11 @@ def _by_seed(results: Results) -> Effect:
 
 
 def _judge(results: Results) -> Verdict:
-    cells = {(way, task): _by_way(results, task, way) for way in _WAYS for task in _TASKS}
+    cells = {f"{_TITLES[way]} on {_TASKS[task]}": _by_way(results, task, way) for way in _WAYS for task in _TASKS}
     seed = _by_seed(results)
-    answers: dict[tuple[str, str], Answer] = {cell: decide(effect, _WITH) for cell, effect in cells.items()}
-    answers["seed", "both"] = decide(seed, _WITH)
-    positive = [f"{_TITLES[w]} on {_TASKS[t]}" for (w, t), answer in answers.items() if answer == "holds"]
-    negative = [
-        f"{_TITLES[way]} on {_TASKS[task]}"
-        for (way, task), effect in cells.items()
-        if decide(effect, -_WITH, sign=-1) == "holds"
-    ]
+    answers: dict[str, Answer] = {name: decide(effect, _WITH) for name, effect in {**cells, "seed": seed}.items()}
+    positive = [name for name, answer in answers.items() if answer == "holds"]
+    negative = [name for name, effect in cells.items() if decide(effect, -_WITH, sign=-1) == "holds"]
     spread = [float(np.ptp(_table(results, task, way)[0].mean(axis=0))) for task in _TASKS for way in _WAYS]
     told = (
         f"Zeros were made to vary by up to {max(spread):.0f} points. Sparser networks are better where what varies is: "
