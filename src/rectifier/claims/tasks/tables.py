@@ -15,7 +15,7 @@ from .training import Batch, Problem, accuracy, shuffled, train
 
 __all__ = ["parts", "table"]
 
-_BATCH = 32
+BATCH = 32
 _CLASSES = {"breast_cancer": 2, "wine": 3}
 _SETS = ("breast_cancer", "wine", "diabetes")
 
@@ -53,7 +53,7 @@ def table(setup: Setup, *, data: str = "breast_cancer", depth: int = 3, width: i
     classes = data in _CLASSES
     problem = Problem(
         model=model,
-        batches=shuffled(rows["train"], _BATCH, setup.generator(1)),
+        batches=shuffled(rows["train"], BATCH, setup.generator(1)),
         parts=rows,
         loss=nn.functional.cross_entropy if classes else _squares,
         score=accuracy if classes else _r2,

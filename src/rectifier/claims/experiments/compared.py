@@ -1,0 +1,140 @@
+"""ReLU against sigmoid and tanh on several tasks: the runs that claims of training share, and how they are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..lab.activations import ACTIVATIONS
+from ..lab.claim import Answer
+from ..lab.experiment import Config, Run
+from ..lab.fair import tuned
+from ..lab.plan import Plan
+from ..lab.results import Results
+from ..lab.statistics import Effect, decide, paired, ratio
+from ..tasks import TASKS
+from .trained import trained
+
+__all__ = [
+    "LABELS",
+    "METHOD",
+    "RIVALS",
+    "TASKS_TAKEN",
+    "Compared",
+    "across",
+    "candidate",
+    "compared",
+    "groups",
+    "runs",
+    "where",
+]
+
+#: Task → its name in sentences.
+TASKS_TAKEN = {
+    "digits-mlp": "digits, plain",
+    "digits-cnn": "digits, convolutions",
+    "rows": "digits by rows",
+    "tabular": "tabular",
+    "speech": "speech",
+    "text": "text",
+}
+RIVALS = ("sigmoid", "tanh")
+LABELS = ("relu", *RIVALS)
+METHOD = (
+    "Six tasks (a plain, a convolutional and a recurrent network on digits, tabular data, speech, text), the same "
+    "budget of updates, order of the data and seeds for all; initial weights by the gain of each activation; each at "
+    "its own best step size from one grid, the one with the best validation score at the end on two other seeds."
+)
+
+Floats = npt.NDArray[np.float64]
+
+
+def candidate(plan: Plan, task: str, label: str) -> Config:
+    """As the other claims that train this task say it, which then share its runs."""
+    return {"task": task, "activation": label, "budget": TASKS[task].quick if plan.quick else TASKS[task].full}
+
+
+def runs(plan: Plan, done: Results) -> Iterator[Run]:
+    for name in TASKS_TAKEN:
+        task = TASKS[name]
+        candidates = [candidate(plan, name, label) for label in LABELS]
+        yield from tuned(trained, candidates, plan, done, steps=task.few_steps if plan.quick else task.steps)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What separates ReLU from each rival."""
+
+    overall: Mapping[str, Effect]
+    """Rival → the mean over the tasks."""
+    cells: Mapping[tuple[str, str], Effect]
+    """Rival and task → there alone."""
+
+    @property
+    def effects(self) -> tuple[Effect, ...]:
+        return (*self.overall.values(), *self.cells.values())
+
+    def answers(self, at_least: float) -> dict[tuple[str, str], Answer]:
+        return {cell: decide(effect, at_least) for cell, effect in self.cells.items()}
+
+
+def compared(
+    value: Callable[[str, str], npt.ArrayLike], told: Callable[[str], str], unit: str, *, times: bool = False
+) -> Compared:
+    """value: task and label → one number a seed. told: a rival's title → what the effect is of.
+
+    The effect is ReLU − rival; with ``times`` it is rival ÷ ReLU, of times and counts. Either is larger where ReLU is
+    the better.
+    """
+
+    def effect(one: Any, other: Any, what: str) -> Effect:
+        return ratio(one, other, what, unit) if times else paired(other, one, what, unit)
+
+    overall, cells = {}, {}
+    for rival in RIVALS:
+        what = told(ACTIVATIONS[rival].title)
+        tables = [np.array([value(task, label) for task in TASKS_TAKEN], float) for label in (rival, "relu")]
+        for task, one, other in zip(TASKS_TAKEN, *tables, strict=True):
+            cells[rival, task] = effect(one, other, f"{what}, {TASKS_TAKEN[task]}")
+        means = [np.exp(np.log(table).mean(axis=0)) if times else table.mean(axis=0) for table in tables]
+        overall[rival] = effect(*means, f"{what}, mean of the tasks")
+    return Compared(overall, cells)
+
+
+def across(answers: Collection[Answer]) -> Answer:
+    """One answer of a statement that is said of everything: it depends where it is seen to hold of some alone.
+
+    >>> across(["holds", "not enough", "does not hold"])
+    'depends'
+    """
+    found = set(answers)
+    if found == {"holds"}:
+        return "holds"
+    if "holds" in found:
+        return "depends"
+    return "does not hold" if "does not hold" in found else "not enough"
+
+
+def where(answers: Mapping[tuple[str, str], Answer]) -> str:
+    """On which tasks it holds against each rival.
+
+    >>> where({("sigmoid", "text"): "holds", ("sigmoid", "rows"): "holds", ("tanh", "text"): "does not hold"})
+    'against sigmoid on 2 of 2 tasks; against tanh on 0 of 1'
+    """
+    parts = []
+    for rival in dict.fromkeys(rival for rival, _ in answers):
+        tasks = [task for other, task in answers if other == rival]
+        held = [task for task in tasks if answers[rival, task] == "holds"]
+        named = f" ({', '.join(TASKS_TAKEN[task] for task in held)})" if 0 < len(held) < len(tasks) else ""
+        noun = "" if parts else " tasks"
+        parts.append(f"against {ACTIVATIONS[rival].title} on {len(held)} of {len(tasks)}{noun}{named}")
+    return "; ".join(parts)
+
+
+def groups(found: Compared) -> Sequence[str]:
+    """The rival's title of each cell, for figures."""
+    return [ACTIVATIONS[rival].title for rival, _ in found.cells]
