@@ -100,12 +100,20 @@ class TestUnits:
         assert (false["silent"], false["stuck"]) == (true["silent"], true["stuck"])
 
 
+#: Claim → its verdict with the true ReLU, with one of derivative 0.2, and with a sigmoid in its place. The second passes
+#: so little on that ten times the usual step size is not too large: the low bias and Adam are left.
+OF_RELU = {
+    "dying-units": ("holds", "does not hold", "does not hold"),
+    "batch-norm-and-death": ("holds", "depends", "does not hold"),
+}
+
+
 @pytest.mark.usefixtures("short")
-@pytest.mark.parametrize(("place", "answer"), [(0, "holds"), (2, "does not hold")], ids=["true", "a sigmoid"])
-@pytest.mark.parametrize("name", ["dying-units", "batch-norm-and-death"])
-def test_of_relu(name: str, place: int, answer: str, tmp_path: Path, monkeypatch: Patch) -> None:
+@pytest.mark.parametrize("place", range(len(FALSE)), ids=list(FALSE))
+@pytest.mark.parametrize("name", OF_RELU)
+def test_of_relu(name: str, place: int, tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setitem(ACTIVATIONS, "relu", list(FALSE.values())[place])
-    assert verdict(name, tmp_path).answer == answer
+    assert verdict(name, tmp_path).answer == OF_RELU[name][place]
 
 
 @pytest.mark.usefixtures("short")
@@ -227,14 +235,15 @@ def test_default(others: float, one: float, answer: str) -> None:
     assert claims()["default-activation"].judge(Results(rows)).answer == answer
 
 
-@pytest.mark.parametrize(("place", "answer"), [(0, "holds"), (2, "does not hold")], ids=["true", "a sigmoid"])
-def test_default_of_relu(place: int, answer: str, tmp_path: Path, monkeypatch: Patch) -> None:
+@pytest.mark.parametrize("place", range(len(FALSE)), ids=list(FALSE))
+def test_default_of_relu(place: int, tmp_path: Path, monkeypatch: Patch) -> None:
     claim = module("default_activation")
     small = {
         name: replace(TASKS[name], quick=budget, steps=(0.03,))
         for name, budget in {"digits-mlp": 60, "digits-cnn": 80}.items()
     }
     monkeypatch.setattr(claim, "TASKS", small)
-    monkeypatch.setattr(claim, "_LABELS", {True: ("relu", "sigmoid", "softplus")})
+    monkeypatch.setattr(claim, "_LABELS", {True: ("relu", "leaky_relu", "sigmoid")})
     monkeypatch.setitem(ACTIVATIONS, "relu", list(FALSE.values())[place])
-    assert verdict("default-activation", tmp_path).answer == answer
+    answer = verdict("default-activation", tmp_path).answer
+    assert answer == ("holds", "does not hold", "does not hold")[place]
