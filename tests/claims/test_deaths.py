@@ -100,7 +100,7 @@ class TestUnits:
         assert (false["silent"], false["stuck"]) == (true["silent"], true["stuck"])
 
 
-#: Claim → its verdict with the true ReLU, with one of derivative 0.2, and with a sigmoid in its place. The second passes
+#: Claim → its verdict with the true ReLU, one of derivative 0.2, and a sigmoid in its place. The second passes
 #: so little on that ten times the usual step size is not too large: the low bias and Adam are left.
 OF_RELU = {
     "dying-units": ("holds", "does not hold", "does not hold"),
