@@ -28,8 +28,8 @@ def module(name: str) -> Any:
 
 @pytest.fixture
 def short(monkeypatch: Patch) -> None:
-    """Half of the quick budget, and the few settings that the verdict rests on."""
-    monkeypatch.setitem(experiment.BUDGET, True, 100)
+    """A third of the quick budget, and the few settings that the verdict rests on."""
+    monkeypatch.setitem(experiment.BUDGET, True, 60)
     dying = module("dying_units")
     monkeypatch.setattr(dying, "_STEPS", {True: (0.03, 0.3)})
     monkeypatch.setattr(dying, "_INITS", {True: ("gain",)})
@@ -77,11 +77,11 @@ class TestUnits:
         ],
     )
     def test_what_a_closed_unit_is_called(self, activation: str, silent: float, closed: float, stuck: float) -> None:
-        found = units(network(activation, -1e4))
+        found = units(network(activation, -100.0))
         assert (found["silent"], found["closed"], found["stuck"]) == (silent, closed, stuck)
 
     def test_dead_is_what_is_proved(self) -> None:
-        far = units(network("relu", -1e4))
+        far = units(network("relu", -100.0))
         assert far["dead"] == far["silent"] == 0.25
         # Silent on these images, and yet there are inputs within their range that would wake some of them.
         import torch
@@ -89,31 +89,40 @@ class TestUnits:
         near = network("relu", 1.0)
         x = torch.cat([each for each, _ in importlib.import_module("rectifier.claims.tasks.images").parts().values()])
         with torch.no_grad():
-            near.linear1.bias[:16] -= near.linear1(x)[:, :16].amax(dim=0) + 1e-4
+            first = near.get_submodule("linear1")
+            first.bias[:16] -= first(x)[:, :16].amax(dim=0) + 1e-4
         found = units(near)
         assert found["silent"] == 16 / 192 and found["dead"] == 0.0
 
     def test_a_layer_that_the_check_up_does_not_know_is_counted_by_hand(self, monkeypatch: Patch) -> None:
-        true = units(network("relu", -1e4))
+        true = units(network("relu", -100.0))
         monkeypatch.setitem(ACTIVATIONS, "relu", replace(ACTIVATIONS["relu"], module=fifth))
-        false = units(network("relu", -1e4))
+        false = units(network("relu", -100.0))
         assert (false["silent"], false["stuck"]) == (true["silent"], true["stuck"])
 
 
+#: Claim → its verdict with the true ReLU, one of derivative 0.2, and a sigmoid in its place. The second passes
+#: so little on that ten times the usual step size is not too large: the low bias and Adam are left.
+OF_RELU = {
+    "dying-units": ("holds", "does not hold", "does not hold"),
+    "batch-norm-and-death": ("holds", "depends", "does not hold"),
+}
+
+
 @pytest.mark.usefixtures("short")
-@pytest.mark.parametrize(("place", "answer"), [(0, "holds"), (2, "does not hold")], ids=["true", "a sigmoid"])
-@pytest.mark.parametrize("name", ["dying-units", "batch-norm-and-death"])
-def test_of_relu(name: str, place: int, answer: str, tmp_path: Path, monkeypatch: Patch) -> None:
+@pytest.mark.parametrize("place", range(len(FALSE)), ids=list(FALSE))
+@pytest.mark.parametrize("name", OF_RELU)
+def test_of_relu(name: str, place: int, tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setitem(ACTIVATIONS, "relu", list(FALSE.values())[place])
-    assert verdict(name, tmp_path).answer == answer
+    assert verdict(name, tmp_path).answer == OF_RELU[name][place]
 
 
 @pytest.mark.usefixtures("short")
 def test_batch_norm_that_is_none(tmp_path: Path, monkeypatch: Patch) -> None:
     from rectifier.claims.tasks import images
 
-    true = images.feed_forward
-    monkeypatch.setattr(images, "feed_forward", lambda *given: true(*given[:-1], "none"))
+    true: Any = images.feed_forward
+    monkeypatch.setattr(images, "feed_forward", lambda *given: true(*given[:5], "none"))
     assert verdict("batch-norm-and-death", tmp_path).answer == "does not hold"
 
 
@@ -141,6 +150,7 @@ def test_variants(
 def test_recycling_that_does_nothing(tmp_path: Path, monkeypatch: Patch) -> None:
     import rectifier
 
+    monkeypatch.setattr(module("recycled_units"), "_DAMAGES", ("Adam, step size 0.1",))
     monkeypatch.setattr(rectifier, "heal", lambda *given, **options: ())
     found = verdict("recycled-units", tmp_path)
     assert found.answer == "does not hold"
@@ -182,16 +192,23 @@ def test_recycled(recycled: float, recycled_smaller: float, answer: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("best", "large", "answer"), [(0.05, 0.1, "holds"), (0.05, 0.8, "depends"), (0.1, 0.8, "does not hold")]
+    ("adam", "sgd", "answer"),
+    [(0.02, 0.1, "holds"), (0.07, 0.05, "depends"), (0.2, 0.05, "does not hold")],
 )
-def test_adam(best: float, large: float, answer: str) -> None:
-    """Silent with Adam; with the others 0.1 at the best step size and 0.7 at ten times that."""
+def test_adam(adam: float, sgd: float, answer: str) -> None:
+    """Silent at the best step sizes; 0.1 with momentum. At ten times these SGD breaks off."""
     rows = []
-    for optimizer in ("adam", "momentum", "sgd"):
-        silent = (best, large) if optimizer == "adam" else (0.1, 0.7)
-        for step, share in zip((0.01, 0.1), silent, strict=True):
-            rows += made("deaths", {"optimizer": optimizer, "step": step}, silent=share, test=0.95)
-    assert claims()["adam-and-death"].judge(Results(rows)).answer == answer
+    for optimizer, silent in {"adam": adam, "momentum": 0.1, "sgd": sgd}.items():
+        for step, share in ((0.01, silent), (0.1, 0.7)):
+            off = optimizer == "sgd" and step == 0.1
+            config = {"optimizer": optimizer, "step": step}
+            rows += [
+                Row(each.experiment, each.config, {**each.outcome, "diverged": off})
+                for each in made("deaths", config, silent=float("nan") if off else share, test=0.95)
+            ]
+    found = claims()["adam-and-death"].judge(Results(rows))
+    assert found.answer == answer
+    assert "plain SGD breaks off" in found.told
 
 
 @pytest.mark.parametrize(
@@ -220,14 +237,15 @@ def test_default(others: float, one: float, answer: str) -> None:
     assert claims()["default-activation"].judge(Results(rows)).answer == answer
 
 
-@pytest.mark.parametrize(("place", "answer"), [(0, "holds"), (2, "does not hold")], ids=["true", "a sigmoid"])
-def test_default_of_relu(place: int, answer: str, tmp_path: Path, monkeypatch: Patch) -> None:
+@pytest.mark.parametrize("place", range(len(FALSE)), ids=list(FALSE))
+def test_default_of_relu(place: int, tmp_path: Path, monkeypatch: Patch) -> None:
     claim = module("default_activation")
     small = {
         name: replace(TASKS[name], quick=budget, steps=(0.03,))
         for name, budget in {"digits-mlp": 60, "digits-cnn": 80}.items()
     }
     monkeypatch.setattr(claim, "TASKS", small)
-    monkeypatch.setattr(claim, "_LABELS", {True: ("relu", "sigmoid", "softplus")})
+    monkeypatch.setattr(claim, "_LABELS", {True: ("relu", "leaky_relu", "sigmoid")})
     monkeypatch.setitem(ACTIVATIONS, "relu", list(FALSE.values())[place])
-    assert verdict("default-activation", tmp_path).answer == answer
+    answer = verdict("default-activation", tmp_path).answer
+    assert answer == ("holds", "does not hold", "does not hold")[place]

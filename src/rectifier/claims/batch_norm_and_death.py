@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .experiments.deaths import BUDGET, DAMAGES, deaths, percent, setting
+from .experiments.deaths import BUDGET, DAMAGES, deaths, percent, setting, signed
 from .lab.claim import Claim, Verdict
 from .lab.experiment import Run
 from .lab.figures import intervals
@@ -51,7 +51,7 @@ def _judge(results: Results) -> Verdict:
     answers = {damage: decide(effect, _SAVED) for damage, effect in saved.items()}
     told = "; ".join(
         f"{damage}: {_silent(results, damage, 'none').value:.0f} % silent without, "
-        f"{_silent(results, damage, 'batch').value:.0f} % with it, {gain.value:+.0f} points of accuracy"
+        f"{_silent(results, damage, 'batch').value:.0f} % with it, {signed(gain)} points of accuracy"
         for damage, gain in zip(DAMAGES, gained, strict=True)
     )
     rest = f"It softens and does not abolish: at step size 1, {extreme[0].value:.0f} % are silent with it."

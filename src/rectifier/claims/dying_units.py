@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .experiments.deaths import BUDGET, deaths, percent, setting
+from .experiments.deaths import BUDGET, deaths, percent, setting, signed
 from .lab.claim import Claim, Verdict
 from .lab.experiment import Run
 from .lab.figures import heatmap
@@ -44,7 +44,7 @@ def _judge(results: Results) -> Verdict:
     unit = "% of the units"
     few = mean(percent(usual, "silent"), f"silent, step size {_USUAL:g}, bias 0", unit)
     by_step = paired(percent(large, "silent"), percent(usual, "silent"), f"more at step size {_LARGE:g}", unit)
-    by_bias = paired(percent(low, "silent"), percent(usual, "silent"), f"more at initial bias {_LOW:g}", unit)
+    by_bias = paired(percent(low, "silent"), percent(usual, "silent"), "more at initial bias −1", unit)
     proved = mean(percent(large, "dead"), f"proved dead, step size {_LARGE:g}", unit)
     raised = paired(
         percent(results.where("deaths", **setting(step=_LARGE, init_bias=1.0)), "silent"),
@@ -52,14 +52,14 @@ def _judge(results: Results) -> Verdict:
         f"more at step size {_LARGE:g} with initial bias 1 than with 0",
         unit,
     )
-    begun = mean(percent(low, "silent_before"), f"silent before training, initial bias {_LOW:g}", unit)
+    begun = mean(percent(low, "silent_before"), "silent before training, initial bias −1", unit)
     answer = all_of(decide(by_step, _MANY), decide(by_bias, _MANY), decide(few, _FEW, sign=-1))
     told = (
         f"At the usual step size {few.value:.0f} % of the units are silent on all 1,797 images, at ten times that "
         f"{np.mean(percent(large, 'silent')):.0f} %; with initial biases of −1 and the usual step size "
         f"{np.mean(percent(low, 'silent')):.0f} %, and {begun.value:.0f} % were before training began. Silent is what "
         f"was seen: that no input in their range could wake them is proved of {proved.value:.0f} % at the "
-        f"large step size, whose share initial biases of 1 in place of 0 change by {raised.value:+.0f} %."
+        f"large step size, whose share initial biases of 1 in place of 0 change by {signed(raised)} %."
     )
     return Verdict(answer, told, (by_step, by_bias, few, proved, begun, raised))
 
@@ -85,8 +85,8 @@ def _figure(results: Results) -> Chart:
         x_title="step size (momentum 0.9)",
         y_title="initial weights, initial bias",
         caption="Units that are silent on all 1,797 images after training, in per cent of all. Towards the right the "
-        "step size silences them, in the rows of −1 the bias; the initial weights matter less. A dash: every training "
-        "ended in numbers that are not finite.",
+        "step size silences them, in the rows of −1 the bias does at any step size. A dash: every training ended in "
+        "numbers that are not finite.",
         alt=f"Per cent silent by initial weights and bias; step sizes {', '.join(f'{s:g}' for s in steps)}. {told}.",
         told=lambda value: f"{value:.0f}" if math.isfinite(value) else "–",
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .experiments.deaths import ARMS, BUDGET, DAMAGES, deaths, percent, remedies, setting
+from .experiments.deaths import ARMS, BUDGET, DAMAGES, deaths, percent, remedies, setting, signed
 from .lab.claim import Claim, Verdict
 from .lab.experiment import Run
 from .lab.figures import intervals
@@ -94,7 +94,7 @@ def _judge(results: Results) -> Verdict:
         f"{first.value:.0f} % of the units were silent. Recycled, {silent['recycled'].value:.0f} % are so again after "
         f"training at the same step size, {silent['recycled_smaller'].value:.0f} % after training at a tenth of it; "
         f"without recycling {silent['smaller'].value:.0f} %. Accuracy against the same without recycling: "
-        f"{given[False].value:+.0f} points at the same step size, {given[True].value:+.0f} at a tenth, where "
+        f"{signed(given[False])} points at the same step size, {signed(given[True])} at a tenth, where "
         f"{missing[True].value:.1f} are missing to a network that never lost its units"
     )
     if answers[False] == answers[True] == "holds":

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..lab.experiment import Config, Outcome, experiment
 from ..lab.results import Results
+from ..lab.statistics import Effect
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ..tasks.setup import Setup
     from ..tasks.training import Batch
 
-__all__ = ["ARMS", "BUDGET", "DAMAGES", "STUCK", "deaths", "percent", "remedies", "setting"]
+__all__ = ["ARMS", "BUDGET", "DAMAGES", "STUCK", "deaths", "percent", "remedies", "setting", "signed"]
 
 #: A unit whose derivative is nowhere above this learns a thousand times slower than an open one.
 STUCK = 1e-3
@@ -56,6 +57,11 @@ def percent(rows: Results, name: str, lost: float = 0.0) -> npt.NDArray[np.float
     """A share as a percentage, one a row; ``lost`` where the training broke off, so that there is none."""
     shares: npt.NDArray[np.float64] = 100 * np.nan_to_num(rows.values(name), nan=lost)
     return shares
+
+
+def signed(effect: Effect) -> str:
+    """A difference in whole numbers, as in "+3" and "−3"."""
+    return f"{effect.value:+.0f}".replace("-", "−")
 
 
 @experiment(version=1)
