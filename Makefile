@@ -37,6 +37,7 @@ bench: $(VENV)/.dev
 claims: $(VENV)/.dev
 	$(BIN)/rectifier claims run --all --results docs/claims/results
 	$(BIN)/python docs/write_claims.py
+	$(BIN)/python docs/write_notebooks.py 5-which-activation
 
 # The inverses are within 1 ulp, not correctly rounded, so the best instruction set stands for all there.
 # The baseline's exponential functions, one lane at a time, would take hours over every float32: a sample there.
