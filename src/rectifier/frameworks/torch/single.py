@@ -10,13 +10,26 @@ Differentiable: ``round`` and whole numbers have the derivative 0, so what is di
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 
 from ..._family import SELU_ALPHA, SELU_SCALE
 
-__all__ = ["GRADIENT", "GRADIENT_FROM_OUTPUT", "VALUE"]
+__all__ = ["GRADIENT", "GRADIENT_FROM_OUTPUT", "VALUE", "constant"]
 
 Tensor = torch.Tensor
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def constant(function: Function) -> Function:
+    """What ``torch.compiler.assume_constant_result`` does, without loading the compiler.
+
+    That loads Triton, which takes seconds, and crashes the process where TensorFlow was loaded before.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
 
 
 def _power_of_two(k: Tensor) -> Tensor:
@@ -74,7 +87,7 @@ def _leading(x: Tensor) -> Tensor:
     return (x.view(torch.int32) & -4096).view(torch.float32)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # Dynamo makes inputs of other floats
+@constant  # Dynamo makes inputs of other floats
 def _selu_slopes() -> tuple[float, float, float, float]:
     """λ and λα, each as a number of 12 bits and the rest."""
     above, below = SELU_SCALE, SELU_SCALE * SELU_ALPHA
