@@ -264,8 +264,8 @@ def test_bad_input() -> None:
     )
     refused(
         RectifierValueError,
-        'heal: `how` must be "recycle" or "swap" for a Keras model; got "rescale" for Sequential. Initialise its layers '
-        'with kernel_initializer="he_normal", or normalise between them.',
+        'heal: `how` must be "recycle" or "swap" for a Keras model; got "rescale" for Sequential. Initialise its '
+        'layers with kernel_initializer="he_normal", or normalise between them.',
         findings=_about_a_scale(record),
         how="rescale",
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import runpy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -141,6 +144,16 @@ def test_a_log_that_raises_is_told_once() -> None:
         train(watch, epochs=1)
     ours = [warning for warning in caught if str(warning.message).startswith("Watch: ")]
     assert len(ours) == 1 and watch.record.snapshots[-1].step == 29
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="it says the same on each backend, and on this one soonest"
+)
+def test_the_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(Path(__file__).parents[3] / "examples" / "with_keras.py"), run_name="__main__")
+    assert re.search(r"too large a step[\s\S]*\n\d+ units start anew\n", capsys.readouterr().out)
+    assert (tmp_path / "watched.html").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize(
