@@ -173,7 +173,7 @@ def _pattern(
 ) -> tuple[float | Array, int]:
     """A parameter as the loops take it: a number; or an array that repeats, each entry so many times."""
     dtype = x.dtype.newbyteorder("=")
-    checked = np.asarray(numpy_ops.parameter_value(function, row.parameter(key), value, dtype))
+    checked = np.asarray(numpy_ops.own_parameter(function, row.parameter(key), value, dtype))
     if not checked.ndim:
         return float(checked), 1
     if checked.ndim > x.ndim or any(

@@ -121,7 +121,7 @@ def _of_series(
     parameter: Parameter, value: Any, dtype: np.dtype[Any], series: tuple[int, ...]
 ) -> npt.NDArray[np.float64]:
     """A number, or one for each series; as the family's parameters, float64 for float64 v and float32 otherwise."""
-    numbers = np.asarray(numpy_ops.parameter_value(_NAME, parameter, value, dtype), np.float64)
+    numbers = np.asarray(numpy_ops.own_parameter(_NAME, parameter, value, dtype), np.float64)
     if not numbers.ndim:
         return numbers
     try:

@@ -149,3 +149,12 @@ def test_16_bit_gradients_are_formed_in_float32_and_rounded_once() -> None:
     z, dh = jnp.full(8, -11.0, jnp.float16), jnp.full(8, 4096.0, jnp.float16)
     (dz,) = jax.vjp(rj.elu, z)[1](dh)
     assert float(dz[0]) == np.float16(np.exp(-11.0) * 4096)  # e^−11 in float16 has 6 digits of its 11 left
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16], ids=str)
+@pytest.mark.parametrize("name", ["relu", "relu6", "leaky_relu", "softplus"])
+def test_no_dtype_is_promoted_unasked(name: str, dtype: Any) -> None:
+    with jax.numpy_dtype_promotion("strict"):
+        h, back = jax.vjp(getattr(rj, name), jnp.array([-1.0, 7.0], dtype))
+        (dz,) = back(h)
+    assert h.dtype == dz.dtype == dtype

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dask.array
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -132,6 +133,41 @@ TYPES: list[tuple[Callable[[], Any], str]] = [
     (
         lambda: rt.prelu(torch.ones(2), negative_slope=X),  # type: ignore[arg-type]
         "prelu: `negative_slope` must be a number, a NumPy array or an array of PyTorch, as x is; got one of JAX. "
+        "Convert one of them: a call cannot mix frameworks.",
+    ),
+    (
+        lambda: rectifier.leaky_relu(N, negative_slope=X),
+        "leaky_relu: `negative_slope` must be a number or an array of NumPy, as x is; got one of JAX. "
+        "Convert one of them: a call cannot mix frameworks.",
+    ),
+    (
+        lambda: rectifier.relu6(np.arange(3), ceiling=torch.ones(3)),
+        "relu6: `ceiling` must be a number or an array of NumPy, as x is; got one of PyTorch. "
+        "Convert one of them: a call cannot mix frameworks.",
+    ),
+    (
+        lambda: rectifier.leaky_relu.with_gate(N, negative_slope=torch.ones(2)),
+        "leaky_relu.with_gate: `negative_slope` must be a number or an array of NumPy, as x is; got one of PyTorch. "
+        "Convert one of them: a call cannot mix frameworks.",
+    ),
+    (
+        lambda: rectifier.leaky_average(N, X[1:] / 4, axis=0),
+        "leaky_average: `alpha` must be a number or an array of NumPy, as x is; got one of JAX. "
+        "Convert one of them: a call cannot mix frameworks.",
+    ),
+    (
+        lambda: rectifier.leaky_average(torch.ones(2, 2), X[1:] / 4),
+        "leaky_average: `alpha` must be a number, a NumPy array or an array of PyTorch, as x is; got one of JAX. "
+        "Convert one of them: a call cannot mix frameworks.",
+    ),
+    (
+        lambda: rectifier.leaky_relu(torch.ones(2), negative_slope=dask.array.ones(2)),
+        "leaky_relu: `negative_slope` must be a number, a NumPy array or an array of PyTorch, as x is; got one of "
+        "dask. Convert one of them: a call cannot mix frameworks.",
+    ),
+    (
+        lambda: rj.leaky_relu(X, negative_slope=dask.array.ones(2)),  # type: ignore[arg-type]
+        "leaky_relu: `negative_slope` must be a number, a NumPy array or an array of JAX, as x is; got one of dask. "
         "Convert one of them: a call cannot mix frameworks.",
     ),
     (

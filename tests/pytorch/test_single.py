@@ -5,6 +5,9 @@ The operators give the same bits whether a graph is compiled or not, so nothing 
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -59,3 +62,25 @@ def test_gradient_of_softplus_from_a_normal_output_is_within_two_ulp() -> None:
     dh = torch.randn(z.shape, generator=torch.Generator().manual_seed(1))
     (want,) = torch.autograd.grad(h, z, dh)
     assert int(ulps(single.GRADIENT_FROM_OUTPUT["softplus"](h.detach(), dh), want).max()) <= 2
+
+
+def test_constant_says_to_the_compiler_what_its_own_decorator_does() -> None:
+    def ours() -> int:
+        return 1
+
+    def theirs() -> int:
+        return 1
+
+    torch.compiler.assume_constant_result(theirs)
+    assert vars(single.constant(ours)) == vars(theirs) != {}
+
+
+def test_eager_calls_leave_the_compiler_unloaded() -> None:
+    """It loads Triton, which crashes a process that has loaded TensorFlow, as PyTorch alone does not."""
+    code = (
+        "import sys, torch, rectifier.torch as rt\n"
+        "x = torch.ones(3, requires_grad=True)\n"
+        "rt.ELU()(rt.selu(x)).sum().backward()\n"
+        "assert not {'torch._dynamo', 'triton'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -32,8 +32,8 @@ class Measured:
     subnormals: dict[str, dict[str, str]] = field(default_factory=dict)
     """Kind → "read" (inputs), "written" (results) → "all", "some" or "none" are kept; absent where it cannot show."""
     errors: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
-    """dtype → kind → ``ulp`` (the largest error; 0.5: correctly rounded), ``x``, ``got``, ``relative``, ``misrounded``
-    (share of the results); or ``problem``."""
+    """dtype → kind → ``ulp`` (the largest error; 0.5: correctly rounded, in float64 the bits of our kernels), ``x``,
+    ``got``, ``relative``, ``misrounded`` (share of the results); or ``problem``."""
     dtypes: dict[str, str] = field(default_factory=dict)
     """dtype → that of the results, or "refused"."""
     problems: dict[str, str] = field(default_factory=dict)

@@ -14,8 +14,9 @@ __all__ = ["LEGEND", "Cell", "Sheet", "header", "markdown", "sheets"]
 MARKED = 2.0
 LEGEND = (
     "* differs from rectifier's on NumPy arrays, or is off by more than 2 ulp. “or”: by position in the array. "
-    "Errors are the largest in ulp where input and result are normal numbers (½: correctly rounded), with the share of "
-    "the result where that is large, and the input."
+    "Errors are the largest in ulp where input and result are normal numbers (½: correctly rounded; in float64: "
+    "the bits of rectifier's own kernels, within 1 ulp), with the share of the result where that is large, and the "
+    "input."
 )
 
 

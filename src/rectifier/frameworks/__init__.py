@@ -9,6 +9,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from ..errors import RectifierTypeError
 
 __all__ = ["TITLES", "framework_of", "ops_of", "refuse_mixed"]
@@ -76,11 +78,22 @@ def ops_of(function: str, x: Any) -> ModuleType | None:
     return None
 
 
-def refuse_mixed(function: str, name: str, value: Any, own: str) -> None:
-    """Refuse a parameter that is an array of another framework than x, which NumPy would convert silently."""
+def refuse_mixed(function: str, name: str, value: Any, own: str | None) -> None:
+    """Refuse a parameter that is an array of another framework than x, which would be converted silently.
+
+    own: x's framework; None for NumPy, with which every array goes together that speaks ``__array_ufunc__``.
+    """
     other = framework_of(value)
-    if other is not None and other != own:
-        raise RectifierTypeError(
-            f"{function}: `{name}` must be a number, a NumPy array or an array of {TITLES[own]}, as x is; "
-            f"got one of {TITLES[other]}. Convert one of them: a call cannot mix frameworks."
-        )
+    if other == own:
+        return
+    if other is not None:
+        title = TITLES[other]
+    elif hasattr(value, "__array_ufunc__") and not isinstance(value, (np.ndarray, np.generic)):
+        title = type(value).__module__.partition(".")[0]
+    else:
+        return
+    kinds = "a number or an array of NumPy" if own is None else f"a number, a NumPy array or an array of {TITLES[own]}"
+    raise RectifierTypeError(
+        f"{function}: `{name}` must be {kinds}, as x is; "
+        f"got one of {title}. Convert one of them: a call cannot mix frameworks."
+    )

@@ -15,9 +15,18 @@ import numpy as np
 
 from .._family import Parameter, Row
 from ..errors import RectifierTypeError, RectifierValueError
-from . import framework_of
+from . import framework_of, refuse_mixed
 
-__all__ = ["FLOATS", "INTEGERS", "call", "computed_in", "input_array", "parameter_value", "unknown_parameter"]
+__all__ = [
+    "FLOATS",
+    "INTEGERS",
+    "call",
+    "computed_in",
+    "input_array",
+    "own_parameter",
+    "parameter_value",
+    "unknown_parameter",
+]
 
 #: The floating dtypes that the ufuncs take.
 FLOATS: set[np.dtype[Any]] = {np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)}
@@ -48,7 +57,7 @@ def call(
         if operands is not None:
             return _apply(function, ufunc, operands, parameters, out, where, x.dtype.newbyteorder("="))
     dtype = computed_in(x.dtype)
-    values = [parameter_value(function, row.parameter(name), value, dtype) for name, value in parameters.items()]
+    values = [own_parameter(function, row.parameter(name), value, dtype) for name, value in parameters.items()]
     return _apply(function, ufunc, [x, *values], parameters, out, where, dtype)
 
 
@@ -110,6 +119,14 @@ def parameter_value(function: str, parameter: Parameter, value: Any, dtype: np.d
     if _is_lazy(value):
         return value.astype(wide)  # its values cannot be looked at now
     return _checked(function, parameter, value, wide)
+
+
+def own_parameter(function: str, parameter: Parameter, value: Any, dtype: np.dtype[Any]) -> Any:
+    """The same beside a NumPy array, where an array of another framework would lose its gradient unnoticed."""
+    checked = parameter_value(function, parameter, value, dtype)  # it says more of what is traced
+    if not isinstance(value, (float, int, np.ndarray, np.generic)) and not _is_lazy(value):
+        refuse_mixed(function, parameter.name, value, None)
+    return checked
 
 
 def _float(value: int) -> float:
@@ -182,7 +199,7 @@ def _integer_operands(row: Row, function: str, x: Any, parameters: Mapping[str, 
     for name, value in parameters.items():
         if _is_lazy(value):
             return None
-        checked = np.asarray(parameter_value(function, row.parameter(name), value, np.dtype(np.float64)))
+        checked = np.asarray(own_parameter(function, row.parameter(name), value, np.dtype(np.float64)))
         if (checked != np.floor(checked)).any():
             return None
         # Whole numbers stay exact. A bound beyond the dtype bounds nothing, and converting it would wrap;

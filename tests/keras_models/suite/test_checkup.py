@@ -354,3 +354,20 @@ def test_bad_input() -> None:
         RectifierValueError, match=r"^check: `loss` must return a scalar tensor that depends on the outputs"
     ):
         rectifier.check(made, [(x, x)], lambda outputs, targets: outputs)
+
+
+@pytest.mark.parametrize("kind", [rk.PReLU, layers.PReLU])
+def test_a_dead_unit_is_proved_beside_learned_slopes(kind: Any) -> None:
+    made = keras.Sequential(
+        [
+            keras.Input((4,)),
+            layers.Dense(5, activation="relu", name="a"),
+            kind(name="p"),
+            layers.Dense(3, activation="relu", name="b"),
+        ]
+    )
+    redraw(made)
+    plant(made.get_layer("a").bias, 1, -60.0)
+    record = rectifier.check(made, [data((4,))[0]])
+    assert [(site.site, site.rectifier) for site in record.last.sites][:2] == [("a.relu#0", "relu"), ("p", "prelu")]
+    assert ("dead", "a.relu#0", (1,)) in [(f.kind, f.site, f.units) for f in record.findings]

@@ -206,3 +206,12 @@ def test_arrays_of_two_frameworks_are_not_mixed() -> None:
             f"leaky_relu: `negative_slope` must be a number, a NumPy array or an array of {TITLE}, as x is; "
             f"got one of {other}. Convert one of them: a call cannot mix frameworks."
         )
+
+
+def test_a_symbolic_slope_beside_values_is_refused() -> None:
+    with pytest.raises(RectifierTypeError) as caught:
+        rectifier.leaky_relu(keras.ops.zeros((2, 3)), negative_slope=symbolic())
+    assert str(caught.value) == (
+        f"leaky_relu: `negative_slope` must be a number, a NumPy array or an array of {TITLE}, as x is; "
+        "got one of Keras. Convert one of them: a call cannot mix frameworks."
+    )

@@ -155,7 +155,7 @@ def _parameter(row: Row, x: Array, value: Any) -> float | Array | None:
     dtype = np.dtype(rules.wide(x.dtype))
     if parameter.of == "derivative":
         checked = _concrete(row, parameter, value, dtype, "decides what is kept for the backward pass")
-    elif isinstance(value, jax.Array) or hasattr(type(value), "__jax_array__"):
+    elif framework_of(value) == "jax":
         return _of_array(row, parameter, jnp.asarray(value), dtype)
     else:
         refuse_mixed(row.name, parameter.name, value, "jax")

@@ -141,7 +141,7 @@ def _through_gate(name: str, z: Array, parameter: Array | None, number: float | 
         closed = z <= 0 if number == 0 else z < 0
         return _keeping(lambda bits, t: jnp.where(_plane(bits, shape), zero, t))(_packed(closed), t)
     if name == "relu6":
-        outside = (z <= 0) | (z >= parameter)
+        outside = (z <= 0) | (z.astype(wide(dtype)) >= parameter)
         return _keeping(lambda bits, t: jnp.where(_plane(bits, shape), zero, t))(_packed(outside), t)
     if name in ("relu", "abs"):  # what is at 0 takes a second plane
 

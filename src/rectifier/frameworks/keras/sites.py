@@ -66,6 +66,8 @@ def identify(layer: Any) -> Site | None:
 
 
 def _ours(row: str, layer: Any) -> dict[str, Any]:
+    if row == "prelu":
+        return {"negative_slope": getattr(layer, "alpha", None)}
     names = [p.name for p in family[row].parameters if p.of == "value"] if row in family else []
     return {name: _number(getattr(layer, name)) for name in names if getattr(layer, name, None) is not None}
 

@@ -12,6 +12,7 @@ from ... import _native
 from ..._family import Parameter
 from ..._leaky import ALPHA, INITIAL, axis_of
 from ...errors import RectifierTypeError, RectifierValueError
+from .. import refuse_mixed
 from ..numpy import parameter_value
 from . import kernels
 
@@ -67,6 +68,7 @@ def _parameter(parameter: Parameter, value: Any, v: Tensor, series: torch.Size) 
         # Looked at here too, as PyTorch's compiler cannot follow NumPy's way.
         if type(value) in (float, int) and parameter.domain.low <= value <= parameter.domain.high:
             return torch.full((), float(value), dtype=wide, device=v.device)
+        refuse_mixed("leaky_average", parameter.name, value, "torch")
         return torch.as_tensor(_checked(parameter, value, wide), dtype=wide, device=v.device)
     if value.is_complex() or value.dtype == torch.bool:
         raise RectifierTypeError(
