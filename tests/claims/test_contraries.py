@@ -97,6 +97,7 @@ def test_linear_depth(
     label: str, false: str, answer: str, tmp_path: Path, put: Callable[..., None], monkeypatch: Patch
 ) -> None:
     monkeypatch.setattr(module("linear_depth"), "_XOR_STEPS", (0.03,))
+    monkeypatch.setattr(module("linear_depth"), "_DEPTHS", (0, 4))
     put(label, function=false)
     assert verdict("linear-depth", tmp_path, seeds=5).answer == answer
 
