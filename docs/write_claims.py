@@ -29,7 +29,8 @@ def main(folder: Path = FOLDER) -> None:
     for group, each in groups:
         _write(folder / f"{_file(group)}.md", _page(group, each))
         for one in each:
-            _write(folder / "figures" / f"{one.claim.name}.svg", figures.alone(one.claim.figure(one.results)))
+            if one.figure:
+                _write(folder / "figures" / f"{one.claim.name}.svg", figures.alone(one.figure))
     _write(folder / "index.md", _index(groups, told, records))
 
 
@@ -76,7 +77,7 @@ def _page(group: str, told: list[Told]) -> str:
     lines = [MARK, f"# Claims: {group}", ""]
     for each in told:
         claim, verdict = each.claim, each.verdict
-        figure = claim.figure(each.results)
+        figure = each.figure
         table = effects(verdict.effects)
         lines += [
             f"({claim.name})=",
@@ -86,10 +87,7 @@ def _page(group: str, told: list[Told]) -> str:
             "",
             f"**{verdict.answer[0].upper()}{verdict.answer[1:]}.** {verdict.told}",
             "",
-            f"![{figure.alt}](figures/{claim.name}.svg)",
-            "",
-            figure.caption,
-            "",
+            *([f"![{figure.alt}](figures/{claim.name}.svg)", "", figure.caption, ""] if figure else []),
             f"| {' | '.join(table.columns)} |",
             f"|---|{'---:|' * 3}---|---:|",
             *(f"| {' | '.join(map(_cell, row))} |" for row in table.rows),

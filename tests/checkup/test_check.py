@@ -313,7 +313,7 @@ CE = F.mse_loss
     [
         (
             lambda: rectifier.check([1], [X]),
-            "check: `model` must be a PyTorch model (torch.nn.Module); got list. "
+            "check: `model` must be a PyTorch model (torch.nn.Module) or a Keras model; got list. "
             "Pass the model itself, not its weights or its class.",
         ),
         (

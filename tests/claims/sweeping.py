@@ -27,7 +27,7 @@ def main(name: str, folder: Path, times: int) -> None:
             yield Run(sums, {"seed": seed})
             yield Run(fragile, {"seed": seed, "marks": str(marks), "times": times})
 
-    planted, plan = claim(runs=runs), Plan(quick=True, many=6)
+    planted, plan = claim(runs=runs), Plan(quick=True, many=9)
     records = Records(folder / "results")
     if name == "here":
         sweep({"planted": (planted, plan)}, records, Engine(1))

@@ -51,7 +51,7 @@ def test_a_run_that_always_ends_its_worker_is_told(tmp_path: Path) -> None:
     done = swept("local", tmp_path / "sweep", 99)
     assert done.returncode == 1
     assert "claims: `--engine` must keep its workers; 3 ended in a row, among 1 runs such as fragile/1" in done.stderr
-    assert len(Records(tmp_path / "sweep" / "results")) == 11
+    assert len(Records(tmp_path / "sweep" / "results")) == 17
 
 
 def refused(name: str, address: str | None, workers: int | None = None) -> str:

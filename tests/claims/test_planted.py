@@ -19,10 +19,10 @@ from rectifier.claims.lab.records import Records
 from rectifier.claims.lab.sweep import sweep, tell
 
 
-def verdict(name: str, folder: Path) -> Verdict:
-    """Of a quick run with three seeds, in this process."""
+def verdict(name: str, folder: Path, seeds: int = 3) -> Verdict:
+    """Of a quick run with so many seeds, in this process."""
     claim = claims()[name]
-    plan = claim.plan(quick=True, seeds=3)
+    plan = claim.plan(quick=True, seeds=seeds)
     sweep({name: (claim, plan)}, Records(folder), Engine(1))
     return tell(claim, plan, Records(folder)).verdict
 

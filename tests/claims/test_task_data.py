@@ -135,11 +135,11 @@ def test_average_precision_by_hand() -> None:
 
 
 def test_suppression_by_hand() -> None:
-    """The second yields to the first; the third only to the second, which is gone; the fourth is of another class."""
+    """The second yields to the first; the third would to the second, which is gone; the fourth is of another class."""
     chain = boxes((0, 0, 4, 4), (1, 0, 5, 4), (2, 0, 6, 4), (0, 0, 4, 4))
-    scores = torch.tensor([[0.7, 0.6, 0.9, 0.5]], dtype=torch.float64)
+    scores = torch.tensor([[0.9, 0.8, 0.7, 0.5]], dtype=torch.float64)
     kept = suppress(chain, scores, torch.tensor([[0, 0, 0, 1]]), 0.4)
-    assert kept.tolist() == [[0.7, 0.0, 0.9, 0.5]]
+    assert kept.tolist() == [[0.9, 0.0, 0.7, 0.5]]
 
 
 def test_a_perfect_detector_has_precision_1() -> None:

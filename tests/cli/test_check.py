@@ -275,7 +275,7 @@ def test_the_help_names_the_faults(rectifier: Run) -> None:
             "check: `model` must apply a rectifier of the family to a batch that is not empty; got Linear",
         ),
         ("empty", "check: `batches` must hold at least one batch; got an empty iterable."),
-        ("no_model", "check: `model` must be a PyTorch model (torch.nn.Module); got str."),
+        ("no_model", "check: `model` must be a PyTorch model (torch.nn.Module) or a Keras model; got str."),
         ("nothing", "check: `TARGET` must name a function of patients.py; it has no 'nothing'."),
     ],
 )

@@ -42,6 +42,9 @@ def test_run_report_and_list(rectifier: Run, folder: Path) -> None:
         assert name in listed.stdout
     row = next(line for line in listed.stdout.splitlines() if "absolute-value" in line)
     assert row.rstrip().endswith("holds")
+    assert rectifier("claims", "--json", "list.json").exit_code == 0
+    assert "Pass --force to replace it" in rectifier("claims", "--json", "list.json").stderr
+    assert rectifier("claims", "--json", "list.json", "--force").exit_code == 0
     verdicts = {entry["claim"]: entry.get("verdict") for entry in json.loads(rectifier("claims", "--json", "-").stdout)}
     assert verdicts.pop("absolute-value") == "holds" and set(verdicts.values()) == {None}
 

@@ -21,7 +21,10 @@ def shipped() -> Comparison:
 
 
 def test_no_framework_has_changed_a_convention(shipped: Comparison) -> None:
-    now = compare(make_plan(frameworks=HERE, samples=0), jobs=1)
+    plan = make_plan(frameworks=HERE, samples=0)
+    # Ours have tests of their own; here the first of them shows that the record is not an old one.
+    upstream = [one for one in plan.candidates if one.framework != "rectifier" or one.label == "rectifier"]
+    now = compare(replace(plan, candidates=tuple(upstream)), jobs=1)
     assert {one.framework for one in now.measured} == set(HERE)
     told = "\n".join(changes(shipped, now))
     assert not told, f"{told}\nIf that is right, write the record and the page anew: {REFRESH}"

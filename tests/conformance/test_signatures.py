@@ -16,7 +16,9 @@ import rectifier
 
 FRAMEWORKS = Path(rectifier.__file__).parent / "frameworks"
 #: Where each framework's functions are, and the parameters that only it has.
-OWN: dict[str, set[str]] = {"torch": {"inplace", "save"}, "jax": {"save"}, "tensorflow": {"save"}}
+OWN: dict[str, set[str]] = {"torch": {"inplace", "save"}, "jax": {"save"}, "tensorflow": {"save"}, "keras": {"save"}}
+#: What is said of x where it is more than one framework's: Keras takes its backend's arrays and its own symbols.
+PECULIAR = {"keras": {"x"}}
 FAMILY = [name for name, row in rectifier.family.items() if not row.comparison]
 
 
@@ -54,7 +56,8 @@ def _words(function: ast.FunctionDef, own: set[str]) -> list[str]:
 def test_parameters_and_words_are_those_of_pytorch(framework: str, name: str) -> None:
     ours, theirs = _functions("torch")[name], _functions(framework)[name]
     assert _parameters(theirs, OWN[framework]) == _parameters(ours, OWN["torch"])
-    assert _words(theirs, OWN[framework]) == _words(ours, OWN["torch"])
+    peculiar = PECULIAR.get(framework, set())
+    assert _words(theirs, OWN[framework] | peculiar) == _words(ours, OWN["torch"] | peculiar)
 
 
 @pytest.mark.parametrize("framework", OWN)
@@ -91,3 +94,32 @@ def test_parameters_are_those_of_numpy(framework: str, name: str) -> None:
         assert year in function.__doc__
     for identifier in re.findall(r"arXiv:[\d.]*\d", source):
         assert identifier in function.__doc__
+
+
+def _layers(room: str) -> dict[str, dict[str, str | None]]:
+    """Layer → the names and defaults of its parameters."""
+    tree = ast.parse((FRAMEWORKS.parent / room / "_layers.py").read_text(encoding="utf-8"))
+    constants = {ast.unparse(n.targets[0]): ast.unparse(n.value) for n in tree.body if isinstance(n, ast.Assign)}
+    found = {}
+    for layer in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+        for method in layer.body:
+            if isinstance(method, ast.FunctionDef) and method.name == "__init__":
+                # A default in Left(…) is the same number, told from one that was given.
+                found[layer.name] = {
+                    name: default and re.sub(r"^\w+\((.*)\)$", r"\1", constants.get(default, default))
+                    for _, name, default in _parameters(method, {"self"})
+                }
+    return found
+
+
+@pytest.mark.parametrize("name", [row.layer for row in rectifier.family.values() if row.layer])
+def test_layers_have_the_parameters_of_their_row(name: str) -> None:
+    """Beside what each takes over from the framework's own layer of that name."""
+    row = next(row for row in rectifier.family.values() if row.layer == name)
+    for room in ("torch", "keras"):
+        given = _layers(room).get(name, {})
+        for parameter in row.parameters:
+            if name == "PReLU":  # learned: where it starts is "init" in PyTorch, an initializer in Keras
+                continue
+            assert parameter.name in given, room
+            assert given[parameter.name] == str(parameter.default), room

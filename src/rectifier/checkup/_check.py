@@ -40,7 +40,7 @@ def check(
     The model runs in evaluation mode. Weights, gradients, buffers, the mode of every submodule and the random state
     are afterwards bit for bit what they were.
 
-    model: a PyTorch model.
+    model: a PyTorch model, or a Keras model that was built (its inputs are one argument, as in ``fit``).
     batches: iterable of inputs, or of pairs ``(inputs, targets)``. Inputs are a tensor, a tuple (several arguments) or
         a dict (keywords); to pass a tuple of inputs without targets, wrap it: ``((a, b), None)``. Without ``loss`` a
         pair's targets are not used.

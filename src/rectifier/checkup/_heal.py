@@ -52,7 +52,7 @@ def heal(
     probe (after LSUV, Mishkin & Matas 2015, arXiv:1511.06422, who scale to unit variance), or without a probe computed
     from the weights as √fan-in · RMS(W) (He et al. 2015). The outputs change: it is for a network at its start.
 
-    model: a PyTorch model.
+    model: a PyTorch model; or a Keras model (``recycle`` and ``swap``), with its optimizer.
     findings: a Record or findings of one. Of a Record the dead and silent units are taken (for ``rescale`` the findings
         about scales), it must be one of the weights as they are, and what cannot be acted on (a place whose neighbours
         cannot be followed, a unit that fires on the probe) is left as it is and told in ``skipped`` of every receipt.

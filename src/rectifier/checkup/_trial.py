@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import RectifierError, RectifierTypeError, RectifierValueError
 from ._check import check
 from ._heal import check_starts, heal
-from .adapters import adapter_for, adapter_for_loaded
+from .adapters import adapter_for, adapter_for_loaded, is_keras
 from .records import Record
 from .trial_arguments import (
     CLIP,
@@ -333,7 +333,7 @@ def _silent(record: Record) -> int:
 
 def _is_model(model: Any) -> bool:
     torch = sys.modules.get("torch")
-    return torch is not None and isinstance(model, torch.nn.Module)
+    return is_keras(model) or (torch is not None and isinstance(model, torch.nn.Module))
 
 
 def _made(trials: Any, make: Callable[[int], Any], seed: int) -> Any:

@@ -17,7 +17,7 @@ from ..errors import RectifierTypeError
 if TYPE_CHECKING:
     from .weights.stored import Tensor
 
-__all__ = ["adapter_for", "adapter_for_loaded", "stored_by_torch", "versions", "versions_of"]
+__all__ = ["adapter_for", "adapter_for_loaded", "is_keras", "stored_by_torch", "versions", "versions_of"]
 
 
 def adapter_for(model: Any, verb: str) -> ModuleType:
@@ -26,7 +26,7 @@ def adapter_for(model: Any, verb: str) -> ModuleType:
     Raises RectifierTypeError where it is of none.
     """
     # Keras first: on its PyTorch backend a Keras model is a torch.nn.Module as well.
-    if _is_keras(model):
+    if is_keras(model):
         if verb not in _OF_KERAS:
             raise RectifierTypeError(
                 f"{verb}: `model` must be a PyTorch model; got a Keras model, {type(model).__name__}. {_INSTEAD[verb]}"
@@ -53,7 +53,8 @@ _INSTEAD = {
 }
 
 
-def _is_keras(model: Any) -> bool:
+def is_keras(model: Any) -> bool:
+    """Whether it is a model of Keras's, on whichever backend."""
     kind = getattr(sys.modules.get("keras"), "Model", None)
     return isinstance(kind, type) and isinstance(model, kind)
 
@@ -85,7 +86,7 @@ def versions() -> dict[str, str]:
 
 def versions_of(model: Any) -> dict[str, str]:
     """The same for a record of this model: of a Keras model with Keras, the name of its backend and its version."""
-    if not _is_keras(model):
+    if not is_keras(model):
         return versions()
     keras = sys.modules["keras"]
     backend = keras.backend.backend()

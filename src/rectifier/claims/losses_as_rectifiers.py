@@ -22,8 +22,8 @@ _LOSSES = {
     "perceptron": "perceptron loss, relu(−y·s)",
     "soft_threshold": "soft threshold, relu(x − λ) − relu(−x − λ)",
     "logistic": "logistic loss, softplus(−y·s)",
-    "hinge_of_sklearn": "hinge loss, mean: scikit-learn's",
-    "soft_threshold_of_torch": "soft threshold: PyTorch's",
+    "hinge_of_sklearn": "scikit-learn's mean hinge loss",
+    "soft_threshold_of_torch": "PyTorch's soft threshold",
 }
 _DTYPES = ("float32", "float64")
 
@@ -50,7 +50,7 @@ def _judge(results: Results) -> Verdict:
     if far:
         return Verdict("does not hold", f"More than an ulp apart: {'; '.join(far)}.", effects)
     near = [_LOSSES[name].partition(",")[0] for name, most in off.items() if most]
-    told = f"The same bits, but for the {' and the '.join(near)}: within 1 ulp." if near else "The same bits."
+    told = f"The same bits, but for these, which are within 1 ulp: {', '.join(near)}." if near else "The same bits."
     plain, theirs = (int(results.values(name).max()) for name in ("logistic_plainly", "logistic_of_torch"))
     told += f" (PyTorch's own logistic loss is up to {theirs} ulps from ours, the plain formula log(1 + exp(−y·s)) "
     told += f"up to {plain:.0e}: where exp overflows.)"

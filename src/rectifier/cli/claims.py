@@ -31,15 +31,17 @@ Results = Annotated[str, typer.Option(metavar="FOLDER", help="Where the results 
 
 
 @claims.callback(invoke_without_command=True)
-def _claims(context: typer.Context, results: Results = FOLDER, json: Json = None, debug: Debug = False) -> None:
+def _claims(
+    context: typer.Context, results: Results = FOLDER, json: Json = None, force: Force = False, debug: Debug = False
+) -> None:
     """The laboratory: claims made about rectified units, each measured. Without a command, list them.
 
     Example: rectifier claims
     """
     if context.invoked_subcommand is None:
-        claims_list(results=results, json=json, force=False, debug=debug)
+        claims_list(results=results, json=json, force=force, debug=debug)
         return
-    if results != FOLDER or json is not None or debug:
+    if results != FOLDER or json is not None or force or debug:
         raise typer.BadParameter(
             f"options belong after the command, as in: rectifier claims {context.invoked_subcommand}"
         )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import runpy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -20,6 +23,8 @@ DIGITS = load_digits()
 X = ((DIGITS.data - DIGITS.data.mean(axis=0)) / (DIGITS.data.std(axis=0) + 1)).astype(np.float32)
 Y = DIGITS.target
 LOOK = [(X[:600], Y[:600])]
+#: What is the same code on each backend is run on the one that compiles nothing.
+of_no_backend = pytest.mark.skipif(keras.backend.backend() != "torch", reason="the same on each backend")
 
 
 def network() -> Any:
@@ -100,17 +105,24 @@ def test_planted_deaths_are_found_and_nothing_moves() -> None:
 
 def test_a_large_step_is_dated_and_named_and_ends_the_training() -> None:
     watch = rk.Watch(LOOK, every=5, when_ill="stop")
-    with pytest.warns(RuntimeWarning, match="^Watch: the network is ill after step 29: .*The training ends with this epoch"):
+    with pytest.warns(
+        RuntimeWarning, match="^Watch: the network is ill after step 29: .*The training ends with this epoch"
+    ):
         train(Unlucky(), watch, epochs=3)
     assert watch.step == 29
     died = {unit: step for f in watch.record.of("silent") if f.cause_kind == "step" for unit, step in f.since.items()}
     assert died == {unit: 15 for unit in range(20) if unit != 5}  # which was shut from the start
+
+
+@of_no_backend
+def test_an_ill_training_is_ended_by_an_error() -> None:
     strict = rk.Watch(LOOK, every=5, when_ill="raise")
     with pytest.raises(IllError, match="What was seen is kept in `.record`") as caught:
         train(Unlucky(), strict)
     assert any(finding.ill for finding in caught.value.record.findings)
 
 
+@of_no_backend
 def test_looks_are_as_many_as_the_budget_allows() -> None:
     watch = rk.Watch(LOOK, budget=0.5)
     train(watch)
@@ -130,6 +142,7 @@ def test_looks_are_as_many_as_the_budget_allows() -> None:
     assert all(site.examples == 600 for snapshot in full.record.snapshots for site in snapshot.sites)
 
 
+@of_no_backend
 def test_a_log_that_raises_is_told_once() -> None:
     def broken(numbers: dict[str, float]) -> None:
         raise OSError("no space left")
@@ -141,16 +154,29 @@ def test_a_log_that_raises_is_told_once() -> None:
     assert len(ours) == 1 and watch.record.snapshots[-1].step == 29
 
 
+@of_no_backend
+def test_the_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(Path(__file__).parents[3] / "examples" / "with_keras.py"), run_name="__main__")
+    assert re.search(r"too large a step[\s\S]*\n\d+ units start anew\n", capsys.readouterr().out)
+    assert (tmp_path / "watched.html").stat().st_size > 10_000
+
+
 @pytest.mark.parametrize(
     ("make", "kind", "text"),
     [
         (
             lambda: rk.Watch(X),
             RectifierTypeError,
-            "Watch: `batches` must be an iterable of batches; got ndarray. Pass a loader, or a list such as [inputs] or "
+            "Watch: `batches` must be an iterable of batches; got ndarray. Pass a loader, or a list such as "
+            "[inputs] or "
             "[(inputs, targets)].",
         ),
-        (lambda: rk.Watch([]), RectifierValueError, "Watch: `batches` must hold a batch; got none. Pass [(inputs, targets)]."),
+        (
+            lambda: rk.Watch([]),
+            RectifierValueError,
+            "Watch: `batches` must hold a batch; got none. Pass [(inputs, targets)].",
+        ),
         (
             lambda: rk.Watch(LOOK, every=0),
             RectifierValueError,
@@ -159,7 +185,8 @@ def test_a_log_that_raises_is_told_once() -> None:
         (
             lambda: rk.Watch(LOOK, every=5, budget=0.1),
             RectifierValueError,
-            "Watch: `budget` must be a share of the time of a step, above 0 and at most 1, beside every='auto'; got 0.1 and "
+            "Watch: `budget` must be a share of the time of a step, above 0 and at most 1, beside every='auto'; "
+            "got 0.1 and "
             "every=5. 2 % is written 0.02.",
         ),
         (
@@ -171,7 +198,8 @@ def test_a_log_that_raises_is_told_once() -> None:
         (
             lambda: rk.Watch(LOOK, when_ill="die"),  # type: ignore[arg-type]
             RectifierValueError,
-            "Watch: `when_ill` must be 'stop', 'raise' or None; got 'die'. Pass 'stop' to end the training, or leave it out "
+            "Watch: `when_ill` must be 'stop', 'raise' or None; got 'die'. Pass 'stop' to end the training, or "
+            "leave it out "
             "to go on.",
         ),
         (
@@ -182,7 +210,8 @@ def test_a_log_that_raises_is_told_once() -> None:
         (
             lambda: rk.Watch([(X, Y, X, Y)]),
             RectifierValueError,
-            "Watch: `batches` must yield inputs or pairs (inputs, targets); got tuple of 4 at batch 0. Wrap several inputs "
+            "Watch: `batches` must yield inputs or pairs (inputs, targets); got tuple of 4 at batch 0. Wrap "
+            "several inputs "
             "in a tuple of their own: ((a, b, c), targets).",
         ),
     ],

@@ -78,17 +78,18 @@ def test_prelu_shares_its_slope_as_keras_does(shared_axes: Any, shape: tuple[int
     np.testing.assert_array_equal(array(layer(INPUT)), rectifier.prelu(INPUT, negative_slope=slopes))
 
 
-def test_prelu_learns_and_keeps_its_slope_in_float32() -> None:
+def test_prelu_learns_and_computes_with_all_digits_of_its_slope() -> None:
     model = keras.Sequential([keras.Input((6,)), rk.PReLU(dtype="mixed_bfloat16")])
     model.compile(keras.optimizers.SGD(2.0), "mse", **AT_ONCE)
     x = np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32)
     for _ in range(60):
         model.train_on_batch(x, np.where(x > 0, x, -0.5 * x))
-    alpha = model.layers[0].alpha
-    assert alpha.dtype == "float32"
-    slopes = array(alpha)
+    slopes = array(model.layers[0].alpha)
     np.testing.assert_allclose(slopes, -0.5, atol=0.05)
-    assert (slopes.astype(ml_dtypes.bfloat16) != slopes).any()
+    short = x.astype(ml_dtypes.bfloat16)
+    expected = rectifier.prelu(short, negative_slope=slopes)
+    assert (rectifier.prelu(short, negative_slope=slopes.astype(ml_dtypes.bfloat16)) != expected).any()
+    np.testing.assert_array_equal(array(model(x)).astype(ml_dtypes.bfloat16), expected)
 
 
 def test_slopes_of_channels() -> None:

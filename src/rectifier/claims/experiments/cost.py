@@ -32,7 +32,7 @@ def alone(config: Config) -> Outcome:
 
     nanoseconds: a value, by label; times: as a multiple of what ReLU took in the same round, the median of all rounds
     """
-    x: np.ndarray[Any, Any] = np.random.default_rng(config["seed"]).standard_normal(config["values"], dtype=np.float32)
+    x = np.random.default_rng(config["seed"]).standard_normal((config["values"],), dtype=np.float32)
     make = _numpy if config["library"] == "numpy" else _torch
     with _one_thread():
         found = _rounds(make(x, config["activations"]), config["rounds"], config["seed"])

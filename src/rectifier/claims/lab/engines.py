@@ -81,9 +81,9 @@ class Engine:
                 parallel = joblib.Parallel(batch_size=1, pre_dispatch=ahead, return_as="generator_unordered")
                 yield from parallel(map(_keyed, runs))
                 return
-            for first in range(0, len(runs), self._batch):
-                some = runs[first : first + self._batch]
-                yield from joblib.Parallel(batch_size=1, pre_dispatch="all")(map(_keyed, some))
+            with joblib.Parallel(batch_size=1, pre_dispatch="all") as parallel:  # the same workers for every batch
+                for first in range(0, len(runs), self._batch):
+                    yield from parallel(map(_keyed, runs[first : first + self._batch]))
 
 
 def _keyed(run: Run) -> Any:

@@ -47,7 +47,7 @@ def _overview(told: Sequence[Told], notes: Sequence[str]) -> Section:
 
 
 def _section(each: Told) -> Section:
-    claim, verdict = each.claim, each.verdict
+    claim, verdict, figure = each.claim, each.verdict, each.figure
     parts = (
         ("Measured", verdict.told),
         ("Refuted by", claim.refuted_by),
@@ -58,7 +58,7 @@ def _section(each: Told) -> Section:
     return Section(
         title(claim.name),
         (claim.statement,),
-        figures=(claim.figure(each.results),) if verdict.answer != "not enough" or len(each.results) else (),
+        figures=(figure,) if figure else (),
         tables=(effects(verdict.effects),) if verdict.effects else (),
         cards=(Card(_headline(verdict.answer), parts, _TONES[verdict.answer], claim.group),),
     )

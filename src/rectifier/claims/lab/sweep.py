@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from .claim import Claim, Verdict
 from .engines import Engine
@@ -13,6 +13,9 @@ from .plan import Plan
 from .records import Records
 from .results import Results
 from .worker import Made
+
+if TYPE_CHECKING:
+    from ...reporters.page import Chart
 
 __all__ = ["Progress", "Told", "asked", "sweep", "tell"]
 
@@ -90,6 +93,11 @@ class Told:
     made: Results
     """All its runs, those that chose a step size among them."""
     verdict: Verdict
+
+    @property
+    def figure(self) -> Chart | None:
+        """The claim's figure; None of fewer seeds than a verdict needs, which show no spread."""
+        return self.claim.figure(self.results) if len(self.results.seeds) >= _LEAST else None
 
 
 def tell(claim: Claim, plan: Plan, records: Records) -> Told:

@@ -22,8 +22,8 @@ class JaxOperations:
     """``rectifier.frameworks.exponential.Operations`` of JAX."""
 
     def dtype(self, x: Array) -> np.dtype[Any]:
-        found: np.dtype[Any] = np.dtype(x.dtype)
-        return found
+        dtype: np.dtype[Any] = np.dtype(x.dtype)
+        return dtype
 
     def where(self, condition: Array, a: Array | float, b: Array | float) -> Array:
         return jnp.where(condition, a, b).astype(getattr(b if isinstance(a, float) else a, "dtype", None))

@@ -122,8 +122,8 @@ def prelu(x: Any, /, *, negative_slope: Parameter, save: str | None = None) -> A
 
     x: a tensor of the backend, a KerasTensor or a NumPy array, of any shape; floating (else it
         promotes to Keras's floatx).
-    negative_slope: s, a number or an array that broadcasts with x by the usual rule, from the last axis (the layer
-        ``PReLU`` has a slope for each element or channel); it gets a gradient where one is taken
+    negative_slope: s, a number or an array that broadcasts with x by the usual rule, from the last axis (only layers
+        place a channel axis); it gets a gradient where one is taken
     Returns a tensor of x's shape and dtype. Raises RectifierTypeError, RectifierValueError for an x or a parameter that
     cannot be used.
     Source: He, Zhang, Ren & Sun 2015, arXiv:1502.01852.

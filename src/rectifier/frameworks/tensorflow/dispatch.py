@@ -22,8 +22,8 @@ FLOATS = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 _INTEGERS = (tf.int8, tf.int16, tf.int32, tf.int64, tf.uint8, tf.uint16, tf.uint32, tf.uint64)
 _SLOPED = ("leaky_relu", "prelu")
 _CURES = {
-    "RaggedTensor": "Pass tf.ragged.map_flat_values({function}, x).",
-    "SparseTensor": "Pass tf.sparse.to_dense(x).",
+    "RaggedTensor": "Pass tf.ragged.map_flat_values(rectifier.{function}, x).",
+    "SparseTensor": "Pass tf.sparse.to_dense({argument}).",
 }
 
 
@@ -85,7 +85,9 @@ def as_dense(function: str, argument: str, x: Any) -> Tensor:
             return tf.convert_to_tensor(x)
         except (TypeError, ValueError) as error:
             raise _wrong_dtype(function, argument, getattr(x, "dtype", kind)) from error
-    cure = _CURES.get(kind, "").format(function=f"rectifier.{function}")
+    cure = _CURES.get(kind, "").format(function=function, argument=argument)
+    if kind == "RaggedTensor" and argument != "x":
+        cure = f"Pass {argument}.to_tensor()."
     raise RectifierTypeError(
         f"{function}: `{argument}` must be a dense TensorFlow tensor; got {kind}. "
         + (cure or f"Pass tf.convert_to_tensor({argument}), or call rectifier.{function} on an array of another kind.")

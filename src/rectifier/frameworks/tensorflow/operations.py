@@ -34,8 +34,8 @@ class TensorFlowOperations:
     """``rectifier.frameworks.exponential.Operations`` of TensorFlow."""
 
     def dtype(self, x: Tensor) -> np.dtype[Any]:
-        found: np.dtype[Any] = np.dtype(x.dtype.as_numpy_dtype)
-        return found
+        dtype: np.dtype[Any] = np.dtype(x.dtype.as_numpy_dtype)
+        return dtype
 
     def where(self, condition: Tensor, a: Any, b: Any) -> Tensor:
         return where(condition, a, b)

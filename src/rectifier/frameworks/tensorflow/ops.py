@@ -55,8 +55,8 @@ def relu(x: tf.Tensor, /, *, at_zero: Parameter = 0.0, save: str | None = None) 
     cannot be used.
     Source: Nair & Hinton 2010 (ICML); Glorot, Bordes & Bengio 2011 (AISTATS).
 
-    >>> relu(tf.constant([-2.0, 0.0, 3.0]))
-    Array([0., 0., 3.], dtype=float32)
+    >>> relu(tf.constant([-2.0, 0.0, 3.0])).numpy()
+    array([0., 0., 3.], dtype=float32)
     """
     return call("relu", x, at_zero, save)
 
@@ -72,8 +72,8 @@ def leaky_relu(x: tf.Tensor, /, *, negative_slope: Parameter = 0.01, save: str |
     cannot be used.
     Source: Maas, Hannun & Ng 2013 (ICML WDLASL).
 
-    >>> leaky_relu(tf.constant([-2.0, 0.0, 3.0]), negative_slope=0.1)
-    Array([-0.2,  0. ,  3. ], dtype=float32)
+    >>> leaky_relu(tf.constant([-2.0, 0.0, 3.0]), negative_slope=0.1).numpy()
+    array([-0.2,  0. ,  3. ], dtype=float32)
     """
     return call("leaky_relu", x, negative_slope, save)
 
@@ -90,8 +90,8 @@ def prelu(x: tf.Tensor, /, *, negative_slope: Parameter, save: str | None = None
     cannot be used.
     Source: He, Zhang, Ren & Sun 2015, arXiv:1502.01852.
 
-    >>> prelu(tf.constant([-2.0, 0.0, 3.0]), negative_slope=tf.constant(0.25))
-    Array([-0.5,  0. ,  3. ], dtype=float32)
+    >>> prelu(tf.constant([-2.0, 0.0, 3.0]), negative_slope=tf.constant(0.25)).numpy()
+    array([-0.5,  0. ,  3. ], dtype=float32)
     """
     return call("prelu", x, negative_slope, save)
 
@@ -106,8 +106,8 @@ def abs(x: tf.Tensor, /, *, save: str | None = None) -> tf.Tensor:
     cannot be used.
     Source: Jarrett, Kavukcuoglu, Ranzato & LeCun 2009 (ICCV).
 
-    >>> abs(tf.constant([-2.0, 0.0, 3.0]))
-    Array([2., 0., 3.], dtype=float32)
+    >>> abs(tf.constant([-2.0, 0.0, 3.0])).numpy()
+    array([2., 0., 3.], dtype=float32)
     """
     return call("abs", x, None, save)
 
@@ -124,8 +124,8 @@ def relu6(x: tf.Tensor, /, *, ceiling: Parameter = 6.0, save: str | None = None)
     cannot be used.
     Source: Krizhevsky 2010; Howard et al. 2017, arXiv:1704.04861.
 
-    >>> relu6(tf.constant([-2.0, 0.0, 3.0]))
-    Array([0., 0., 3.], dtype=float32)
+    >>> relu6(tf.constant([-2.0, 0.0, 3.0])).numpy()
+    array([0., 0., 3.], dtype=float32)
     """
     return call("relu6", x, ceiling, save)
 
@@ -140,8 +140,8 @@ def squared_relu(x: tf.Tensor, /, *, save: str | None = None) -> tf.Tensor:
     cannot be used.
     Source: So et al. 2021, arXiv:2109.08668.
 
-    >>> squared_relu(tf.constant([-2.0, 0.0, 3.0]))
-    Array([0., 0., 9.], dtype=float32)
+    >>> squared_relu(tf.constant([-2.0, 0.0, 3.0])).numpy()
+    array([0., 0., 9.], dtype=float32)
     """
     return call("squared_relu", x, None, save)
 
@@ -157,8 +157,8 @@ def elu(x: tf.Tensor, /, *, alpha: Parameter = 1.0, save: str | None = None) -> 
     cannot be used.
     Source: Clevert, Unterthiner & Hochreiter 2016, arXiv:1511.07289.
 
-    >>> elu(tf.constant([-2.0, 0.0, 3.0]))
-    Array([-0.86466473,  0.        ,  3.        ], dtype=float32)
+    >>> elu(tf.constant([-2.0, 0.0, 3.0])).numpy()
+    array([-0.86466473,  0.        ,  3.        ], dtype=float32)
     """
     return call("elu", x, alpha, save)
 
@@ -174,8 +174,8 @@ def celu(x: tf.Tensor, /, *, alpha: Parameter = 1.0, save: str | None = None) ->
     cannot be used.
     Source: Barron 2017, arXiv:1704.07483.
 
-    >>> celu(tf.constant([-2.0, 0.0, 3.0]))
-    Array([-0.86466473,  0.        ,  3.        ], dtype=float32)
+    >>> celu(tf.constant([-2.0, 0.0, 3.0])).numpy()
+    array([-0.86466473,  0.        ,  3.        ], dtype=float32)
     """
     return call("celu", x, alpha, save)
 
@@ -190,8 +190,8 @@ def selu(x: tf.Tensor, /, *, save: str | None = None) -> tf.Tensor:
     cannot be used.
     Source: Klambauer, Unterthiner, Mayr & Hochreiter 2017, arXiv:1706.02515.
 
-    >>> selu(tf.constant([-2.0, 0.0, 3.0]))
-    Array([-1.5201665,  0.       ,  3.152103 ], dtype=float32)
+    >>> selu(tf.constant([-2.0, 0.0, 3.0])).numpy()
+    array([-1.5201665,  0.       ,  3.152103 ], dtype=float32)
     """
     return call("selu", x, None, save)
 
@@ -207,7 +207,7 @@ def softplus(x: tf.Tensor, /, *, beta: Parameter = 1.0, save: str | None = None)
     cannot be used.
     Source: Dugas, Bengio, Bélisle, Nadeau & Garcia 2001 (NeurIPS).
 
-    >>> softplus(tf.constant([-2.0, 0.0, 3.0]))
-    Array([0.12692802, 0.6931472 , 3.0485873 ], dtype=float32)
+    >>> softplus(tf.constant([-2.0, 0.0, 3.0])).numpy()
+    array([0.12692802, 0.6931472 , 3.0485873 ], dtype=float32)
     """
     return call("softplus", x, beta, save)

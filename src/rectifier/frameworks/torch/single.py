@@ -10,13 +10,27 @@ Differentiable: ``round`` and whole numbers have the derivative 0, so what is di
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 
 from ..._family import SELU_ALPHA, SELU_SCALE
 
-__all__ = ["GRADIENT", "GRADIENT_FROM_OUTPUT", "VALUE"]
+__all__ = ["GRADIENT", "GRADIENT_FROM_OUTPUT", "VALUE", "constant"]
 
 Tensor = torch.Tensor
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def constant(function: Function) -> Function:
+    """What it returns is a constant of compiled graphs; Dynamo makes inputs of floats that it finds elsewhere.
+
+    Does what ``torch.compiler.assume_constant_result`` does, which imports all of Dynamo: a second at every import of
+    ours, and the end of a process that has TensorFlow and then loads Triton.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
 
 
 def _power_of_two(k: Tensor) -> Tensor:
@@ -74,7 +88,7 @@ def _leading(x: Tensor) -> Tensor:
     return (x.view(torch.int32) & -4096).view(torch.float32)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # Dynamo makes inputs of other floats
+@constant
 def _selu_slopes() -> tuple[float, float, float, float]:
     """λ and λα, each as a number of 12 bits and the rest."""
     above, below = SELU_SCALE, SELU_SCALE * SELU_ALPHA

@@ -93,7 +93,11 @@ class Reader:
             flat_high=sums.get("flat_high"),
             normalised=tally.norm is not None,
             dropout=tally.dropout,
-            **{key: weights.get(key) for key in ("bias", "weight_norm", "moved", "scale", "shift")},
+            bias=weights.get("bias"),
+            weight_norm=weights.get("weight_norm"),
+            moved=weights.get("moved"),
+            scale=weights.get("scale"),
+            shift=weights.get("shift"),
         )
 
     def _weights_of(self, tally: SiteTally) -> dict[str, Any]:

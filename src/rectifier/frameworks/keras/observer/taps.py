@@ -118,7 +118,8 @@ def _identity() -> Callable[[Any, Any], Any]:
         return x
 
     tap.defvjp(lambda x, zero: (x, None), lambda _, g: (g, g))
-    return tap
+    found: Callable[[Any, Any], Any] = tap
+    return found
 
 
 def _jax(taps: Taps, run: Run, replay: Run, inputs: Sequence[Any], variables: Sequence[Any]) -> tuple[Any, list[Any]]:
