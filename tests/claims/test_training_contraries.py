@@ -207,7 +207,7 @@ def test_sparsity_generalises() -> None:
 
 
 def test_a_penalty_makes_sparser() -> None:
-    config = {"task": "tabular", "activation": "relu", "step": 0.03, "seed": 0, "budget": 60}
-    usual, penalised, biased = (sparse({**config, **more}) for more in ({}, {"penalty": 1.0}, {"init_bias": 2.0}))
+    config = {"task": "tabular", "activation": "relu", "step": 0.003, "seed": 0, "budget": 60}
+    usual, penalised, biased = (sparse({**config, **more}) for more in ({}, {"penalty": 10.0}, {"init_bias": 2.0}))
     assert penalised["zeros"] > usual["zeros"] + 0.1
     assert biased["zeros"] < usual["zeros"] - 0.1
