@@ -26,11 +26,9 @@ def _found(results: Results) -> Compared:
 def _judge(results: Results) -> Verdict:
     found = _found(results)
     answers = found.answers(_BETTER)
-    sigmoid, tanh = found.overall.values()
     told = (
-        f"On the test ReLU is {sigmoid.value:.1f} points above sigmoid and {abs(tanh.value):.1f} points "
-        f"{'above' if tanh.value > 0 else 'below'} tanh, mean of the tasks. It is better by half a point and more "
-        f"{where(answers)}."
+        f"Points by which ReLU is above on the test, mean of the tasks: {found.by_rival}. It is better by half a "
+        f"point and more {where(answers)}."
     )
     return Verdict(across(answers.values()), told, found.effects)
 

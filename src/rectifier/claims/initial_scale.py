@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _TASKS = {"digits-mlp": "digits", "tabular": "tabular"}
 #: Factors on weights that have each activation's own gain, beside 1.
 _SCALES = {True: (0.25, 4.0), False: (0.25, 0.5, 2.0, 4.0)}
+#: A step size smaller than those of the task.
+_SMALLEST = 0.0003
 #: Points that count as less.
 _LESS = 1.0
 
@@ -41,7 +43,7 @@ def _runs(plan: Plan, done: Results) -> Iterator[Run]:
         for scale in _SCALES[plan.quick]:
             scaled = [{**config, "init_scale": scale} for config in plain]
             # Smaller ones too: large weights ask for them.
-            yield from tuned(trained, scaled, plan, done, steps=(usual[0] / 10, *usual))
+            yield from tuned(trained, scaled, plan, done, steps=(_SMALLEST, *usual))
 
 
 def _points(results: Results, task: str, label: str) -> tuple[list[float], npt.NDArray[np.float64]]:

@@ -43,10 +43,9 @@ def _found(results: Results) -> Compared:
 def _judge(results: Results) -> Verdict:
     found = _found(results)
     answers = found.answers(_MORE)
-    sigmoid, tanh = found.overall.values()
     told = (
-        f"Over all tasks sigmoid takes {sigmoid.value:.1f} times as long as ReLU, tanh {tanh.value:.2f} times. ReLU is "
-        f"there sooner, by a tenth and more, {where(answers)}. It is the updates that count (see fewer-steps): each of "
+        f"Time to the score, as a multiple of ReLU's, mean of the tasks: {found.by_rival}. ReLU is there "
+        f"sooner, by a tenth and more, {where(answers)}. It is the updates that count (see fewer-steps): each of "
         "them takes nearly the same time with all three."
     )
     return Verdict(across(answers.values()), told, found.effects)

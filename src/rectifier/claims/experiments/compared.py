@@ -35,8 +35,8 @@ __all__ = [
 
 #: Task → its name in sentences.
 TASKS_TAKEN = {
-    "digits-mlp": "digits, plain",
-    "digits-cnn": "digits, convolutions",
+    "digits-mlp": "digits",
+    "digits-cnn": "digits by convolutions",
     "rows": "digits by rows",
     "tabular": "tabular",
     "speech": "speech",
@@ -77,6 +77,11 @@ class Compared:
     @property
     def effects(self) -> tuple[Effect, ...]:
         return (*self.overall.values(), *self.cells.values())
+
+    @property
+    def by_rival(self) -> str:
+        """The values over all tasks, in words."""
+        return ", ".join(f"{ACTIVATIONS[rival].title} {effect.value:.2f}" for rival, effect in self.overall.items())
 
     def answers(self, at_least: float) -> dict[tuple[str, str], Answer]:
         return {cell: decide(effect, at_least) for cell, effect in self.cells.items()}
