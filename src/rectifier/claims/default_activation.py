@@ -92,7 +92,7 @@ def _judge(results: Results) -> Verdict:
         named = "; ".join(f"{effect.what} {effect.value:.1f} points" for effect in worse)
         return Verdict("depends", f"On the task: {named}. {told}.", effects)
     if decide(overall, _BETTER) == "does not hold":
-        near = [each.what for each in others if -_BETTER < each.low and each.high < _BETTER]
+        near = [each.what for each in others if each.low > -_BETTER and each.high < _BETTER]
         same = ", ".join(what.partition(": ")[2].removesuffix(" − ReLU") for what in near) or "none"
         return Verdict("holds", f"{told}. Surely within 2 points of it, and as good a choice: {same}.", effects)
     return Verdict("not enough", f"{told}.", effects)
