@@ -59,7 +59,7 @@ def network(activation: str, closed: float) -> Any:
     Setup(activation=activation, seed=0, step=1.0, budget=1, init_bias=1.0, init_scale=0.01).initialise(model)
     with torch.no_grad():
         for place in (1, 2, 3):
-            model.get_submodule(f"linear{place}").bias[:16] = closed
+            model.get_parameter(f"linear{place}.bias")[:16] = closed
     return model
 
 
