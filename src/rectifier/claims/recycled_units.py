@@ -102,7 +102,9 @@ def _judge(results: Results) -> Verdict:
     if answers[True] == "holds":
         return Verdict("depends", f"On whether the cause is gone: {told}.", effects)
     if decide(given[True], _GIVEN) == "holds":
-        return Verdict("depends", f"On whether the cause is gone, and even then not all comes back: {told}.", effects)
+        return Verdict(
+            "depends", f"On whether the cause is gone; how much comes back then differs by network. {told}.", effects
+        )
     return Verdict(answers[True], f"{told}.", effects)
 
 
