@@ -14,12 +14,12 @@ import tensorflow as tf
 
 import rectifier
 import rectifier.tensorflow as rtf
-from tests.tensorflow_tensors.shared import NAMES, bound, derivatives
+from tests.tensorflow_tensors.shared import bound, derivatives
 
 X = tf.constant(np.linspace(-3.0, 7.0, 40).reshape(5, 8).astype(np.float32))
 
 
-@pytest.mark.parametrize("name", ["relu", "abs", "prelu", "elu", "softplus"])
+@pytest.mark.parametrize("name", ["relu", "abs", "elu"])
 def test_what_wraps_a_function_changes_nothing(name: str) -> None:
     f = bound(name)
     data = tf.data.Dataset.from_tensor_slices(X)
@@ -56,7 +56,7 @@ def test_vectorized_map(name: str) -> None:
 
 
 def test_jacobians() -> None:
-    for name in ("relu", "elu", "softplus"):
+    for name in ("relu", "elu"):
         x = X[2]
         with tf.GradientTape() as tape:
             tape.watch(x)
@@ -88,7 +88,9 @@ class Model(tf.Module):  # type: ignore[misc]
     @tf.function(input_signature=[tf.TensorSpec([None, 8])])  # type: ignore[untyped-decorator]
     def __call__(self, x: Any) -> Any:
         z = x @ self.weight
-        parts = [bound(name)(z) for name in NAMES] + [rtf.prelu(z, negative_slope=self.slope)]
+        parts = [bound(name)(z) for name in ("relu", "abs", "relu6", "squared_relu", "selu", "softplus")] + [
+            rtf.prelu(z, negative_slope=self.slope)
+        ]
         return [*parts, rtf.leaky_average(z, 0.5), rtf.elu(z, alpha=self.alpha)]
 
 

@@ -346,10 +346,10 @@ class Record:
 
         Raises RectifierValueError where the file exists or could not be written.
         """
-        from ..reporters import files
+        from .. import _files
         from . import tables
 
-        return files.write_with(path, lambda part: tables.write(self, part), force=force)
+        return _files.write_with(path, lambda part: tables.write(self, part), force=force)
 
     @staticmethod
     def read(path: str | Path) -> Record:

@@ -14,7 +14,7 @@ from .lab.figures import curves
 from .lab.plan import Plan
 from .lab.results import Results
 from .lab.statistics import Effect, decide, median
-from .lab.verdicts import all_of, curve, geometric
+from .lab.verdicts import OPEN, all_of, curve, geometric
 
 if TYPE_CHECKING:
     from ..reporters.page import Chart
@@ -65,6 +65,8 @@ def _judge(results: Results) -> Verdict:
         f"{met['relu'].value:.0e} (the median), where most units die and stop it. ReLU6, tanh and sigmoid stay within "
         "their bounds in both; that alone does not make them learn."
         if answer == "holds"
+        else OPEN
+        if answer == "not enough"
         else "What is called ReLU stayed small, or what is called bounded did not."
     )
     return Verdict(answer, told, (grown["relu"], met["relu"], *(grown[label] for label in _BOUNDED)))

@@ -10,6 +10,7 @@ from .lab.claim import Claim, Verdict
 from .lab.figures import intervals
 from .lab.results import Results
 from .lab.statistics import Effect, decide, paired
+from .lab.verdicts import OPEN
 
 if TYPE_CHECKING:
     from ..reporters.page import Chart
@@ -44,7 +45,7 @@ def _judge(results: Results) -> Verdict:
             "In 8 bits there is nothing to choose: none of them loses half a point more than ReLU does." + four,
             effects,
         )
-    return Verdict("not enough", "The seeds leave it open." + four, effects)
+    return Verdict("not enough", OPEN + four, effects)
 
 
 def _more(points: float) -> str:

@@ -37,7 +37,7 @@ _NETWORKS: dict[str, dict[str, Any]] = {
 _PLAIN = ("tanh", "ReLU")
 _NEAR = ("tanh, orthogonal U", "ReLU, U = 1", "leaky tanh, α = 0.9", "leaky tanh, α = 0.98")
 #: The step size of Adam, quick and full.
-_STEPS = {True: (0.003, 0.01, 0.03), False: (0.0003, 0.001, 0.003, 0.01, 0.03)}
+_STEPS = {True: (0.001, 0.003, 0.01, 0.03), False: (0.0003, 0.001, 0.003, 0.01, 0.03)}
 #: Updates, quick and full: few, as in the long run plain networks can find a way too.
 _BUDGET = {True: 200, False: 500}
 

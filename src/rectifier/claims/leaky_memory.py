@@ -13,7 +13,7 @@ from .lab.figures import curves
 from .lab.plan import Plan
 from .lab.results import Results
 from .lab.statistics import Effect, mean
-from .lab.verdicts import all_of, curve
+from .lab.verdicts import OPEN, all_of, curve
 
 if TYPE_CHECKING:
     from ..reporters.page import Chart
@@ -53,6 +53,8 @@ def _judge(results: Results) -> Verdict:
         f"in {fades[-1].value:.2f} of that at α = {_ALPHAS[-1]:g} and {fades[0].value:.2f} at α = {_ALPHAS[0]:g}: it "
         "is −1/ln α, which 1/(1−α) comes near to as α comes near to 1."
         if answer == "holds"
+        else OPEN
+        if answer == "not enough"
         else "Something fades in a time that is not about 1/(1−α)."
     )
     return Verdict(answer, told, (*fades, ages[-1], gradients[-1]))

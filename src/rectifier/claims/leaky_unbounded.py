@@ -14,7 +14,7 @@ from .lab.experiment import Run
 from .lab.plan import Plan
 from .lab.results import Results
 from .lab.statistics import decide, ratio
-from .lab.verdicts import all_of
+from .lab.verdicts import OPEN, all_of
 
 if TYPE_CHECKING:
     from ..reporters.page import Chart
@@ -45,6 +45,8 @@ def _judge(results: Results) -> Verdict:
         f"{_size(met['prelu'].value)}, with ReLU {_size(met['relu'].value)}, as its units die first. A ceiling does "
         f"cure it: ReLU6 grows by {grown['relu6'].value:.2f}."
         if answer == "does not hold"
+        else OPEN
+        if answer == "not enough"
         else "What is called Leaky ReLU and PReLU keeps the scale of activations."
     )
     effects = (*(grown[label] for label in _LABELS[1:3]), grown["relu"], leaky, prelu)

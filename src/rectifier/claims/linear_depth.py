@@ -16,7 +16,7 @@ from .lab.figures import intervals
 from .lab.plan import Plan
 from .lab.results import Results
 from .lab.statistics import Effect, decide, mean, paired
-from .lab.verdicts import all_of
+from .lab.verdicts import OPEN, all_of
 from .tasks import TASKS
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _judge(results: Results) -> Verdict:
         f"{relu.value:.1f} points.",
         "does not hold": "A stack without an activation did what one matrix cannot, or one with ReLU did no better.",
     }
-    return Verdict(answer, told.get(answer, "The seeds leave it open."), (xor_linear, xor_relu, apart, depth, relu))
+    return Verdict(answer, told.get(answer, OPEN), (xor_linear, xor_relu, apart, depth, relu))
 
 
 def _figure(results: Results) -> Chart:

@@ -12,7 +12,7 @@ from .lab.figures import curves
 from .lab.plan import Plan
 from .lab.results import Results
 from .lab.statistics import Effect, decide
-from .lab.verdicts import curve, geometric
+from .lab.verdicts import OPEN, curve, geometric
 
 if TYPE_CHECKING:
     from ..reporters.page import Chart
@@ -45,6 +45,8 @@ def _judge(results: Results) -> Verdict:
     at = {scale: _kept(results, "relu", scale) for scale in _SCALES}
     effects = (at[1.0], *(effect for scale, effect in at.items() if scale != 1.0), _kept(results, "sigmoid", 1.0))
     usual = decide(at[1.0], _KEPT)
+    if usual == "not enough":
+        return Verdict(usual, OPEN, effects)
     if usual != "holds":
         return Verdict(usual, "Even with weights by ReLU's own gain the gradient vanishes.", effects)
     lost = [scale for scale in _SCALES if decide(at[scale], _KEPT) != "holds"]

@@ -13,7 +13,7 @@ from .lab.figures import curves
 from .lab.plan import Plan
 from .lab.results import Results
 from .lab.statistics import decide, mean
-from .lab.verdicts import all_of, curve, geometric
+from .lab.verdicts import OPEN, all_of, curve, geometric
 
 if TYPE_CHECKING:
     from ..reporters.page import Chart
@@ -62,6 +62,8 @@ def _judge(results: Results) -> Verdict:
             f"of the gradient, so {_DEPTH} layers leave {left.value:.0e} of it. Weights take part: 4 times as large "
             f"they keep {held.value:.2f} a layer, and the units are saturated."
         )
+    elif answer == "not enough":
+        told = OPEN
     else:
         told = "A derivative above a quarter was found, or the gradient does not fall by half a layer."
     return Verdict(answer, told, (left, each, largest, relu, held))

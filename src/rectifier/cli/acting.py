@@ -152,7 +152,7 @@ def _write_json(document: dict[str, Any], to: Destination) -> None:
     if to.json == "-":
         print(text)
     elif to.json is not None:
-        from ..reporters import files
+        from .. import _files
 
-        files.write(to.json, text + "\n", force=to.force)
+        _files.write(to.json, text + "\n", force=to.force)
         note(f"Wrote {to.json}")

@@ -78,9 +78,9 @@ def bench(
     if json == "-":
         print(found.to_json())
     elif json is not None:
-        from ..reporters import files
+        from .. import _files
 
-        files.write(json, found.to_json() + "\n", force=force)
+        _files.write(json, found.to_json() + "\n", force=force)
         note(f"Wrote {json}")
     if chart is not None:
         from ..bench import chart as charts

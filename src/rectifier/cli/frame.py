@@ -236,10 +236,10 @@ def code_read(target: str) -> dict[str, str]:
 
 def refuse_unwritable(verb: str, option: str, path: str, *, force: bool) -> None:
     """Raise RectifierValueError, in words of the command line, where a file could not be written after the run."""
-    from ..reporters import files
+    from .. import _files
 
     try:
-        files.check_writable(path, force)
+        _files.check_writable(path, force)
     except RectifierValueError as error:
         text = str(error).replace("write: `path`", f"{verb}: `{option}`").replace("force=True (--force)", "--force")
         raise RectifierValueError(text) from error

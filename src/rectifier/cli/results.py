@@ -40,7 +40,7 @@ def publish(record: Record, outputs: Outputs, limits: Limits) -> None:
 
 def write(outputs: Outputs, path: str, text: str) -> None:
     """Write one of the files asked for and say so."""
-    from ..reporters import files
+    from .. import _files
 
-    files.write(path, text, force=outputs.force)
+    _files.write(path, text, force=outputs.force)
     note(f"Wrote {path}")

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
+from .. import _files
 from ..errors import RectifierValueError
-from ..reporters import files
 from ..verify.plan import Case
 from ..verify.records import Proof
 from ..verify.subjects import Subject
@@ -95,7 +95,7 @@ def verify(
         nonlocal so_far
         so_far = proof
         if outputs.json is not None:
-            files.write(outputs.json, proof.to_json() + "\n", force=outputs.force)
+            _files.write(outputs.json, proof.to_json() + "\n", force=outputs.force)
             outputs.force = True  # from now on the file is ours
 
     try:

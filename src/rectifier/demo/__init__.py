@@ -71,10 +71,10 @@ class DemoResult:
 
         Raises RectifierValueError where the file exists (without ``force``) or cannot be written.
         """
-        from ..reporters import files
+        from .. import _files
         from .page import render
 
-        return files.write(path, render(self), force=force)
+        return _files.write(path, render(self), force=force)
 
     def to_json(self) -> str:
         """Every number as one JSON document, without the weights.

@@ -11,8 +11,8 @@ from typing import Any, Literal, overload
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, load
 
+from .._files import check_writable, write_with
 from ..errors import RectifierTypeError, RectifierValueError
-from ..reporters.files import check_writable, write_with
 from ._composition import LIKE_OPSET, MINIMAL_OPSET, OPERATORS, composition
 from ._graphs import DEFAULT_DOMAIN, Names, element_types, opset_of, tensors, typed
 

@@ -8,8 +8,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from .._files import check_writable, write_with
 from ..errors import RectifierTypeError
-from ..reporters.files import check_writable, write_with
 from ._exact import exact as made_exact
 
 __all__ = ["export"]

@@ -40,7 +40,7 @@ def report(
     >>> report(Record(model="MLP", source="check", snapshots=()))
     Nothing was observed, so nothing can be said about any unit.
     """
-    from .files import check_writable, write
+    from .._files import check_writable, write
     from .html import render
     from .junit import render as render_junit
     from .terminal import console, print_record

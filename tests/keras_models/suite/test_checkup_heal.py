@@ -71,7 +71,7 @@ def network(optimizer: Any = None, *, trained: bool = True, kind: str = "channel
 
 @pytest.mark.parametrize("kind", ["channels_last", "channels_first"])
 def test_recycled_units_live_and_outputs_stay(kind: str) -> None:
-    model, x, y = network(kind=kind)
+    model, x, _ = network(kind=kind)
     weights, state = values(model.variables), values(model.optimizer.variables)
     record = rectifier.check(model, [x])
     assert [(f.site, f.units) for f in record.of("dead")] == [("c.relu#0", (2,)), ("r", (1,)), ("s", (4,))]
@@ -97,7 +97,7 @@ def test_recycled_units_live_and_outputs_stay(kind: str) -> None:
         receipt.undo()
     assert same(weights, values(model.variables)) and same(state, values(model.optimizer.variables))
     receipts = rectifier.heal(model, record, model.optimizer, probe=x, seed=0)
-    model.fit(x, y, batch_size=32, verbose=0)
+    plant(model.get_layer("o").kernel, 4, 0.5)
     with pytest.raises(RectifierValueError, match="^undo: the model must be as the act at 's' left it"):
         receipts[-1].undo()
 
@@ -189,7 +189,7 @@ def test_swapped_rectifiers_are_saved_and_come_back(tmp_path: Path) -> None:
 
 
 def test_bad_input() -> None:
-    model, x, y = network()
+    model, x, _ = network()
     record = rectifier.check(model, [x])
 
     def refused(kind: type[Exception], text: str, **arguments: Any) -> None:
@@ -254,7 +254,7 @@ def test_bad_input() -> None:
         "model.optimizer.",
         optimizer=other,
     )
-    model.fit(x, y, batch_size=32, verbose=0)
+    plant(model.get_layer("c").bias, 0, 0.5)
     refused(
         RectifierValueError,
         "heal: `findings` must be a record of the model as it is; got one where the weights of layer 'c' "

@@ -23,6 +23,8 @@ DIGITS = load_digits()
 X = ((DIGITS.data - DIGITS.data.mean(axis=0)) / (DIGITS.data.std(axis=0) + 1)).astype(np.float32)
 Y = DIGITS.target
 LOOK = [(X[:600], Y[:600])]
+#: What is the same code on each backend is run on the one that compiles nothing.
+of_no_backend = pytest.mark.skipif(keras.backend.backend() != "torch", reason="the same on each backend")
 
 
 def network() -> Any:
@@ -110,12 +112,17 @@ def test_a_large_step_is_dated_and_named_and_ends_the_training() -> None:
     assert watch.step == 29
     died = {unit: step for f in watch.record.of("silent") if f.cause_kind == "step" for unit, step in f.since.items()}
     assert died == {unit: 15 for unit in range(20) if unit != 5}  # which was shut from the start
+
+
+@of_no_backend
+def test_an_ill_training_is_ended_by_an_error() -> None:
     strict = rk.Watch(LOOK, every=5, when_ill="raise")
     with pytest.raises(IllError, match="What was seen is kept in `.record`") as caught:
         train(Unlucky(), strict)
     assert any(finding.ill for finding in caught.value.record.findings)
 
 
+@of_no_backend
 def test_looks_are_as_many_as_the_budget_allows() -> None:
     watch = rk.Watch(LOOK, budget=0.5)
     train(watch)
@@ -135,6 +142,7 @@ def test_looks_are_as_many_as_the_budget_allows() -> None:
     assert all(site.examples == 600 for snapshot in full.record.snapshots for site in snapshot.sites)
 
 
+@of_no_backend
 def test_a_log_that_raises_is_told_once() -> None:
     def broken(numbers: dict[str, float]) -> None:
         raise OSError("no space left")
@@ -146,9 +154,7 @@ def test_a_log_that_raises_is_told_once() -> None:
     assert len(ours) == 1 and watch.record.snapshots[-1].step == 29
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="it says the same on each backend, and on this one soonest"
-)
+@of_no_backend
 def test_the_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(Path(__file__).parents[3] / "examples" / "with_keras.py"), run_name="__main__")

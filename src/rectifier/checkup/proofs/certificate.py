@@ -59,9 +59,9 @@ class Certificate:
 
         Raises RectifierValueError where the file exists or could not be written.
         """
-        from ...reporters import files
+        from ... import _files
 
-        return files.write(path, self.document + "\n", force=force)
+        return _files.write(path, self.document + "\n", force=force)
 
 
 def _network(claim: Claim) -> dict[str, Any]:

@@ -61,8 +61,8 @@ def read(folder: Path) -> dict[str, Plan]:
 
 def write(folder: Path, plans: Mapping[str, Plan]) -> None:
     """Add plans to those of the folder. Whole or not at all; raises OSError where the disk is full."""
-    from ...reporters import files
+    from ... import _files
 
     folder.mkdir(parents=True, exist_ok=True)
     told = {name: asdict(plan) for name, plan in sorted({**read(folder), **plans}.items())}
-    files.write(folder / _FILE, json.dumps(told, indent=1) + "\n", force=True)
+    _files.write(folder / _FILE, json.dumps(told, indent=1) + "\n", force=True)

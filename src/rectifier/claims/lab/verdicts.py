@@ -12,7 +12,10 @@ from .claim import Answer
 from .figures import Curve
 from .statistics import Effect, Values, mean, ratio
 
-__all__ = ["all_of", "curve", "geometric"]
+__all__ = ["OPEN", "all_of", "curve", "geometric"]
+
+#: What is told where an interval lies on both sides of its bound.
+OPEN = "The seeds leave it open: an interval holds both what would refute it and what would not. More of them may tell."
 
 
 def all_of(*answers: Answer) -> Answer:

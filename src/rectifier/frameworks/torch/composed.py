@@ -146,7 +146,7 @@ def _expm1(y: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.where(near, r + r * r * series, torch.exp(y) - 1.0)
 
 
-@single.constant  # for the same reason
+@single.constant
 def _selu_slopes() -> tuple[float, float]:
     """λ and λα."""
     return SELU_SCALE, SELU_SCALE * SELU_ALPHA

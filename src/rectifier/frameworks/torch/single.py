@@ -24,9 +24,10 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def constant(function: Function) -> Function:
-    """What ``torch.compiler.assume_constant_result`` does, without loading the compiler.
+    """What it returns is a constant of compiled graphs; Dynamo makes inputs of floats that it finds elsewhere.
 
-    That loads Triton, which takes seconds, and crashes the process where TensorFlow was loaded before.
+    Does what ``torch.compiler.assume_constant_result`` does, which imports all of Dynamo: a second at every import of
+    ours, and the end of a process that has TensorFlow and then loads Triton.
     """
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function
@@ -87,7 +88,7 @@ def _leading(x: Tensor) -> Tensor:
     return (x.view(torch.int32) & -4096).view(torch.float32)
 
 
-@constant  # Dynamo makes inputs of other floats
+@constant
 def _selu_slopes() -> tuple[float, float, float, float]:
     """λ and λα, each as a number of 12 bits and the rest."""
     above, below = SELU_SCALE, SELU_SCALE * SELU_ALPHA

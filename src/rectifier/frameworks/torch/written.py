@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from ... import _files
 from ...checkup.weights import names, tensorfile
 from ...checkup.weights.folder import WRITTEN, regular
 from ...errors import RectifierTypeError, RectifierValueError
-from ...reporters import files
 from . import stored
 from .surgery import sizes_of
 
@@ -26,7 +26,7 @@ _CURE = "Build the model as it was when it was pruned."
 
 def save(model: nn.Module, path: str | Path, note: Mapping[str, Any], *, force: bool = False) -> Path:
     """Write the state dict and a note as JSON: in a safetensors file as metadata, else under the key "rectifier"."""
-    target = files.check_writable(path, force)
+    target = _files.check_writable(path, force)
     suffix = target.suffix.lower()
     if suffix not in WRITTEN:
         raise RectifierValueError(
@@ -46,7 +46,7 @@ def save(model: nn.Module, path: str | Path, note: Mapping[str, Any], *, force: 
         else:
             torch.save({"state_dict": state, KEY: told}, part)
 
-    return files.write_with(target, write, force=force)
+    return _files.write_with(target, write, force=force)
 
 
 def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:

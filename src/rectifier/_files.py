@@ -1,4 +1,4 @@
-"""Writing a report's file: never over another without being told to, and never half of one."""
+"""Writing a file: never over another without being told to, and never half of one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import RectifierValueError
+from .errors import RectifierValueError
 
 __all__ = ["check_writable", "write", "write_with"]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from rectifier import _files as files
 from rectifier.errors import RectifierValueError
-from rectifier.reporters import files
 
 
 def names(folder: Path) -> list[str]:

@@ -1,0 +1,233 @@
+"""Claims of death and of the default: what is counted is the truth, and each claim has what must make it fail."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rectifier.claims import claims
+from rectifier.claims.experiments import deaths as experiment
+from rectifier.claims.experiments.deaths import ARMS, units
+from rectifier.claims.lab.activations import ACTIVATIONS, Activation
+from rectifier.claims.lab.results import Results, Row
+from rectifier.claims.tasks import TASKS
+
+from .test_planted import FALSE, fifth, verdict
+
+Patch = pytest.MonkeyPatch
+
+
+def module(name: str) -> Any:
+    return importlib.import_module(f"rectifier.claims.{name}")
+
+
+@pytest.fixture
+def short(monkeypatch: Patch) -> None:
+    """Half of the quick budget, and the few settings that the verdict rests on."""
+    monkeypatch.setitem(experiment.BUDGET, True, 100)
+    dying = module("dying_units")
+    monkeypatch.setattr(dying, "_STEPS", {True: (0.03, 0.3)})
+    monkeypatch.setattr(dying, "_INITS", {True: ("gain",)})
+
+
+@pytest.fixture
+def put(monkeypatch: Patch) -> Callable[..., None]:
+    """Put the function of one label under others."""
+
+    def under(*labels: str, function: str) -> None:
+        row = ACTIVATIONS[function]
+        for label in labels:
+            false = Activation(label, ACTIVATIONS[label].title, row.function, row.module)
+            monkeypatch.setitem(ACTIVATIONS, label, false)
+
+    return under
+
+
+def network(activation: str, closed: float) -> Any:
+    """The plain network; the bias of the first quarter of each layer is ``closed``."""
+    import torch
+
+    from rectifier.claims.tasks import images
+    from rectifier.claims.tasks.setup import Setup
+
+    model = images.feed_forward(activation, 64, 3, 64, 10, "none")
+    Setup(activation=activation, seed=0, step=1.0, budget=1, init_bias=1.0, init_scale=0.01).initialise(model)
+    with torch.no_grad():
+        for place in (1, 2, 3):
+            model.get_submodule(f"linear{place}").bias[:16] = closed
+    return model
+
+
+class TestUnits:
+    """The weights are small: but for the quarter every unit has z near 1."""
+
+    @pytest.mark.parametrize(
+        ("activation", "silent", "closed", "stuck"),
+        [
+            ("relu", 0.25, 0.0, 0.25),
+            ("leaky_relu", 0.0, 0.25, 0.0),
+            ("elu", 0.0, 0.25, 0.25),
+            ("softplus", 0.0, 0.25, 0.25),
+            ("sigmoid", 0.0, 0.0, 0.25),
+        ],
+    )
+    def test_what_a_closed_unit_is_called(self, activation: str, silent: float, closed: float, stuck: float) -> None:
+        found = units(network(activation, -1e4))
+        assert (found["silent"], found["closed"], found["stuck"]) == (silent, closed, stuck)
+
+    def test_dead_is_what_is_proved(self) -> None:
+        far = units(network("relu", -1e4))
+        assert far["dead"] == far["silent"] == 0.25
+        # Silent on these images, and yet there are inputs within their range that would wake some of them.
+        import torch
+
+        near = network("relu", 1.0)
+        x = torch.cat([each for each, _ in importlib.import_module("rectifier.claims.tasks.images").parts().values()])
+        with torch.no_grad():
+            near.linear1.bias[:16] -= near.linear1(x)[:, :16].amax(dim=0) + 1e-4
+        found = units(near)
+        assert found["silent"] == 16 / 192 and found["dead"] == 0.0
+
+    def test_a_layer_that_the_check_up_does_not_know_is_counted_by_hand(self, monkeypatch: Patch) -> None:
+        true = units(network("relu", -1e4))
+        monkeypatch.setitem(ACTIVATIONS, "relu", replace(ACTIVATIONS["relu"], module=fifth))
+        false = units(network("relu", -1e4))
+        assert (false["silent"], false["stuck"]) == (true["silent"], true["stuck"])
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize(("place", "answer"), [(0, "holds"), (2, "does not hold")], ids=["true", "a sigmoid"])
+@pytest.mark.parametrize("name", ["dying-units", "batch-norm-and-death"])
+def test_of_relu(name: str, place: int, answer: str, tmp_path: Path, monkeypatch: Patch) -> None:
+    monkeypatch.setitem(ACTIVATIONS, "relu", list(FALSE.values())[place])
+    assert verdict(name, tmp_path).answer == answer
+
+
+@pytest.mark.usefixtures("short")
+def test_batch_norm_that_is_none(tmp_path: Path, monkeypatch: Patch) -> None:
+    from rectifier.claims.tasks import images
+
+    true = images.feed_forward
+    monkeypatch.setattr(images, "feed_forward", lambda *given: true(*given[:-1], "none"))
+    assert verdict("batch-norm-and-death", tmp_path).answer == "does not hold"
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize(
+    ("variant", "false", "answer"),
+    [
+        ("leaky_relu", "leaky_relu", "holds"),
+        ("leaky_relu", "relu", "does not hold"),
+        # Flat far below 0, where too large a step has put its units.
+        ("elu", "elu", "does not hold"),
+        # Nothing to prevent.
+        ("relu", "sigmoid", "does not hold"),
+    ],
+)
+def test_variants(
+    variant: str, false: str, answer: str, tmp_path: Path, put: Callable[..., None], monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(module("variants_that_live"), "_VARIANTS", ("leaky_relu" if variant == "relu" else variant,))
+    put(variant, function=false)
+    assert verdict("variants-that-live", tmp_path).answer == answer
+
+
+@pytest.mark.usefixtures("short")
+def test_recycling_that_does_nothing(tmp_path: Path, monkeypatch: Patch) -> None:
+    import rectifier
+
+    monkeypatch.setattr(rectifier, "heal", lambda *given, **options: ())
+    found = verdict("recycled-units", tmp_path)
+    assert found.answer == "does not hold"
+    assert (found.effects[0].value, found.effects[0].high) == (0.0, 0.0)
+
+
+def made(experiment_name: str, config: Mapping[str, Any], **outcome: float) -> list[Row]:
+    """Three seeds of one configuration, that differ a little."""
+    return [
+        Row(experiment_name, {**config, "seed": seed}, {k: v + 0.001 * seed for k, v in outcome.items()})
+        for seed in range(3)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("recycled", "recycled_smaller", "answer"),
+    [
+        (0.5, 0.95, "depends"),  # it works where the step size is smaller
+        (0.95, 0.95, "holds"),
+        (0.5, 0.81, "does not hold"),  # no better than the smaller step size alone
+        (0.5, 0.9, "depends"),  # better, and yet 6 points are missing
+    ],
+)
+def test_recycled(recycled: float, recycled_smaller: float, answer: str) -> None:
+    claim = module("recycled_units")
+    tests = {
+        "nothing": 0.5,
+        "smaller": 0.8,
+        "recycled": recycled,
+        "scheduled": 0.5,
+        "recycled_smaller": recycled_smaller,
+    }
+    outcome = {f"{arm}_test": tests[arm] for arm in ARMS} | {f"{arm}_silent": 0.4 for arm in (*ARMS, "first")}
+    rows = []
+    for config in (run.config for run in claim.CLAIM.runs(claim.CLAIM.plan(quick=True, seeds=1), Results())):
+        fixed = {name: value for name, value in config.items() if name != "seed"}
+        rows += made("remedies", fixed, **outcome) if "smaller" in fixed else made("deaths", fixed, test=0.96)
+    assert claim.CLAIM.judge(Results(rows)).answer == answer
+
+
+@pytest.mark.parametrize(
+    ("best", "large", "answer"), [(0.05, 0.1, "holds"), (0.05, 0.8, "depends"), (0.1, 0.8, "does not hold")]
+)
+def test_adam(best: float, large: float, answer: str) -> None:
+    """Silent with Adam; with the others 0.1 at the best step size and 0.7 at ten times that."""
+    rows = []
+    for optimizer in ("adam", "momentum", "sgd"):
+        silent = (best, large) if optimizer == "adam" else (0.1, 0.7)
+        for step, share in zip((0.01, 0.1), silent, strict=True):
+            rows += made("deaths", {"optimizer": optimizer, "step": step}, silent=share, test=0.95)
+    assert claims()["adam-and-death"].judge(Results(rows)).answer == answer
+
+
+@pytest.mark.parametrize(
+    ("others", "one", "answer"),
+    [
+        (0.88, 0.88, "holds"),
+        (0.88, 0.95, "depends"),  # better on one task
+        (0.92, 0.92, "does not hold"),  # better by 2 points on all
+        (0.909, 0.909, "not enough"),  # perhaps a point better
+    ],
+)
+def test_default(others: float, one: float, answer: str) -> None:
+    """ReLU scores 0.9 on every task; Leaky ReLU ``others``, and ``one`` on the last."""
+    rows = []
+    for task in ("rows", "speech", "text", "tabular"):
+        scores = {"relu": 0.9, "leaky_relu": one if task == "tabular" else others, "sigmoid": 0.5}
+        for label, score in scores.items():
+            rows += made("trained", {"task": task, "activation": label}, test=score, validation=score)
+    # Seed by seed not the same, so that there is an interval.
+    rows = [
+        Row(row.experiment, row.config, {k: v + 0.002 * (row.seed == 1) for k, v in row.outcome.items()})
+        if row.config["activation"] == "leaky_relu"
+        else row
+        for row in rows
+    ]
+    assert claims()["default-activation"].judge(Results(rows)).answer == answer
+
+
+@pytest.mark.parametrize(("place", "answer"), [(0, "holds"), (2, "does not hold")], ids=["true", "a sigmoid"])
+def test_default_of_relu(place: int, answer: str, tmp_path: Path, monkeypatch: Patch) -> None:
+    claim = module("default_activation")
+    small = {
+        name: replace(TASKS[name], quick=budget, steps=(0.03,))
+        for name, budget in {"digits-mlp": 60, "digits-cnn": 80}.items()
+    }
+    monkeypatch.setattr(claim, "TASKS", small)
+    monkeypatch.setattr(claim, "_LABELS", {True: ("relu", "sigmoid", "softplus")})
+    monkeypatch.setitem(ACTIVATIONS, "relu", list(FALSE.values())[place])
+    assert verdict("default-activation", tmp_path).answer == answer
