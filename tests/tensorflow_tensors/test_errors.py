@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -102,12 +101,11 @@ TYPES: list[tuple[Callable[[], Any], str]] = [
         "elu.inverse: `x` must be a NumPy array; got a TensorFlow tensor. Pass x.numpy(), or differentiate with "
         "tf.GradientTape.",
     ),
-    (
-        lambda: rectifier.relu(keras.KerasTensor((2,))),
-        "relu: `x` must be a NumPy array, an array that speaks __array_ufunc__, a PyTorch tensor, a JAX array or a "
-        "TensorFlow tensor; got keras.src.backend.common.keras_tensor.KerasTensor. Convert it with numpy.asarray(x).",
-    ),
     # Arrays of two frameworks in one call.
+    (
+        lambda: rectifier.prelu(np.ones(2), negative_slope=tf.Variable(0.5)),
+        f"prelu: `negative_slope` must be a number or an array of NumPy, as x is; got one of TensorFlow. {MIXED}",
+    ),
     (
         lambda: rtf.leaky_relu(X, negative_slope=torch.ones(2)),
         "leaky_relu: `negative_slope` must be a number, a NumPy array or an array of TensorFlow, as x is; got one of "
