@@ -165,6 +165,22 @@ def test_where_units_cannot_be_followed_that_is_told() -> None:
     )
 
 
+def test_a_frozen_layer_is_left_as_it_is() -> None:
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(4, "relu", name="a"), layers.Dense(2, name="o")])
+    redraw(model)
+    plant(model.get_layer("a").bias, 1, -90.0)
+    model.get_layer("o").trainable = False
+    probe = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+    weights = values(model.variables)
+    with pytest.raises(RectifierValueError) as error:
+        rectifier.heal(model, rectifier.check(model, [probe]), probe=probe, seed=0)
+    assert str(error.value) == (
+        "heal: `model` must train the layers around units that are recycled; got layer 'o' at 'a.relu#0', which is "
+        "frozen. Set its `trainable` to True, or leave 'a.relu#0' out."
+    )
+    assert same(weights, values(model.variables))
+
+
 def test_swapped_rectifiers_are_saved_and_come_back(tmp_path: Path) -> None:
     model, x, y = network()
     record = rectifier.check(model, [x])

@@ -52,6 +52,11 @@ def test_an_activation_by_its_name_and_as_itself(name: str) -> None:
     assert keras.activations.deserialize(keras.activations.serialize(function)) is function
 
 
+def test_prelu_has_no_name_as_its_slope_must_be_given() -> None:
+    with pytest.raises(ValueError, match="rectifier>prelu"):
+        keras.layers.Dense(3, activation="rectifier>prelu")
+
+
 def test_a_variable_is_a_tensor_of_its_backend() -> None:
     variable = keras.Variable(X)
     np.testing.assert_array_equal(array(rectifier.elu(variable)), array(rk.elu(X)))

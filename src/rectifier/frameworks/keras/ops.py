@@ -279,4 +279,5 @@ try:
     from keras.src.activations import ALL_OBJECTS_DICT as _named
 except ImportError:
     _named = {}
-_named.update({f"rectifier>{_function.__name__}": _function for _function in _FUNCTIONS})
+# PReLU's slope must be given, which a name cannot.
+_named.update({f"rectifier>{_function.__name__}": _function for _function in _FUNCTIONS if _function is not prelu})

@@ -58,7 +58,7 @@ def recycle(
     # All is planned, and so refused where it must be, before the first weight is written.
     for site in wanted.units:
         try:
-            place = place_of(graph, site, "heal")
+            place = _that_learns(place_of(graph, site, "heal"))
             units, alive = _chosen(place, wanted, seen, force)
             plan = _Plan(place, units, wanted, seen, optimizers, starts, generator)
             plans.append((place, units, *plan.all()))
@@ -158,6 +158,17 @@ def _deviation(place: Place) -> float:
 
 def _draw(place: Place, count: int, generator: np.random.Generator) -> Any:
     return generator.standard_normal((*place.layer.kernel.shape[:-1], count)) * _deviation(place)
+
+
+def _that_learns(place: Place) -> Place:
+    """Raises RectifierValueError where new weights would stay as they were drawn."""
+    frozen = next((layer for layer in (place.layer, *(c.layer for c in place.consumers)) if not layer.trainable), None)
+    if frozen is not None:
+        raise RectifierValueError(
+            f"heal: `model` must train the layers around units that are recycled; got layer {frozen.name!r} at "
+            f"{place.site!r}, which is frozen. Set its `trainable` to True, or leave {place.site!r} out."
+        )
+    return place
 
 
 def _until_it_fires(
