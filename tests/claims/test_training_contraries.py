@@ -109,9 +109,9 @@ def test_what_was_never_reached_counts_with_the_whole_budget() -> None:
 @pytest.mark.parametrize(("false", "answer"), [("relu", "holds"), ("sigmoid", "does not hold")])
 def test_initial_scale(false: str, answer: str, tmp_path: Path, put: Put, monkeypatch: Patch) -> None:
     scale = module("initial_scale")
-    monkeypatch.setitem(TASKS, "digits-mlp", replace(TASKS["digits-mlp"], quick=120, steps=(0.03,)))
+    monkeypatch.setitem(TASKS, "digits-mlp", replace(TASKS["digits-mlp"], quick=200, steps=(0.1,)))
     monkeypatch.setattr(scale, "_TASKS", {"digits-mlp": "digits"})
-    monkeypatch.setattr(scale, "_SCALES", {True: (2.0,)})
+    monkeypatch.setattr(scale, "_SCALES", {True: (0.25,)})
     monkeypatch.setattr(scale, "RIVALS", ("sigmoid",))
     monkeypatch.setattr(scale, "LABELS", ("relu", "sigmoid"))
     put("relu", false)
