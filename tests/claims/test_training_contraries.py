@@ -41,17 +41,20 @@ def module(name: str) -> Any:
 
 @pytest.fixture
 def against_sigmoid(monkeypatch: Patch) -> None:
-    """ReLU against the sigmoid alone, on the digits' plain network, with a small budget and two step sizes."""
-    monkeypatch.setitem(TASKS, "digits-mlp", replace(TASKS["digits-mlp"], quick=160, steps=(0.03, 0.1, 0.3)))
+    """ReLU against the sigmoid alone, on the digits through six layers, with a small budget and one step size."""
+    usual = compared.candidate
+    monkeypatch.setattr(compared, "candidate", lambda *of: {**usual(*of), "depth": 6})
+    monkeypatch.setitem(TASKS, "digits-mlp", replace(TASKS["digits-mlp"], quick=120, steps=(0.03,)))
     monkeypatch.setattr(compared, "TASKS_TAKEN", {"digits-mlp": "digits"})
     monkeypatch.setattr(compared, "RIVALS", ("sigmoid",))
     monkeypatch.setattr(compared, "LABELS", ("relu", "sigmoid"))
 
 
-#: With the true ReLU, with one of derivative 0.2, and with a sigmoid in its place.
+#: With the true ReLU, with one of derivative 0.2, and with a sigmoid in its place. Through six layers
+#: the second one learns slowly; yet it ends above the sigmoid's network, which has learned nothing.
 OF_RELU = {
     "fewer-steps": ("holds", "does not hold", "does not hold"),
-    "final-accuracy": ("holds", "does not hold", "does not hold"),
+    "final-accuracy": ("holds", "holds", "does not hold"),
 }
 
 
@@ -106,9 +109,9 @@ def test_what_was_never_reached_counts_with_the_whole_budget() -> None:
 @pytest.mark.parametrize(("false", "answer"), [("relu", "holds"), ("sigmoid", "does not hold")])
 def test_initial_scale(false: str, answer: str, tmp_path: Path, put: Put, monkeypatch: Patch) -> None:
     scale = module("initial_scale")
-    monkeypatch.setitem(TASKS, "digits-mlp", replace(TASKS["digits-mlp"], quick=120, steps=(0.03,)))
+    monkeypatch.setitem(TASKS, "digits-mlp", replace(TASKS["digits-mlp"], quick=200, steps=(0.1,)))
     monkeypatch.setattr(scale, "_TASKS", {"digits-mlp": "digits"})
-    monkeypatch.setattr(scale, "_SCALES", {True: (2.0,)})
+    monkeypatch.setattr(scale, "_SCALES", {True: (0.25,)})
     monkeypatch.setattr(scale, "RIVALS", ("sigmoid",))
     monkeypatch.setattr(scale, "LABELS", ("relu", "sigmoid"))
     put("relu", false)

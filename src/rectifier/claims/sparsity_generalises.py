@@ -51,7 +51,7 @@ def _table(results: Results, task: str, way: str) -> tuple[np.ndarray, np.ndarra
     """Share of zeros (%) and test accuracy (points): one row a seed, one column a value of what is changed."""
     rows = results.where(task=task)
     levels = [Results(row for row in rows if not set(row.config) & set(_WAYS))]
-    levels += [rows.where(**{way: value}) for value in _WAYS[way]]
+    levels += [rows.by(way)[value] for value in _WAYS[way]]
     zeros, points = (100 * np.array([level.values(name) for level in levels]).T for name in ("zeros", "test"))
     return zeros, points
 

@@ -105,8 +105,8 @@ def compared(
         tables = [np.array([value(task, label) for task in TASKS_TAKEN], float) for label in (rival, "relu")]
         for task, one, other in zip(TASKS_TAKEN, *tables, strict=True):
             cells[rival, task] = effect(one, other, f"{what}, {TASKS_TAKEN[task]}")
-        means = [np.exp(np.log(table).mean(axis=0)) if times else table.mean(axis=0) for table in tables]
-        overall[rival] = effect(*means, f"{what}, mean of the tasks")
+        of_rival, of_relu = (np.exp(np.log(table).mean(axis=0)) if times else table.mean(axis=0) for table in tables)
+        overall[rival] = effect(of_rival, of_relu, f"{what}, mean of the tasks")
     return Compared(overall, cells)
 
 
@@ -130,7 +130,7 @@ def where(answers: Mapping[tuple[str, str], Answer]) -> str:
     >>> where({("sigmoid", "text"): "holds", ("sigmoid", "rows"): "holds", ("tanh", "text"): "does not hold"})
     'against sigmoid on 2 of 2 tasks; against tanh on 0 of 1'
     """
-    parts = []
+    parts: list[str] = []
     for rival in dict.fromkeys(rival for rival, _ in answers):
         tasks = [task for other, task in answers if other == rival]
         held = [task for task in tasks if answers[rival, task] == "holds"]
