@@ -27,7 +27,7 @@ _MANY, _FEW = 40.0, 5.0
 
 def _runs(plan: Plan, done: Results) -> Iterator[Run]:
     for label in ("relu", *_VARIANTS):
-        for changed in ({}, *DAMAGES.values()):
+        for changed in DAMAGES.values():
             for seed in plan.seeds:
                 yield Run(deaths, {**setting(label, **changed), "budget": BUDGET[plan.quick], "seed": seed})
 
