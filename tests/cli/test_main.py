@@ -15,7 +15,7 @@ import rectifier as library
 from rectifier import _native
 from rectifier.checkup.records import Record
 
-NAMES = ["demo", "check", "certificate", "heal", "prune", "report", "show", "verify", "bench", "claims"]
+NAMES = ["demo", "check", "certificate", "heal", "prune", "report", "show", "compare", "verify", "bench", "claims"]
 Run = Callable[..., Any]
 
 #: Runs the command in a process in which some modules cannot be imported.
