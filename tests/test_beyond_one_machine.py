@@ -96,6 +96,14 @@ def test_xarray_keeps_its_names_and_stays_lazy(x, name):
     np.testing.assert_array_equal(chunked.compute(scheduler="sync").values, function(x))
 
 
+def test_the_gate_of_xarray_in_chunks_stays_lazy(x):
+    gate = rectifier.relu.gate(xr.DataArray(x).chunk(20))
+    assert type(gate).__name__ == "ChunkedGate"
+    np.testing.assert_array_equal(gate.count(axis=0).compute(scheduler="sync"), rectifier.relu.gate(x).count(axis=0))
+    with pytest.raises(rectifier.RectifierTypeError, match="got a Dask array"):
+        rectifier.relu.with_gate(xr.DataArray(x).chunk(20))
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_ufuncs_know_where_they_live(name):
     """Or pickle would look for them in every module there is, which some modules warn of."""

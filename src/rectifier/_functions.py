@@ -16,7 +16,7 @@ from ._gate import Gate
 from .errors import RectifierTypeError
 from .frameworks import numpy as numpy_ops
 from .frameworks import ops_of
-from .frameworks.dask import ChunkedGate, is_dask
+from .frameworks.dask import ChunkedGate, chunked
 
 __all__ = ["FUNCTIONS", "Rectifier"]
 
@@ -181,13 +181,14 @@ class Rectifier:
     def gate(self, x: Any, /) -> Any:
         """Which values are open (z > 0, or NaN), one bit each: a :class:`Gate`.
 
-        x: a NumPy array of any shape. A Dask array gives a :class:`rectifier.frameworks.dask.ChunkedGate`, as lazy as x
-        is: a Gate for each chunk.
+        x: a NumPy array of any shape. A Dask array, also in one of xarray's, gives a
+        :class:`rectifier.frameworks.dask.ChunkedGate`, as lazy as x is: a Gate for each chunk.
         """
         function = f"{self.name}.gate"
         self._refuse_other_frameworks(function, x)
-        if is_dask(x):
-            return ChunkedGate(numpy_ops.input_array(function, x))
+        chunks = chunked(x)
+        if chunks is not None:
+            return ChunkedGate(numpy_ops.input_array(function, chunks))
         return Gate(np.asarray(numpy_ops.input_array(function, x)))
 
     def with_gate(self, x: Any, /, *, out: Any = None, **parameters: Any) -> tuple[Any, Gate]:
@@ -205,7 +206,7 @@ class Rectifier:
         """
         function = f"{self.name}.with_gate"
         self._refuse_other_frameworks(function, x)
-        if is_dask(x):  # it would be computed, and held in one piece
+        if chunked(x) is not None:  # it would be computed, and held in one piece
             raise RectifierTypeError(
                 f"{function}: `x` must be a NumPy array; got a Dask array. "
                 f"Take {self.name}(x) and {self.name}.gate(x), which are as lazy as x is."
@@ -236,7 +237,7 @@ class Rectifier:
         if not isinstance(gate, Gate):
             raise _gated.refuse_gate(function, gate)
         self._refuse_other_frameworks(function, dh)
-        if is_dask(dh):
+        if chunked(dh) is not None:
             raise RectifierTypeError(
                 f"{function}: `dh` must be a NumPy array; got a Dask array. "
                 f"Multiply: dh * {self.name}.derivative(x), which is as lazy as they are."

@@ -355,7 +355,7 @@ CE = F.mse_loss
         (
             lambda: rectifier.check(NET, [(X, X)], "mse"),
             "check: `loss` must be callable as loss(outputs, targets); got str. "
-            "Pass a function such as torch.nn.functional.cross_entropy.",
+            "Pass a function of the two, such as a cross-entropy.",
         ),
         (
             lambda: rectifier.check(NET, [(X, X)], lambda out, y: out),

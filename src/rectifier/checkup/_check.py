@@ -256,7 +256,7 @@ def _check_arguments(batches: Any, loss: Any, seed: Any, limits: Any) -> None:
     if loss is not None and not callable(loss):
         raise RectifierTypeError(
             f"check: `loss` must be callable as loss(outputs, targets); got {type(loss).__name__}. "
-            "Pass a function such as torch.nn.functional.cross_entropy."
+            "Pass a function of the two, such as a cross-entropy."
         )
     check_common("check", seed, limits)
 

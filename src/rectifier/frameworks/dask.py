@@ -10,13 +10,15 @@ import numpy.typing as npt
 
 from .._gate import Gate
 
-__all__ = ["ChunkedGate", "is_dask"]
+__all__ = ["ChunkedGate", "chunked"]
 
 
-def is_dask(x: Any) -> bool:
-    """Is it a Dask array? Dask is not imported for the answer."""
+def chunked(x: Any) -> Any:
+    """The Dask array that x is, or holds as xarray's do; None for all others. Dask is not imported for the answer."""
     dask_array = sys.modules.get("dask.array")
-    return dask_array is not None and isinstance(x, dask_array.Array)
+    if dask_array is None:
+        return None
+    return next((array for array in (x, getattr(x, "data", None)) if isinstance(array, dask_array.Array)), None)
 
 
 class ChunkedGate:
