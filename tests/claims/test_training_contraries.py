@@ -191,10 +191,10 @@ def _sparse(slopes: dict[str, float]) -> Results:
             common = {"task": task, "seed": seed}
             for way, values in claim._WAYS.items():
                 for place, value in enumerate(values):
-                    zeros = 0.2 + 0.5 * place + 0.01 * (seed % 2)
+                    zeros = 0.2 + 0.15 * place + 0.01 * (seed % 2)
                     test = 0.9 + slopes[way] * zeros + 0.001 * (seed // 2)
                     rows.append(Row("sparse", {**common, way: value}, {"zeros": zeros, "test": test}))
-            rows.append(Row("sparse", common, {"zeros": 0.45, "test": 0.9}))
+            rows.append(Row("sparse", common, {"zeros": 0.425, "test": 0.9}))
     return Results(rows)
 
 
