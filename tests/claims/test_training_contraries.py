@@ -66,8 +66,8 @@ def test_a_false_relu(name: str, place: int, tmp_path: Path, monkeypatch: Patch)
     assert verdict(name, tmp_path).answer == OF_RELU[name][place]
 
 
-#: Experiment, what its outcome is where ReLU is by far the better, and where it is the same.
 def _outcome(better: bool) -> dict[str, Any]:
+    """Of both experiments."""
     updates = {f"updates_to_{goal:g}": 100.0 if better else 200.0 for goal in (0.3, 0.8, 0.9)}
     return {**updates, "test": 0.9 if better else 0.8, "train": 0.95 if better else 0.9, "seconds": 1.0, "updates": 60}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,7 +69,9 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
 def _by_way(results: Results, task: str, way: str) -> Effect:
     zeros, points = _table(results, task, way)
     found = [_correlation(*pair) for pair in zip(zeros, points, strict=True)]
-    return mean(found, f"{_TITLES[way]}, {_TASKS[task]}: correlation of zeros and accuracy")
+    effect = mean(found, f"{_TITLES[way]}, {_TASKS[task]}: correlation of zeros and accuracy")
+    # Student's interval does not know that no correlation is beyond 1.
+    return replace(effect, low=max(effect.low, -1.0), high=min(effect.high, 1.0))
 
 
 def _by_seed(results: Results) -> Effect:
