@@ -51,7 +51,6 @@ def chart(found: Compared, what: str, caption: str) -> Chart:
         caption=caption + " To the right of the line ReLU is the faster.",
         alt="; ".join(effect.told for effect in found.cells.values()),
         reference=1.0,
-        log=True,
         groups=groups(found),
     )
 

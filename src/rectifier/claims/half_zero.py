@@ -62,8 +62,8 @@ def _judge(results: Results) -> Verdict:
     answer = all_of(decide(start, 50 - _NEAR), decide(start, 50 + _NEAR, sign=-1))
     told = (
         f"{start.value:.0f} % are zero at the start, and {end.value:.0f} % after training: by task "
-        f"{', '.join(_change(title, begun[task], ended[task]) for task, title in TASKS_TAKEN.items())}. Later layers "
-        f"and first ones differ: see the figure."
+        f"{', '.join(_change(title, begun[task], ended[task]) for task, title in TASKS_TAKEN.items())}. What "
+        "training does differs by task and by layer: see the figure."
     )
     return Verdict(answer, told, (start, end, more, *each))
 
@@ -90,12 +90,12 @@ def _figure(results: Results) -> Chart:
     )
     return heatmap(
         [[*line, *[math.nan] * (many - len(line))] for line in table],
-        x_labels=[f"layer {place}" for place in range(1, many + 1)],
+        x_labels=[str(place) for place in range(1, many + 1)],
         y_labels=names,
-        x_title="hidden layer, counted from the input",
+        x_title="hidden layer, counted from the input; by rows: step in time",
         y_title="network",
         caption="Share of the activations that are exactly zero (%), as the network begins and when it is trained; the "
-        "mean of the seeds. The recurrent network has one layer, that of text two.",
+        "mean of the seeds. The recurrent network has one layer, shown step by step.",
         alt=f"Zeros by layer. {told}.",
         told=lambda value: "–" if math.isnan(value) else f"{value:.0f}",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from .experiments.compared import across
 from .experiments.sparsity import sparse
 from .lab.claim import Answer, Claim, Verdict
 from .lab.experiment import Run
-from .lab.fair import tuned
 from .lab.figures import curves
 from .lab.plan import Plan
 from .lab.results import Results
@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 _TASKS = {"digits-mlp": "digits", "tabular": "tabular"}
 #: What is changed, and its values beside the usual one.
 _WAYS: dict[str, tuple[float, ...]] = {
-    "init_bias": (-0.5, 0.5),
-    "penalty": (0.03, 0.3),
-    "decay": (0.001, 0.01),
-    "width": (16, 256),
+    "init_bias": (-0.5, -0.25, 0.25, 0.5),
+    "penalty": (0.03, 0.1, 0.3, 1.0),
+    "decay": (0.001, 0.003, 0.01, 0.03),
+    "width": (16, 32, 128, 256),
 }
 _TITLES = {"init_bias": "initial bias", "penalty": "penalty on |h|", "decay": "weight decay", "width": "width"}
+#: The same for all, as larger steps alone make more zeros; ReLU's best on both tasks.
+_STEP = 0.03
 #: Correlation that counts as coming with.
 _WITH = 0.3
 
@@ -44,7 +46,8 @@ def _runs(plan: Plan, done: Results) -> Iterator[Run]:
             "budget": task.quick if plan.quick else task.full,
         }
         changed = [{**usual, way: value} for way, values in _WAYS.items() for value in values]
-        yield from tuned(sparse, [usual, *changed], plan, done, steps=task.steps[1:4])
+        for seed in plan.seeds:
+            yield from (Run(sparse, {**config, "step": _STEP, "seed": seed}) for config in (usual, *changed))
 
 
 def _table(results: Results, task: str, way: str) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +69,9 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
 def _by_way(results: Results, task: str, way: str) -> Effect:
     zeros, points = _table(results, task, way)
     found = [_correlation(*pair) for pair in zip(zeros, points, strict=True)]
-    return mean(found, f"{_TITLES[way]}, {_TASKS[task]}: correlation of zeros and accuracy")
+    effect = mean(found, f"{_TITLES[way]}, {_TASKS[task]}: correlation of zeros and accuracy")
+    # Student's interval does not know that no correlation is beyond 1.
+    return replace(effect, low=max(effect.low, -1.0), high=min(effect.high, 1.0))
 
 
 def _by_seed(results: Results) -> Effect:
@@ -77,13 +82,14 @@ def _by_seed(results: Results) -> Effect:
             for place, kept in enumerate((zeros, points)):
                 table = _table(results, task, way)[place][:, 1:]
                 kept.extend((table - table.mean(axis=0)).T)
-    one, other = np.concatenate(zeros), np.concatenate(points)
+    # By rank, as a network that has learned nothing would outweigh all others.
+    one, other = (np.argsort(np.argsort(np.concatenate(kept))).astype(float) for kept in (zeros, points))
     found = _correlation(one, other)
     # Fisher's z; each configuration has taken one degree of freedom.
     free = len(one) - len(zeros) - 2
     half = 1.96 / np.sqrt(free - 1)
     low, high = (float(np.tanh(np.arctanh(min(max(found, -0.999999), 0.999999)) + side)) for side in (-half, half))
-    return Effect("seed alone: correlation of zeros and accuracy", found, low, high, "", len(results.seeds))
+    return Effect("seed alone: rank correlation of zeros and accuracy", found, low, high, "", len(results.seeds))
 
 
 def _judge(results: Results) -> Verdict:
@@ -129,13 +135,13 @@ CLAIM = Claim(
     source="Glorot, Bordes and Bengio 2011, AISTATS, PMLR 15:315–323, section 2.2.",
     refuted_by="Correlations of the share of zeros and the test accuracy that are less than 0.3, whatever makes the "
     "zeros vary. It depends where they are more in some ways alone.",
-    method="Plain ReLU networks on the digits and on tabular data. Zeros are made to vary in four ways, three networks "
-    "each: by the initial bias, by a penalty on the activations (L1), by weight decay and by the width; each network "
-    "at its own best step size. For each way and task: the correlation of zeros and test accuracy over the three "
-    "networks of a seed, and its mean over the seeds. And over networks that differ in their seed alone: the "
-    "correlation of what is left without each configuration's mean.",
+    method="Plain ReLU networks on the digits and on tabular data, all with the same step size, as a larger one alone "
+    "makes more zeros. Zeros are made to vary in four ways, five networks each: by the initial bias, by a penalty on "
+    "the activations (L1), by weight decay and by the width. For each way and task: the correlation of zeros and test "
+    "accuracy over the five networks of a seed, and its mean over the seeds. And of networks that differ in their seed "
+    "alone: the rank correlation of what is left without each configuration's mean.",
     runs=_runs,
     judge=_judge,
     figure=_figure,
-    seeds=(5, 10),
+    seeds=(6, 10),
 )
