@@ -209,5 +209,6 @@ def test_numpy_arrays_go_to_numpy_and_jax_arrays_to_jax() -> None:
     assert isinstance(rj.relu(x), jax.Array)  # asked for by name
     mixed = rectifier.leaky_relu(jnp.asarray(x), negative_slope=np.array([0.5, 0.1], np.float32))
     assert isinstance(mixed, jax.Array) and mixed.tolist() == [-0.5, 2.0]
-    # A concrete slope of JAX beside an x of NumPy is read.
-    assert type(rectifier.leaky_relu(x, negative_slope=jnp.float32(0.5))) is np.ndarray
+    # Beside an x of NumPy the gradient of a slope of JAX would be lost.
+    with pytest.raises(rectifier.RectifierTypeError, match="got one of JAX"):
+        rectifier.leaky_relu(x, negative_slope=jnp.float32(0.5))

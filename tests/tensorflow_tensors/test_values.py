@@ -184,8 +184,9 @@ def test_what_stands_for_a_tensor_is_one() -> None:
     assert tf.is_tensor(rtf.relu(x))  # asked for by name
     if keras.backend.backend() == "tensorflow":
         assert rectifier.relu(keras.Variable(x)).numpy().tolist() == [0.0, 2.0]
-    # A slope of TensorFlow beside an x of NumPy is read.
-    assert type(rectifier.leaky_relu(x, negative_slope=tf.constant(0.5))) is np.ndarray
+    # Beside an x of NumPy the gradient of a slope of TensorFlow would be lost.
+    with pytest.raises(rectifier.RectifierTypeError, match="got one of TensorFlow"):
+        rectifier.leaky_relu(x, negative_slope=tf.constant(0.5))
 
 
 @pytest.mark.parametrize("way", WAYS)
