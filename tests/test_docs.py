@@ -12,9 +12,6 @@ from pathlib import Path
 
 import pytest
 
-# TensorFlow, which a page loads, before Triton, which this loads, makes PyTorch crash.
-import rectifier.torch  # noqa: F401
-
 ROOT = Path(__file__).parents[1]
 PAGES = [
     ROOT / "README.md",

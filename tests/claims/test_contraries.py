@@ -14,26 +14,13 @@ import pytest
 import rectifier
 from rectifier.claims import claims
 from rectifier.claims.experiments import fixed_point as fixed
-from rectifier.claims.lab.activations import ACTIVATIONS, Activation
+from rectifier.claims.lab.activations import ACTIVATIONS
 from rectifier.claims.lab.results import Results, Row
 from rectifier.claims.tasks import TASKS
 
 from .test_planted import FALSE, verdict
 
 Patch = pytest.MonkeyPatch
-
-
-@pytest.fixture
-def put(monkeypatch: Patch) -> Callable[..., None]:
-    """Put the function of one label under others."""
-
-    def under(*labels: str, function: str) -> None:
-        row = ACTIVATIONS[function]
-        for label in labels:
-            false = Activation(label, ACTIVATIONS[label].title, row.function, row.module)
-            monkeypatch.setitem(ACTIVATIONS, label, false)
-
-    return under
 
 
 def module(name: str) -> Any:

@@ -13,7 +13,7 @@ import pytest
 from rectifier.claims import claims
 from rectifier.claims.experiments import deaths as experiment
 from rectifier.claims.experiments.deaths import ARMS, units
-from rectifier.claims.lab.activations import ACTIVATIONS, Activation
+from rectifier.claims.lab.activations import ACTIVATIONS
 from rectifier.claims.lab.results import Results, Row
 from rectifier.claims.tasks import TASKS
 
@@ -33,19 +33,6 @@ def short(monkeypatch: Patch) -> None:
     dying = module("dying_units")
     monkeypatch.setattr(dying, "_STEPS", {True: (0.03, 0.3)})
     monkeypatch.setattr(dying, "_INITS", {True: ("gain",)})
-
-
-@pytest.fixture
-def put(monkeypatch: Patch) -> Callable[..., None]:
-    """Put the function of one label under others."""
-
-    def under(*labels: str, function: str) -> None:
-        row = ACTIVATIONS[function]
-        for label in labels:
-            false = Activation(label, ACTIVATIONS[label].title, row.function, row.module)
-            monkeypatch.setitem(ACTIVATIONS, label, false)
-
-    return under
 
 
 def network(activation: str, closed: float) -> Any:
