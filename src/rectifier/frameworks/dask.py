@@ -18,6 +18,8 @@ def chunked(x: Any) -> Any:
     dask_array = sys.modules.get("dask.array")
     if dask_array is None:
         return None
+    if isinstance(x, np.ndarray):  # whose ``data`` is its memory, which NumPy does not tell of every dtype
+        return None
     return next((array for array in (x, getattr(x, "data", None)) if isinstance(array, dask_array.Array)), None)
 
 
