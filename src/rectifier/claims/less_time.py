@@ -81,9 +81,8 @@ CLAIM = Claim(
     refuted_by="Sigmoid or tanh that takes less than 1.1 times as long as ReLU. It depends where that is so on some "
     "tasks, or of one of the two.",
     method=f"{METHOD} The time is that of fewer-steps' updates: their number times the processor time of one, which is "
-    "the mean of 60 updates, on one thread, while nothing else of the laboratory runs. ReLU is this library's layer, "
-    "which keeps one bit a value and takes longer than PyTorch's own on networks this small; for those see "
-    "cheap-training.",
+    "the mean of 60 updates, on one thread, while nothing else of the laboratory runs. The layers that are timed are "
+    "PyTorch's own.",
     runs=_runs,
     judge=_judge,
     figure=_figure,

@@ -66,11 +66,8 @@ def step(config: Config) -> Outcome:
             if config["network"] == "cnn"
             else images.feed_forward(label, 64, 3, config["width"], 10, "none")
         )
-        for name, part in list(model.named_children()):
-            if name.startswith("act"):
-                model.set_submodule(name, _own(part))
         # So small a step that no network leaves the weights that it began with: numbers that die are other work.
-        setup = Setup(activation=label, seed=config["seed"], step=1e-6, budget=1)
+        setup = Setup(activation=label, seed=config["seed"], step=1e-6, budget=1, own_layers=True)
         setup.initialise(model)
         optimizer = setup.make_optimizer(model)
 
@@ -99,6 +96,8 @@ def _numpy(x: np.ndarray[Any, Any], labels: list[str]) -> dict[str, Callable[[],
 def _torch(x: np.ndarray[Any, Any], labels: list[str]) -> dict[str, Callable[[], Any]]:
     import torch
 
+    from ..tasks.layers import own
+
     values = torch.from_numpy(x)
 
     def applied(layer: nn.Module) -> Callable[[], Any]:
@@ -108,18 +107,8 @@ def _torch(x: np.ndarray[Any, Any], labels: list[str]) -> dict[str, Callable[[],
 
         return run
 
-    calls: dict[str, Callable[[], Any]] = {label: applied(_own(ACTIVATIONS[label].module())) for label in labels}
+    calls: dict[str, Callable[[], Any]] = {label: applied(own(ACTIVATIONS[label].module())) for label in labels}
     return {**calls, "copy": values.clone}
-
-
-def _own(layer: nn.Module) -> nn.Module:
-    """PyTorch's own layer in place of one of the library that stands for it, so that like is held against like."""
-
-    for kind in type(layer).__mro__:
-        if kind.__module__ == "torch.nn.modules.activation":
-            own: nn.Module = kind()
-            return own
-    return layer
 
 
 def _rounds(calls: Mapping[str, Callable[[], Any]], rounds: int, seed: int) -> dict[str, list[float]]:

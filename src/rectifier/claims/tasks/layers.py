@@ -13,7 +13,7 @@ from ...errors import RectifierValueError
 from ...frameworks.torch.sites import identify
 from ..lab.activations import ACTIVATIONS
 
-__all__ = ["gain", "layer"]
+__all__ = ["gain", "layer", "own"]
 
 _LABEL = re.compile(r"(\w+)(?:\((\w+)=([-+.\w]+)\))?")
 
@@ -34,6 +34,15 @@ def layer(label: str) -> nn.Module:
             f"claims: `activation` must have a parameter that its layer takes; got {label!r} ({error}). "
             "Write it as in 'leaky_relu(negative_slope=0.2)'."
         ) from error
+
+
+def own(layer: nn.Module) -> nn.Module:
+    """PyTorch's own layer with its defaults, in place of one of the library that stands for it: like is held against like."""
+    for kind in type(layer).__mro__:
+        if kind.__module__ == "torch.nn.modules.activation":
+            theirs: nn.Module = kind()
+            return theirs
+    return layer
 
 
 def gain(label: str) -> float:

@@ -12,7 +12,7 @@ import rectifier.torch as rt
 
 from ...errors import RectifierValueError
 from ...frameworks.torch.sites import identify
-from .layers import gain
+from .layers import gain, own
 
 __all__ = ["LAYERS", "Setup", "choice", "whole"]
 
@@ -44,6 +44,8 @@ class Setup:
     """Factor on all initial weights."""
     init_bias: float = 0.0
     """Initial bias of every layer but the output."""
+    own_layers: bool = False
+    """PyTorch's own activation layers where the library's stand for them: for what is timed."""
 
     def __post_init__(self) -> None:
         whole(0, seed=self.seed)
@@ -55,13 +57,14 @@ class Setup:
             raise RectifierValueError(f"claims: `init_bias` must be a finite number; got {self.init_bias!r}. Pass 0.")
         choice("optimizer", self.optimizer, _OPTIMIZERS)
         choice("init", self.init, _INITS)
+        choice("own_layers", self.own_layers, (False, True))
 
     def generator(self, stream: int) -> torch.Generator:
         """A source of random numbers of its own for each use, so that one never shifts another."""
         return torch.Generator().manual_seed(1000 * self.seed + stream)
 
     def initialise(self, model: nn.Module) -> None:
-        """Draw the weights; a layer called ``output`` gets gain 1 and no bias."""
+        """Draw the weights; a layer called ``output`` gets gain 1 and no bias. Then see to ``own_layers``."""
         layers = {name: part for name, part in model.named_modules() if isinstance(part, LAYERS)}
         source = self.generator(0)
         if self.init == "gain" and any(identify(part) for part in model.modules()):
@@ -84,6 +87,9 @@ class Setup:
                 part.weight.mul_(self.init_scale)
                 if part.bias is not None and not _is_output(name):
                     part.bias.add_(self.init_bias)
+        if self.own_layers:
+            for name, part in list(model.named_modules())[1:]:
+                model.set_submodule(name, own(part))
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """The fused forms: the same formulas in a fraction of the time on networks this small."""
