@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
+from rectifier.claims import claims
 from rectifier.claims.lab.activations import ACTIVATIONS, Activation
+
+
+@pytest.fixture(scope="session", autouse=True)
+def imported() -> None:
+    """Claims take names from what they share as they are imported: before a test puts something else there."""
+    claims()
 
 
 @pytest.fixture
