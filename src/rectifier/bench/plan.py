@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 
+from .._choices import choices
 from .._family import family
 from ..errors import RectifierValueError
 from .machine import available_memory, cores
@@ -79,12 +79,12 @@ def make_plan(
     if not chosen_sizes:
         chosen_sizes = tuple(sorted(SIZES + MORE_SIZES)) if full else SIZES
     plan = Plan(
-        functions=_known("NAME", names, tuple(family)) or tuple(family),
-        kinds=_known("--kind", kinds, KINDS) or (KINDS if full else KINDS[:1]),
+        functions=choices("bench", "NAME", names, tuple(family)) or tuple(family),
+        kinds=choices("bench", "--kind", kinds, KINDS) or (KINDS if full else KINDS[:1]),
         dtypes=_dtypes(dtypes, full),
         sizes=chosen_sizes,
         threads=_thread_counts(threads),
-        peers=_known("--peer", peers, tuple(MODULES)) or tuple(MODULES),
+        peers=choices("bench", "--peer", peers, tuple(MODULES)) or tuple(MODULES),
         seconds=seconds,
     )
     _refuse_too_large(plan)
@@ -116,21 +116,8 @@ def size_text(values: int) -> str:
     return str(values)
 
 
-def _known(argument: str, given: Iterable[str], there_are: tuple[str, ...]) -> tuple[str, ...]:
-    chosen = tuple(dict.fromkeys(given))
-    for name in chosen:
-        if name not in there_are:
-            close = get_close_matches(name, there_are, n=2, cutoff=0.6)
-            cure = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
-            raise RectifierValueError(
-                f"bench: `{argument}` must be of {', '.join(there_are)}; got {name!r}. "
-                f"{cure}Leave it out for the usual."
-            )
-    return chosen
-
-
 def _dtypes(given: Sequence[str], full: bool) -> tuple[str, ...]:
-    chosen = _known("--dtype", given, DTYPES) or (DTYPES if full else DTYPES[:2])
+    chosen = choices("bench", "--dtype", given, DTYPES) or (DTYPES if full else DTYPES[:2])
     if importlib.util.find_spec("ml_dtypes") is not None:
         return chosen
     if "bfloat16" in given:

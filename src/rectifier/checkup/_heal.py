@@ -99,7 +99,7 @@ def heal(
     for each in optimizers:
         adapter.check_optimizer(each, "heal")
     model = adapter.observable(model, "heal")
-    adapter.acts.check_starts_used(optimizers, starts)
+    _check_starts_used(adapter.acts.kept_by(optimizers), starts)
     if how == "rescale":
         acts, skipped = _rescale(adapter, model, findings, optimizers, probe, starts)
         return receipts_of(how, acts, skipped)
@@ -185,6 +185,16 @@ def _check_arguments(how: Any, with_: Any, seed: Any, starts: Any) -> None:
         raise RectifierTypeError(f'heal: `with_` must be left out with how="{how}"; got {with_!r}. Pass how="swap".')
     check_starts("heal", starts)
     check_common("heal", seed, None)
+
+
+def _check_starts_used(kept: set[str], starts: Mapping[str, float | str] | None) -> None:
+    """Refuse a key of ``starts`` that no optimizer keeps: a slip would leave what it is about as it is."""
+    unknown = sorted(set(starts or {}) - kept) if kept else []
+    if unknown:
+        raise RectifierValueError(
+            f"heal: `starts` must name what the optimizer keeps, {', '.join(sorted(kept))}; got {unknown[0]!r}. "
+            "Leave it out, or name one of these."
+        )
 
 
 def check_starts(verb: str, starts: Any) -> None:

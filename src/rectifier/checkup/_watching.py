@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
@@ -15,7 +14,7 @@ from ._check import may_be_dead
 from ._judge import judge
 from .adapters import versions
 from .history import CAPACITY, half_way, halve, lengthen, merge, ungraded
-from .metrics import metrics, verdicts
+from .metrics import Logger, metrics, verdicts
 from .pace import REFERENCES, Pace
 from .proofs.proof import describe, prove
 from .records import Finding, Record, Snapshot
@@ -48,8 +47,7 @@ class Watching:
         self._adapter, self._model, self._optimizer = adapter, model, optimizer
         self._name, self._seed, self._limits = name, seed, limits
         self._pace, self._counts = pace, counts
-        self._log = log if adapter.leads(group) else None
-        self._log_failed = False
+        self._log = Logger(log, "watch") if log is not None and adapter.leads(group) else None
         self._observer = adapter.Observer(model, training_only=True, group=group)
         self._gradients = None if optimizer is None else adapter.Gradients(self._observer, optimizer)
         self._counting = adapter.Counting(self._observer) if counts else None
@@ -327,17 +325,7 @@ class Watching:
         found = metrics(self._snapshots[-1])
         if last:  # gradients were read up to here
             found |= {"rectifier/step": float(self.step), **verdicts(self.record)}
-        try:
-            self._log(found)
-        except Exception as error:
-            if not self._log_failed:
-                self._log_failed = True
-                warnings.warn(
-                    f"watch: `log` raised {type(error).__name__} at step {self.step}: {error}. The training goes on, "
-                    "the record is kept, and `log` is called again at the next look; what it raises is told once.",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
+        self._log(found, self.step)
 
     def _believe(self, snapshot: Snapshot) -> None:
         """Where a look refutes what the gradients say, nothing that they said stands."""

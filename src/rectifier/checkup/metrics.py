@@ -8,14 +8,36 @@ not measured is left out, never told as 0. docs/integrations.md lists them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from .._family import family
 from .records import Record, SiteVitals, Snapshot
 
-__all__ = ["metrics", "place_names", "verdicts"]
+__all__ = ["Logger", "metrics", "place_names", "verdicts"]
+
+
+class Logger:
+    """The user's ``log``; what it raises is told once, and ends no training."""
+
+    def __init__(self, log: Callable[[dict[str, float]], Any], function: str) -> None:
+        self._log, self._function, self._failed = log, function, False
+
+    def __call__(self, found: dict[str, float], step: int) -> None:
+        try:
+            self._log(found)
+        except Exception as error:
+            if not self._failed:
+                self._failed = True
+                warnings.warn(
+                    f"{self._function}: `log` raised {type(error).__name__} at step {step}: {error}. The training goes "
+                    "on, the record is kept, and `log` is called again at the next look; what it raises is told once.",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
 
 
 def place_names(names: Iterable[str]) -> dict[str, str]:

@@ -119,22 +119,23 @@ def _duration(seconds: float) -> str:
 
 
 def _with_bar(run: Callable[[Callable[[str, int, int], None]], Benchmark]) -> Benchmark:
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from ..reporters import terminal
 
     columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
     # The bar is redrawn by a thread, which must not wake while something is timed on the last free core.
-    with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=1) as bar:
+    with Progress(*columns, console=terminal.console(stderr=True), transient=True, refresh_per_second=1) as bar:
         task = bar.add_task("", total=None)
         return run(lambda label, done, total: bar.update(task, description=label, completed=done, total=total))
 
 
 def _print(found: Benchmark, *, to_stderr: bool) -> None:
-    from rich.console import Console
-
     from ..bench.table import absences, header, tables
+    from ..reporters import terminal
 
-    console = Console(stderr=to_stderr, highlight=False, width=180)
+    console = terminal.console(stderr=to_stderr)
+    console.width = 180
     console.print(header(found))
     console.print("ns a value, ± half the distance of the quartiles, × a ratio to ours: above 1 rectifier is faster")
     for table in tables(found):

@@ -68,11 +68,12 @@ def compare(
 
 
 def _with_bar(run: Callable[[Callable[[str, int, int], None]], Comparison]) -> Comparison:
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+    from ..reporters import terminal
+
     columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=terminal.console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
         return run(lambda label, done, total: bar.update(task, description=label, completed=done, total=total))
 

@@ -140,19 +140,20 @@ def _publish(proof: Proof, outputs: Outputs) -> None:
 
 
 def _with_bar(run: Callable[[Callable[[str, int, int], None]], Proof]) -> Proof:
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+    from ..reporters import terminal
+
     columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=terminal.console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
         return run(lambda label, done, total: bar.update(task, description=label, completed=done, total=total))
 
 
 def _print(proof: Proof, *, to_stderr: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from ..reporters import terminal
     from ..verify.table import COLUMNS, cells, summary
 
     table = Table(box=None, pad_edge=False, header_style="")
@@ -163,7 +164,8 @@ def _print(proof: Proof, *, to_stderr: bool) -> None:
         *row, last = cells(result)
         table.add_row(*row, last if result.kept else f"{last}  PROMISE BROKEN")
     # A table cut off at a terminal's edge would hide the input that matters: it wraps there instead.
-    console = Console(stderr=to_stderr, highlight=False, width=160)
+    console = terminal.console(stderr=to_stderr)
+    console.width = 160
     console.print(table, crop=False, overflow="ignore")
     for reason in proof.absent:
         console.print(f"Not judged: {reason}.")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
+from .._choices import choices
 from .._family import family
 from ..errors import RectifierValueError
 
@@ -118,8 +118,8 @@ def make_plan(
     Raises RectifierValueError for an unknown function, framework or dtype, and for a framework that is named and not
     installed.
     """
-    functions = _known("NAME", names, FUNCTIONS) or FUNCTIONS
-    named = _known("--framework", frameworks, tuple(FRAMEWORKS))
+    functions = choices("compare", "NAME", names, FUNCTIONS) or FUNCTIONS
+    named = choices("compare", "--framework", frameworks, tuple(FRAMEWORKS))
     absent = {key: module for key in FRAMEWORKS if (module := missing(FRAMEWORKS[key].modules))}
     for key in named:
         if key in absent:
@@ -141,7 +141,7 @@ def make_plan(
         for key, module in absent.items()
         if not named
     )
-    return Plan(functions, chosen, _known("--dtype", dtypes, DTYPES) or DTYPES[:1], samples, told)
+    return Plan(functions, chosen, choices("compare", "--dtype", dtypes, DTYPES) or DTYPES[:1], samples, told)
 
 
 def _install(extra: str) -> str:
@@ -151,16 +151,3 @@ def _install(extra: str) -> str:
 def missing(modules: Iterable[str]) -> str | None:
     """The first of these that is not installed."""
     return next((module for module in modules if importlib.util.find_spec(module) is None), None)
-
-
-def _known(argument: str, given: Iterable[str], there_are: tuple[str, ...]) -> tuple[str, ...]:
-    chosen = tuple(dict.fromkeys(given))
-    for name in chosen:
-        if name not in there_are:
-            close = get_close_matches(name, there_are, n=2, cutoff=0.6)
-            cure = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
-            raise RectifierValueError(
-                f"compare: `{argument}` must be of {', '.join(there_are)}; got {name!r}. "
-                f"{cure}Leave it out for the usual."
-            )
-    return chosen

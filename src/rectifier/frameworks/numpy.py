@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .._family import Parameter, Row
+from .._family import Parameter, Row, family
 from ..errors import RectifierTypeError, RectifierValueError
 from . import framework_of, refuse_mixed
 
@@ -22,6 +22,7 @@ __all__ = [
     "INTEGERS",
     "call",
     "computed_in",
+    "given_parameter",
     "input_array",
     "own_parameter",
     "parameter_value",
@@ -275,6 +276,17 @@ def _broadcasts_into(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
         return np.broadcast_shapes(shape, target) == target
     except ValueError:
         return False
+
+
+def given_parameter(name: str, parameters: Mapping[str, Any]) -> Any:
+    """What the keywords of a call give for the row's parameter, or its default; None for a row without.
+
+    Raises RectifierTypeError for a keyword that is not the row's.
+    """
+    known = {p.name: p.default for p in family[name].parameters}
+    if not parameters.keys() <= known.keys():
+        raise unknown_parameter(name, parameters, tuple(known))
+    return next(iter((known | dict(parameters)).values()), None)
 
 
 def unknown_parameter(function: str, parameters: Mapping[str, Any], known: tuple[str, ...]) -> RectifierTypeError:

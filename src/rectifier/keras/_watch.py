@@ -17,7 +17,7 @@ from ..checkup._judge import judge
 from ..checkup.adapters import versions_of
 from ..checkup.errors import IllError
 from ..checkup.history import CAPACITY, merge
-from ..checkup.metrics import metrics, verdicts
+from ..checkup.metrics import Logger, metrics, verdicts
 from ..checkup.pace import Pace
 from ..checkup.proofs.proof import describe, prove
 from ..checkup.records import Snapshot
@@ -87,7 +87,8 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         if not self._batches:
             raise RectifierValueError("Watch: `batches` must hold a batch; got none. Pass [(inputs, targets)].")
         self._every, self._budget = every, _BUDGET if budget is None else budget
-        self._name, self._seed, self._limits, self._log, self._when_ill = name, seed, limits, log, when_ill
+        self._name, self._seed, self._limits, self._when_ill = name, seed, limits, when_ill
+        self._log = None if log is None else Logger(log, "Watch")
         self._observer: adapter.Observer | None = None
         self._snapshots: list[Snapshot] = []
         self._pace = Pace(None, self._budget)
@@ -141,7 +142,6 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self.step, self._first = 0, 0
         self._begun = self._plain = math.nan
         self._finish: Callable[[], None] | None = None
-        self._log_failed = False
         self._look()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
@@ -224,17 +224,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         found = metrics(self._snapshots[-1])
         if last:
             found |= verdicts(self.record)
-        try:
-            self._log(found)
-        except Exception as error:
-            if not self._log_failed:
-                self._log_failed = True
-                warnings.warn(
-                    f"Watch: `log` raised {type(error).__name__} at step {self.step}: {error}. The training goes on, "
-                    "the record is kept, and `log` is called again at the next look; what it raises is told once.",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
+        self._log(found, self.step)
 
 
 def _loss_of(model: Any, inputs: Any, weights: Any) -> Callable[[Any, Any], Any]:

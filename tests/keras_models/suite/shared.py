@@ -61,3 +61,18 @@ def ulp_apart(a: Any, b: Any) -> float:
     """The largest distance of two arrays in units of the last place; 0 where both are 0."""
     a, b = np.asarray(a), np.asarray(b)
     return float(np.max(np.abs(a.astype(np.float64) - b) / np.spacing(np.maximum(np.abs(b), np.finfo(b.dtype).tiny))))
+
+
+def redraw(model: Any, seed: int = 0) -> None:
+    """Weights that are the same on every backend."""
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        if len(weight.shape) > 1:
+            fan_in = int(np.prod(weight.shape[:-1]))
+            weight.assign(rng.normal(size=weight.shape).astype(np.float32) * np.sqrt(2 / fan_in))
+
+
+def plant(variable: Any, unit: int, value: float) -> None:
+    array = np.array(keras.ops.convert_to_numpy(variable))
+    array[unit] = value
+    variable.assign(array)

@@ -18,6 +18,7 @@ import rectifier.keras as rk
 from rectifier import RectifierTypeError, RectifierValueError
 from rectifier.checkup import Record, Rejected, accept, proved
 from rectifier.frameworks.keras.certified import Tensors
+from tests.keras_models.suite.shared import plant, redraw
 
 BACKEND = os.environ["KERAS_BACKEND"]
 
@@ -25,21 +26,6 @@ BACKEND = os.environ["KERAS_BACKEND"]
 def data(shape: tuple[int, ...], classes: int = 3, count: int = 48) -> tuple[Any, Any]:
     rng = np.random.default_rng(1)
     return rng.normal(size=(count, *shape)).astype(np.float32), rng.integers(0, classes, count)
-
-
-def redraw(model: Any, seed: int = 0) -> None:
-    """Weights that are the same on every backend."""
-    rng = np.random.default_rng(seed)
-    for weight in model.weights:
-        if len(weight.shape) > 1:
-            fan_in = int(np.prod(weight.shape[:-1]))
-            weight.assign(rng.normal(size=weight.shape).astype(np.float32) * np.sqrt(2 / fan_in))
-
-
-def plant(variable: Any, unit: int, value: float) -> None:
-    array = np.array(keras.ops.convert_to_numpy(variable))
-    array[unit] = value
-    variable.assign(array)
 
 
 def cross_entropy(outputs: Any, targets: Any) -> Any:

@@ -13,20 +13,7 @@ from keras import layers
 import rectifier
 import rectifier.keras as rk
 from rectifier import RectifierTypeError, RectifierValueError
-
-
-def redraw(model: Any) -> None:
-    rng = np.random.default_rng(0)
-    for weight in model.weights:
-        if len(weight.shape) > 1:
-            fan_in = int(np.prod(weight.shape[:-1]))
-            weight.assign(rng.normal(size=weight.shape).astype(np.float32) * np.sqrt(2 / fan_in))
-
-
-def plant(variable: Any, unit: int, value: float) -> None:
-    array = np.array(keras.ops.convert_to_numpy(variable))
-    array[unit] = value
-    variable.assign(array)
+from tests.keras_models.suite.shared import plant, redraw
 
 
 def values(variables: Any) -> list[Any]:

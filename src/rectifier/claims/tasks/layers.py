@@ -37,7 +37,7 @@ def layer(label: str) -> nn.Module:
 
 
 def own(layer: nn.Module) -> nn.Module:
-    """PyTorch's own layer with its defaults, in place of one of the library that stands for it: like is held against like."""
+    """PyTorch's own layer, with its defaults, in place of one of the library that stands for it; another as it is."""
     for kind in type(layer).__mro__:
         if kind.__module__ == "torch.nn.modules.activation":
             theirs: nn.Module = kind()

@@ -13,7 +13,7 @@ from jax.extend.core.primitives import convert_element_type_p
 from ..._family import Parameter, Row, family
 from ...errors import RectifierTypeError, RectifierValueError
 from .. import framework_of, refuse_mixed
-from ..numpy import parameter_value, unknown_parameter
+from ..numpy import given_parameter, parameter_value
 from ..saving import GATED, check_choice
 from . import rules
 
@@ -32,11 +32,7 @@ def apply(name: str, x: Array, **parameters: Any) -> Array:
 
     Raises RectifierTypeError, RectifierValueError for an x or a parameter that cannot be used.
     """
-    row = family[name]
-    known = tuple(p.name for p in row.parameters)
-    if not parameters.keys() <= set(known):
-        raise unknown_parameter(name, parameters, known)
-    return call(name, x, parameters.get(known[0], row.parameters[0].default) if known else None, None)
+    return call(name, x, given_parameter(name, parameters), None)
 
 
 def call(name: str, x: Array, value: Any, save: str | None) -> Array:

@@ -6,11 +6,11 @@ from typing import Any
 
 from ...checkup.plan import Act, Wanted
 from ...errors import RectifierValueError
-from .optimizer_state import check_starts_used
+from .optimizer_state import kept_by
 from .recycling import generator_of, recycle
 from .swap import swap
 
-__all__ = ["check_starts_used", "generator_of", "recycle", "rescale", "swap"]
+__all__ = ["generator_of", "kept_by", "recycle", "rescale", "swap"]
 
 
 def rescale(model: Any, wanted: Wanted, **_: Any) -> tuple[list[Act], tuple[str, ...]]:

@@ -13,7 +13,7 @@ import keras
 
 from ..._family import family
 from ...errors import RectifierTypeError
-from ..numpy import unknown_parameter
+from ..numpy import given_parameter
 from .backend import tensor
 from .leaky import leaky_average
 from .symbolic import Rectify, own
@@ -51,11 +51,7 @@ def apply(name: str, x: Any, **parameters: Any) -> Any:
 
     Raises RectifierTypeError, RectifierValueError for an x or a parameter that cannot be used.
     """
-    row = family[name]
-    known = tuple(p.name for p in row.parameters)
-    if not parameters.keys() <= set(known):
-        raise unknown_parameter(name, parameters, known)
-    return call(name, x, parameters.get(known[0], row.parameters[0].default) if known else None, None)
+    return call(name, x, given_parameter(name, parameters), None)
 
 
 def call(name: str, x: Any, value: Any, save: str | None) -> Any:

@@ -12,7 +12,7 @@ from ...errors import RectifierValueError
 from .observer.kinds import as_array
 from .surgery import Edit
 
-__all__ = ["check_starts_used", "state_edits"]
+__all__ = ["kept_by", "state_edits"]
 
 _KNOWN = (
     known.SGD,
@@ -53,15 +53,9 @@ def _kept(optimizer: Any) -> dict[str, Any]:
     return found
 
 
-def check_starts_used(optimizers: Sequence[Any], starts: Mapping[str, float | str] | None) -> None:
-    """Refuse a key of ``starts`` that no optimizer keeps: a slip would leave what it is about as it is."""
-    kept = {key for each in optimizers if each.built for key in _kept(_inner(each))}
-    unknown = sorted(set(starts or {}) - kept) if kept else []
-    if unknown:
-        raise RectifierValueError(
-            f"heal: `starts` must name what the optimizer keeps, {', '.join(sorted(kept))}; got {unknown[0]!r}. "
-            "Leave it out, or name one of these."
-        )
+def kept_by(optimizers: Sequence[Any]) -> set[str]:
+    """Names of what the optimizers keep by now."""
+    return {key for each in optimizers if each.built for key in _kept(_inner(each))}
 
 
 def state_edits(

@@ -12,14 +12,14 @@ from ..._family import family
 from ...checkup.plan import Act, Wanted
 from ...errors import RectifierTypeError, RectifierValueError
 from .observer.kinds import has_weights
-from .optimizer_state import check_known, check_starts_used
+from .optimizer_state import check_known, kept_by
 from .recycling import LastInputs, generator_of, recycle
 from .rescaling import rescale
 from .sites import identify
 from .surgery import count_parameters, look, output_change
 from .swap import MODEL, Found, Spot, exchange, find, ready
 
-__all__ = ["Act", "LastInputs", "check_known", "check_starts_used", "generator_of", "recycle", "rescale", "swap"]
+__all__ = ["Act", "LastInputs", "check_known", "generator_of", "kept_by", "recycle", "rescale", "swap"]
 
 
 # Swap

@@ -20,7 +20,7 @@ from ..._family import Row, family
 from ..._functions import FUNCTIONS
 from ...errors import RectifierTypeError, RectifierValueError
 from .. import refuse_mixed
-from ..numpy import parameter_value, unknown_parameter
+from ..numpy import given_parameter, parameter_value
 from . import composed, devices, exported, kernels
 from .autograd import FromGate, FromValue, RectifyTransformed, gate_of
 from .bound import slope_of, value_of
@@ -54,12 +54,8 @@ def apply(name: str, x: Tensor, **parameters: Any) -> Tensor:
 
     Raises RectifierTypeError, RectifierValueError for an x or a parameter that cannot be used.
     """
-    row = family[name]
-    known = tuple(p.name for p in row.parameters)
-    if not parameters.keys() <= set(known):
-        raise unknown_parameter(name, parameters, known)
-    value = parameters.get(known[0], row.parameters[0].default) if known else 0.0
-    return call(name, x, value, False, None)
+    value = given_parameter(name, parameters)
+    return call(name, x, 0.0 if value is None else value, False, None)
 
 
 def call(name: str, x: Tensor, value: Any, inplace: bool, save: str | None) -> Tensor:

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from ...errors import RectifierValueError
 from .surgery import Edit
 
-__all__ = ["Held", "check_known", "check_starts_used", "state_edits"]
+__all__ = ["Held", "check_known", "kept_by", "state_edits"]
 
 
 def _initial_sum(group: Mapping[str, Any], edit: Edit) -> Any:
@@ -118,15 +118,9 @@ def check_known(optimizer: Optimizer, starts: Mapping[str, float | str] | None, 
         )
 
 
-def check_starts_used(optimizers: Sequence[Optimizer], starts: Mapping[str, float | str] | None) -> None:
-    """Refuse a key of ``starts`` that no optimizer keeps: a slip would leave what it is about as it is."""
-    kept = {str(key) for each in optimizers for state in _inner(each).state.values() for key in state}
-    unknown = sorted(set(starts or {}) - kept) if kept else []
-    if unknown:
-        raise RectifierValueError(
-            f"heal: `starts` must name what the optimizer keeps, {', '.join(sorted(kept))}; got {unknown[0]!r}. "
-            "Leave it out, or name one of these."
-        )
+def kept_by(optimizers: Sequence[Optimizer]) -> set[str]:
+    """Names of what the optimizers keep by now."""
+    return {str(key) for each in optimizers for state in _inner(each).state.values() for key in state}
 
 
 def state_edits(
