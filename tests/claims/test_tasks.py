@@ -19,6 +19,7 @@ from rectifier.claims.lab.experiment import Run
 from rectifier.claims.lab.records import Records
 from rectifier.claims.tasks import TASKS, run
 from rectifier.claims.tasks.health import health
+from rectifier.claims.tasks.images import feed_forward
 from rectifier.claims.tasks.layers import gain, layer
 from rectifier.claims.tasks.sequences import Reader
 from rectifier.claims.tasks.setup import Setup
@@ -55,7 +56,6 @@ def test_a_task_learns_and_repeats_to_the_bit(task: str) -> None:
     assert least > TASKS[task].chance * 1.3
     assert first["test"] > least and first["validation"] > least
     assert first["updates"] == SMALL[task][0] and not first["diverged"]
-    assert first["at"][-1] == first["updates"] and len(first["at"]) == len(first["curve"])
     assert 0.05 < first["zeros"] < 0.95 and len(first["zeros_by_layer"]) == len(first["places"]) > 0
 
 
@@ -182,10 +182,23 @@ def test_options_change_the_network() -> None:
     assert len(losses) == len(options)
 
 
-def test_time_is_told_apart() -> None:
-    assert "seconds" not in trained(config("tabular", budget=2))
-    assert timed(config("tabular", budget=2))["seconds"] > 0
+def test_what_is_kept_of_a_run() -> None:
+    whole = run(config("tabular", budget=5))
+    assert whole["at"] == [0, 1, 2, 3, 4, 5] and len(whole["curve"]) == len(whole["loss"]) == 6
+    left_out = {"seconds", "at", "curve", "loss"}
+    assert trained(config("tabular", budget=5)) == {name: whole[name] for name in whole if name not in left_out}
+    assert timed(config("tabular", budget=2)).keys() == {"seconds", "updates"}
     assert timed.alone and not trained.alone
+
+
+def test_own_layers() -> None:
+    theirs = {"relu": nn.ReLU, "prelu": nn.PReLU, "elu": nn.ELU, "tanh": nn.Tanh}
+    models = {label: feed_forward(label, 4, 2, 4, 2, "none") for label in (*theirs, "squared_relu")}
+    for label, model in models.items():
+        Setup(activation=label, seed=0, step=1.0, budget=1, own_layers=True).initialise(model)
+    for label, kind in theirs.items():
+        assert type(models[label].act1) is type(models[label].act2) is kind
+    assert type(models["squared_relu"].act1) is rt.SquaredReLU  # PyTorch has none
 
 
 def test_health_of_a_planted_network() -> None:
