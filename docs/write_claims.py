@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from rectifier.claims.lab import figures
-from rectifier.claims.lab.page import command, effects, machines, title
+from rectifier.claims.lab.page import by_halves, command, effects, machines, title
 from rectifier.claims.lab.records import Records
 from rectifier.claims.lab.report import told_of
 from rectifier.claims.lab.sweep import Told
@@ -68,9 +68,26 @@ def _index(groups: list[tuple[str, list[Told]]], told: list[Told], records: Reco
             effect = one.verdict.effects[0].told if one.verdict.effects else "–"
             link = f"[{_cell(one.claim.statement)}]({_file(group)}.md#{one.claim.name})"
             lines.append(f"| {name} | {link} | **{one.verdict.answer}** | {_cell(effect)} |")
+    lines += ["", *_by_halves(told)]
     lines += ["", "## Measured on", "", *(f"- {_cell(line)}." for line in machines(told, records)), ""]
     lines += ["```{toctree}", ":hidden:", "", *(_file(group) for group, _ in groups), "```", ""]
     return "\n".join(lines)
+
+
+def _by_halves(told: list[Told]) -> list[str]:
+    """Whether other seeds would have said the same."""
+    halved = [each for each in told if each.halves]
+    unlike = [each for each in halved if set(each.halves) != {each.verdict.answer}]
+    lines = [
+        f"By either half of their seeds alone, {len(halved) - len(unlike)} of {len(halved)} claims get the same "
+        "verdict; the halves share no seed but those that chose the step sizes."
+    ]
+    if unlike:
+        lines += ["The others:", ""]
+        lines += [
+            f"- {title(each.claim.name)}, which is judged *{each.verdict.answer}*: {by_halves(each)}" for each in unlike
+        ]
+    return lines
 
 
 def _page(group: str, told: list[Told]) -> str:
@@ -92,6 +109,7 @@ def _page(group: str, told: list[Told]) -> str:
             f"|---|{'---:|' * 3}---|---:|",
             *(f"| {' | '.join(map(_cell, row))} |" for row in table.rows),
             "",
+            *([f"- By halves of the seeds: {by_halves(each)}"] if each.halves else []),
             f"- Who says so: {claim.source}",
             f"- Refuted by: {claim.refuted_by}",
             f"- How: {claim.method}",

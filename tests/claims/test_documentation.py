@@ -6,7 +6,17 @@ import runpy
 import shutil
 from pathlib import Path
 
+from rectifier.claims import claims
+from rectifier.claims.lab.plan import read
+
 FOLDER = Path(__file__).parents[2] / "docs" / "claims"
+
+
+def test_every_claim_was_run_in_full() -> None:
+    plans = read(FOLDER / "results")
+    assert set(plans) == set(claims())
+    for name, plan in plans.items():
+        assert not plan.quick and plan.many >= claims()[name].plan().many
 
 
 def test_the_pages_are_those_of_the_results(tmp_path: Path) -> None:

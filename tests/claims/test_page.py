@@ -64,6 +64,20 @@ def test_as_json(told: list[Told]) -> None:
     assert found["effects"][0]["value"] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.9, 4.0, {"1", "2", "3", "4"}),
+        (0.02, 1.5, {"0.03", "0.1", "0.3", "1"}),
+        (0.5, 300.0, {"10⁰", "10¹", "10²"}),
+    ],
+)
+def test_a_logarithmic_axis_has_ticks_enough(low: float, high: float, ticks: set[str]) -> None:
+    chart = figures.intervals([Effect("a", low, low, high, "", 3)], x_title="", caption="", alt="", log=True)
+    texts = {text for each in ElementTree.fromstring(chart.svg).iter() for text in [each.text] if each.tag == "text"}
+    assert ticks <= texts, texts
+
+
 def test_figures_are_sound_and_escape() -> None:
     effects = [
         Effect("<a> & b", 1.0, -np.inf, 2.0, "m", 5),

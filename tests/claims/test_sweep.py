@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from rectifier.claims.lab.claim import Claim, Verdict
 from rectifier.claims.lab.engines import Engine
 from rectifier.claims.lab.experiment import Experiment, Run
 from rectifier.claims.lab.fair import best_step, tuned
+from rectifier.claims.lab.page import by_halves
 from rectifier.claims.lab.plan import Plan
 from rectifier.claims.lab.records import Records
 from rectifier.claims.lab.results import Results
@@ -105,6 +107,21 @@ def test_fewer_than_three_seeds_are_not_enough(tmp_path: Path, many: int, told: 
     plan = Plan(quick=True, many=many)
     swept(tmp_path, plan)
     assert tell(claim(), plan, Records(tmp_path)).verdict == Verdict("not enough", told)
+
+
+def test_each_half_of_the_seeds_is_judged_alone(tmp_path: Path) -> None:
+    def judge(results: Results) -> Verdict:
+        # Which seeds it was given, in what it says.
+        return Verdict("holds" if 0 in results.seeds else "depends", str(results.seeds))
+
+    halved = replace(claim(), judge=judge)
+    for many, halves in ((5, ()), (6, ("holds", "depends")), (7, ("holds", "depends"))):
+        plan = Plan(quick=True, many=many)
+        swept(tmp_path, plan, halved)
+        told = tell(halved, plan, Records(tmp_path))
+        assert told.halves == halves and told.verdict.told == str(tuple(range(many)))
+    assert by_halves(told) == "holds by the first alone, depends by the others."
+    assert by_halves(tell(claim(), plan, Records(tmp_path))) == "holds, by either alone."
 
 
 def test_one_run_that_fails_does_not_take_the_others(tmp_path: Path) -> None:

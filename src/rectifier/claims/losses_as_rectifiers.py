@@ -36,7 +36,7 @@ def _runs(plan: Plan, done: Results) -> Iterator[Run]:
 
 def _effects(results: Results) -> list[Effect]:
     return [
-        mean(results.where(dtype=dtype).values(name), f"{told}, {dtype}: largest difference", "ulps")
+        mean(results.where(dtype=dtype).values(name), f"{told}, {dtype}: largest difference", "ulp")
         for name, told in _LOSSES.items()
         for dtype in _DTYPES
     ]
@@ -45,14 +45,14 @@ def _effects(results: Results) -> list[Effect]:
 def _judge(results: Results) -> Verdict:
     off = {name: int(results.values(name).max()) for name in _LOSSES}
     worst = [max(row[name] for name in _LOSSES for row in results.of_seeds([seed])) for seed in results.seeds]
-    effects = (mean(worst, "largest difference of any of them", "ulps"), *_effects(results))
+    effects = (mean(worst, "largest difference of any of them", "ulp"), *_effects(results))
     far = [_LOSSES[name] for name, most in off.items() if most > 1]
     if far:
         return Verdict("does not hold", f"More than an ulp apart: {'; '.join(far)}.", effects)
     near = [_LOSSES[name].partition(",")[0] for name, most in off.items() if most]
     told = f"The same bits, but for these, which are within 1 ulp: {', '.join(near)}." if near else "The same bits."
     plain, theirs = (int(results.values(name).max()) for name in ("logistic_plainly", "logistic_of_torch"))
-    told += f" (PyTorch's own logistic loss is up to {theirs} ulps from ours, the plain formula log(1 + exp(−y·s)) "
+    told += f" (PyTorch's own logistic loss is up to {theirs} ulp from ours, the plain formula log(1 + exp(−y·s)) "
     told += f"up to {plain:.0e}: where exp overflows.)"
     return Verdict("holds", told, effects)
 
@@ -61,7 +61,7 @@ def _figure(results: Results) -> Chart:
     found = _effects(results)
     return intervals(
         [replace(effect, what=effect.what.removesuffix(": largest difference")) for effect in found],
-        x_title="largest difference from the closed form (ulps)",
+        x_title="largest difference from the closed form (ulp)",
         caption="Largest distance of each loss written with a rectifier from its closed form, or from that of another "
         "library; the claim allows 1 ulp.",
         alt="; ".join(effect.told for effect in found),

@@ -209,10 +209,13 @@ class _Axis:
     def ticks(self) -> list[tuple[float, str]]:
         if not self.log:
             return [(value, number(value)) for value in nice(self.low, self.high, 6)]
-        if self.high - self.low > 1.6:
-            inside = powers(math.ceil(self.low), math.floor(self.high))
+        inside = powers(math.ceil(self.low), math.floor(self.high))
+        if len(inside) > 2:
             return [(10.0**power, told) for power, told in inside]
         low, high = 10.0**self.low, 10.0**self.high
+        if self.high - self.low > 1.2:  # where whole powers are too few, and even steps crowd at one end
+            between = [n * 10.0**power for power in range(math.floor(self.low), math.ceil(self.high)) for n in (1, 3)]
+            return [(value, number(value)) for value in between if low <= value <= high]
         return [(value, number(value)) for value in nice(low, high, 6) if value > 0]
 
 

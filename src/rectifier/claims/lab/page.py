@@ -12,7 +12,7 @@ from .records import Records
 from .statistics import Effect
 from .sweep import Told
 
-__all__ = ["command", "document", "machines", "page", "title"]
+__all__ = ["by_halves", "command", "document", "machines", "page", "title"]
 
 _TONES: dict[Answer, Tone] = {"holds": "good", "does not hold": "bad", "depends": "warn", "not enough": "plain"}
 
@@ -50,6 +50,7 @@ def _section(each: Told) -> Section:
     claim, verdict, figure = each.claim, each.verdict, each.figure
     parts = (
         ("Measured", verdict.told),
+        *([("By halves of the seeds", by_halves(each))] if each.halves else []),
         ("Refuted by", claim.refuted_by),
         ("Who says so", claim.source),
         ("How", claim.method),
@@ -68,6 +69,12 @@ def _headline(answer: Answer) -> str:
     return {"holds": "It holds", "does not hold": "It does not hold", "depends": "It depends"}.get(
         answer, "Not enough runs"
     )
+
+
+def by_halves(each: Told) -> str:
+    """What half of the seeds says alone, and what the others do."""
+    one, other = each.halves
+    return f"{one}, by either alone." if one == other else f"{one} by the first alone, {other} by the others."
 
 
 def effects(found: Sequence[Effect]) -> Table:
@@ -125,6 +132,7 @@ def document(each: Told) -> dict[str, Any]:
         "verdict": verdict.answer,
         "told": verdict.told,
         "effects": [vars(effect) for effect in verdict.effects],
+        "halves": list(each.halves),
         "seeds": list(each.results.seeds),
         "quick": each.plan.quick,
         "command": command(each),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from .claim import Claim, Verdict
+from .claim import Answer, Claim, Verdict
 from .engines import Engine
 from .experiment import Run
 from .plan import Plan
@@ -93,6 +93,18 @@ class Told:
     made: Results
     """All its runs, those that chose a step size among them."""
     verdict: Verdict
+
+    @property
+    def halves(self) -> tuple[Answer, ...]:
+        """The answers by the first half of the seeds and by the others, alone; empty of too few for two verdicts.
+
+        The halves share no seed but those that chose the step sizes.
+        """
+        seeds = self.results.seeds
+        middle = len(seeds) // 2
+        if middle < _LEAST:
+            return ()
+        return tuple(self.claim.judge(self.results.of_seeds(half)).answer for half in (seeds[:middle], seeds[middle:]))
 
     @property
     def figure(self) -> Chart | None:
