@@ -1,4 +1,4 @@
-"""Writes docs/claims/ from the results kept in docs/claims/results: python docs/write_claims.py.
+"""Writes docs/claims/ and the README's summary from docs/claims/results: python docs/write_claims.py.
 
 To make those anew: rectifier claims run --all --results docs/claims/results
 """
@@ -9,16 +9,19 @@ from itertools import groupby
 from pathlib import Path
 
 from rectifier.claims.lab import figures
+from rectifier.claims.lab.claim import ANSWERS
 from rectifier.claims.lab.page import by_halves, command, effects, machines, title
 from rectifier.claims.lab.records import Records
 from rectifier.claims.lab.report import told_of
 from rectifier.claims.lab.sweep import Told
 
 FOLDER = Path(__file__).with_name("claims")
+README = Path(__file__).parents[1] / "README.md"
 MARK = "<!-- written by docs/write_claims.py -->"
+BEGIN, END = "<!-- claims: written by docs/write_claims.py -->\n", "<!-- end of claims -->\n"
 
 
-def main(folder: Path = FOLDER) -> None:
+def main(folder: Path = FOLDER, readme: Path = README) -> None:
     records = Records(folder / "results")
     told, notes = told_of(records)
     if notes:
@@ -32,6 +35,8 @@ def main(folder: Path = FOLDER) -> None:
             if one.figure:
                 _write(folder / "figures" / f"{one.claim.name}.svg", figures.alone(one.figure))
     _write(folder / "index.md", _index(groups, told, records))
+    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+    _write(readme, before + BEGIN + _summary(told) + END + rest.partition(END)[2])
 
 
 def _write(path: Path, text: str) -> None:
@@ -72,6 +77,20 @@ def _index(groups: list[tuple[str, list[Told]]], told: list[Told], records: Reco
     lines += ["", "## Measured on", "", *(f"- {_cell(line)}." for line in machines(told, records)), ""]
     lines += ["```{toctree}", ":hidden:", "", *(_file(group) for group, _ in groups), "```", ""]
     return "\n".join(lines)
+
+
+def _summary(told: list[Told]) -> str:
+    """Which of the claims hold, for the README."""
+    lines = [f"Of {len(told)} claims, measured in full:", ""]
+    for answer in ANSWERS:
+        names = [
+            f"[{title(each.claim.name)}](docs/claims/{_file(each.claim.group)}.md#{each.claim.name})"
+            for each in told
+            if each.verdict.answer == answer
+        ]
+        if names:
+            lines.append(f"- {len(names)} *{answer}*: {', '.join(names)}.")
+    return "\n".join(lines) + "\n"
 
 
 def _by_halves(told: list[Told]) -> list[str]:

@@ -21,7 +21,10 @@ def test_every_claim_was_run_in_full() -> None:
 
 def test_the_pages_are_those_of_the_results(tmp_path: Path) -> None:
     shutil.copytree(FOLDER / "results", tmp_path / "results")
-    runpy.run_path(str(FOLDER.parent / "write_claims.py"))["main"](tmp_path)
+    readme = FOLDER.parents[1] / "README.md"
+    shutil.copy(readme, tmp_path / "README.text")
+    runpy.run_path(str(FOLDER.parent / "write_claims.py"))["main"](tmp_path, tmp_path / "README.text")
+    assert (tmp_path / "README.text").read_text(encoding="utf-8") == readme.read_text(encoding="utf-8")
     written = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.suffix in (".md", ".svg")}
     kept = {path.relative_to(FOLDER) for path in FOLDER.rglob("*") if path.suffix in (".md", ".svg")}
     assert written == kept

@@ -100,7 +100,7 @@ def _figure(results: Results) -> Chart:
         x_title="layer, counted from the input",
         y_title="variance of the activations",
         caption="Variance in 100 layers of SELU, with one condition broken at a time (drawn up to a million). What is "
-        "wrong with the input is made good within some 20 layers; what is wrong with every layer is not.",
+        "wrong with the input is made good within a few tens of layers; what is wrong with every layer is not.",
         alt=f"Variance in layer {DEPTH}, up to a million: {told}.",
         log_y=True,
     )
