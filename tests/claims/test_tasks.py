@@ -185,7 +185,7 @@ def test_options_change_the_network() -> None:
 def test_what_is_kept_of_a_run() -> None:
     whole = run(config("tabular", budget=5))
     assert whole["at"] == [0, 1, 2, 3, 4, 5] and len(whole["curve"]) == len(whole["loss"]) == 6
-    left_out = {"seconds", "at", "curve", "loss"}
+    left_out = {"seconds", "curve", "loss"}
     assert trained(config("tabular", budget=5)) == {name: whole[name] for name in whole if name not in left_out}
     assert timed(config("tabular", budget=2)).keys() == {"seconds", "updates"}
     assert timed.alone and not trained.alone
