@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rectifier.claims.lab import figures
 from rectifier.claims.lab.claim import ANSWERS
+from rectifier.claims.lab.fair import edges
 from rectifier.claims.lab.page import by_halves, command, effects, machines, title
 from rectifier.claims.lab.records import Records
 from rectifier.claims.lab.report import told_of
@@ -73,7 +74,7 @@ def _index(groups: list[tuple[str, list[Told]]], told: list[Told], records: Reco
             effect = one.verdict.effects[0].told if one.verdict.effects else "–"
             link = f"[{_cell(one.claim.statement)}]({_file(group)}.md#{one.claim.name})"
             lines.append(f"| {name} | {link} | **{one.verdict.answer}** | {_cell(effect)} |")
-    lines += ["", *_by_halves(told)]
+    lines += ["", *_by_halves(told), "", *_edges(told)]
     lines += ["", "## Measured on", "", *(f"- {_cell(line)}." for line in machines(told, records)), ""]
     lines += ["```{toctree}", ":hidden:", "", *(_file(group) for group, _ in groups), "```", ""]
     return "\n".join(lines)
@@ -107,6 +108,22 @@ def _by_halves(told: list[Told]) -> list[str]:
             f"- {title(each.claim.name)}, which is judged *{each.verdict.answer}*: {by_halves(each)}" for each in unlike
         ]
     return lines
+
+
+def _edges(told: list[Told]) -> list[str]:
+    """Whether the grids of step sizes were wide enough."""
+    ends: dict[str, list[str]] = {}
+    for each in told:
+        for candidate, at_end in edges(each.made, each.plan).items():
+            named = ends.setdefault(candidate, [])
+            if at_end:
+                named.append(title(each.claim.name))
+    beyond = {candidate: names for candidate, names in ends.items() if names}
+    lines = [
+        f"Of {len(ends)} networks that took their best step size from a grid, {len(beyond)} took an end of it, where a "
+        f"wider one might have shown a better{':' if beyond else '.'}"
+    ]
+    return lines + [""] * bool(beyond) + [f"- {', '.join(names)}: {candidate}." for candidate, names in beyond.items()]
 
 
 def _page(group: str, told: list[Told]) -> str:

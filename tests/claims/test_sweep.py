@@ -11,7 +11,7 @@ import pytest
 from rectifier.claims.lab.claim import Claim, Verdict
 from rectifier.claims.lab.engines import Engine
 from rectifier.claims.lab.experiment import Experiment, Run
-from rectifier.claims.lab.fair import best_step, tuned
+from rectifier.claims.lab.fair import best_step, edges, tuned
 from rectifier.claims.lab.page import by_halves
 from rectifier.claims.lab.plan import Plan
 from rectifier.claims.lab.records import Records
@@ -72,6 +72,14 @@ def test_each_candidate_at_its_own_best_step_on_seeds_it_was_not_chosen_on(tmp_p
     assert best_step(bowls, {"activation": "relu"}, plan, everything, steps=STEPS, best="lowest") == 0.3
     # What diverged is worst, whichever is sought.
     assert best_step(bowls, {"activation": "relu"}, plan, everything, steps=STEPS, best="highest") == 0.1
+
+
+def test_a_best_step_at_the_end_of_its_grid_is_told(tmp_path: Path) -> None:
+    plan = Plan(quick=True, many=3)
+    swept(tmp_path, plan)
+    # tanh's best is the first of the grid.
+    found = edges(tell(claim(), plan, Records(tmp_path)).made, plan)
+    assert found == {"activation relu": False, "activation tanh": True}
 
 
 def test_a_finished_run_is_not_repeated_and_more_seeds_only_add(tmp_path: Path) -> None:

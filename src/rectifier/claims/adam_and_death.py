@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _OPTIMIZERS = {"adam": "Adam", "momentum": "momentum", "sgd": "plain SGD"}
 _STEPS = {
     "adam": (0.0003, 0.001, 0.003, 0.01, 0.03),
-    "momentum": (0.003, 0.01, 0.03, 0.1, 0.3),
+    "momentum": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
     "sgd": (0.03, 0.1, 0.3, 1.0, 3.0),
 }
 #: Multiples of the best step size.

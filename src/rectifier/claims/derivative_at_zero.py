@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _DTYPES = ("float16", "float32")
 _OTHERS = (0.5, 1.0)
-_STEPS = (0.03, 0.1, 0.3)
+#: Quick or not → the grid.
+_STEPS = {True: (0.03, 0.1, 0.3), False: (0.03, 0.1, 0.3, 1.0)}
 #: Points of accuracy.
 _COUNTS = 1.0
 
@@ -30,9 +31,9 @@ def _runs(plan: Plan, done: Results) -> Iterator[Run]:
     for dtype in _DTYPES:
         shared = {"activation": "relu", "dtype": dtype, "updates": 200 if plan.quick else 1000}
         usual = {**shared, "at_zero": 0.0}
-        yield from tuned(at_the_kink, [usual], plan, done, steps=_STEPS)
+        yield from tuned(at_the_kink, [usual], plan, done, steps=_STEPS[plan.quick])
         # One step size for all three: nothing but the derivative at 0 differs.
-        step = best_step(at_the_kink, usual, plan, done, steps=_STEPS)
+        step = best_step(at_the_kink, usual, plan, done, steps=_STEPS[plan.quick])
         if step is not None:
             for at_zero in _OTHERS:
                 yield from (

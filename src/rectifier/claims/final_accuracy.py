@@ -57,9 +57,9 @@ CLAIM = Claim(
     source="Glorot, Bordes and Bengio 2011, AISTATS, PMLR 15:315–323, table 1.",
     refuted_by="A test score of ReLU less than half a point above that of sigmoid or of tanh. It depends where that is "
     "so on some tasks, or of one of the two.",
-    method=f"{METHOD} Compared is the test score when the budget is spent, seed by seed, in hundredths: accuracy; for "
-    "text the share of the bits saved. The test parts are small (114 to 450 examples; text: 4,000): intervals are over "
-    "seeds, and another test part would move all of them.",
+    method=f"{METHOD} the validation score at the end. Compared is the test score there, seed by seed, in hundredths: "
+    "accuracy; for text the share of the bits saved. The test parts are small (114 to 450 examples; text: 4,000): "
+    "intervals are over seeds, and another test part would move all of them.",
     runs=runs,
     judge=_judge,
     figure=_figure,

@@ -56,8 +56,8 @@ CLAIM = Claim(
     source="Told with the accuracy, of sparse activations: Glorot, Bordes and Bengio 2011, PMLR 15:315–323.",
     refuted_by="A gap of sigmoid or tanh that is less than half a point larger than ReLU's. It depends where that is "
     "so on some tasks, or of one of the two.",
-    method=f"{METHOD} The gap is the score on the training part less that on the test part when the budget is spent, "
-    "seed by seed.",
+    method=f"{METHOD} the validation score at the end. The gap is the score on the training part less that on the test "
+    "part there, seed by seed.",
     runs=runs,
     judge=_judge,
     figure=_figure,

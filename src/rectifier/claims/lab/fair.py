@@ -11,7 +11,7 @@ from .experiment import Config, Experiment, Run, key
 from .plan import Plan
 from .results import Results
 
-__all__ = ["best_step", "tuned"]
+__all__ = ["best_step", "edges", "tuned"]
 
 Best = Literal["highest", "lowest"]
 
@@ -35,7 +35,7 @@ def tuned(
         "highest" (accuracy) or "lowest" (loss), and NaN is worst. It must be measured on data that the verdict does not
         rest on.
     candidates: configurations without step and seed, such as ``{"task": "digits", "activation": "relu"}``.
-    steps: the grid, the same for all candidates; wide enough that no best step lies at its edge.
+    steps: the grid, the same for all candidates; wide enough that no best step lies at its edge: see :func:`edges`.
     """
     for candidate in candidates:
         runs = [
@@ -70,3 +70,23 @@ def best_step(
         mean = sum(float(found[each]) for each in wanted) / len(wanted)
         costs.append((math.inf if math.isnan(mean) else -mean if best == "highest" else mean, step))
     return min(costs)[1]
+
+
+def edges(made: Results, plan: Plan) -> dict[str, bool]:
+    """Candidate → whether its best step size is an end of its grid, where a wider one might have shown a better.
+
+    made: all runs of a claim, those that chose the step sizes among them. Beside the best a claim may judge larger
+    steps.
+    """
+    grids: dict[str, set[float]] = {}
+    taken: dict[str, float] = {}
+    for row in made:
+        if "step" in row.config:
+            config = dict(row.config)
+            step, _ = config.pop("step"), config.pop("seed")
+            candidate = ", ".join(f"{name} {value}" for name, value in config.items())
+            if row.seed in plan.tuning:
+                grids.setdefault(candidate, set()).add(step)
+            else:
+                taken[candidate] = min(step, taken.get(candidate, math.inf))
+    return {name: step in (min(grids[name]), max(grids[name])) for name, step in taken.items() if name in grids}

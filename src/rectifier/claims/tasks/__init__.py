@@ -38,14 +38,14 @@ class Task:
     """Budget of a run in the quick sweep."""
     full: int
     """Budget in the full one."""
-    steps: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+    steps: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
     """The grid from which each activation takes its own best step size in the full sweep."""
     optimizer: str = "momentum"
 
     @property
     def few_steps(self) -> tuple[float, ...]:
-        """The grid of the quick sweep: every other one."""
-        return self.steps[::2]
+        """The grid of the quick sweep: every other one, and no end."""
+        return self.steps[1:-1:2]
 
     @property
     def function(self) -> Any:
