@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from .experiment import Config, Experiment, Run, key
 from .plan import Plan
@@ -59,15 +59,13 @@ def best_step(
     best: Best = "highest",
 ) -> float | None:
     """The step size with the best mean score over the tuning seeds, the smaller of equals; None: not all is done."""
-    found: dict[str, Any] = {
-        key(row.experiment, experiment.version, row.config): row[score] for row in done.where(experiment.name)
-    }
+    found = {key(row.experiment, experiment.version, row.config): row for row in done.where(experiment.name)}
     costs = []
     for step in sorted(steps):
         wanted = [Run(experiment, {**candidate, "step": step, "seed": seed}).key for seed in plan.tuning]
         if not all(each in found for each in wanted):
             return None
-        mean = sum(float(found[each]) for each in wanted) / len(wanted)
+        mean = sum(float(found[each][score]) for each in wanted) / len(wanted)
         costs.append((math.inf if math.isnan(mean) else -mean if best == "highest" else mean, step))
     return min(costs)[1]
 
