@@ -72,7 +72,7 @@ def test_leaky_unbounded_would_hold_of_what_is_bounded(tmp_path: Path, put: Call
 @pytest.fixture
 def short(monkeypatch: Patch) -> None:
     """The digits' plain network on a small budget, with one step size."""
-    monkeypatch.setitem(TASKS, "digits-mlp", replace(TASKS["digits-mlp"], quick=120, steps=(0.01,)))
+    monkeypatch.setitem(TASKS, "digits-mlp", replace(TASKS["digits-mlp"], quick=120, few_steps=(0.01,)))
 
 
 @pytest.mark.usefixtures("short")
@@ -129,7 +129,7 @@ def test_cheap_training_holds_where_others_are_dear(tmp_path: Path, monkeypatch:
 
 @pytest.mark.usefixtures("short")
 def test_eight_bits(tmp_path: Path, monkeypatch: Patch) -> None:
-    monkeypatch.setitem(TASKS, "digits-cnn", replace(TASKS["digits-cnn"], quick=60, steps=(0.03,)))
+    monkeypatch.setitem(TASKS, "digits-cnn", replace(TASKS["digits-cnn"], quick=60, few_steps=(0.03,)))
     monkeypatch.setattr(module("eight_bits"), "LABELS", ("relu",))
     assert verdict("eight-bits", tmp_path / "true").answer == "holds"
     # What is called 8 bits are 2.

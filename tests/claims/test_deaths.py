@@ -228,7 +228,7 @@ def test_default(others: float, one: float, answer: str) -> None:
 def test_default_of_relu(place: int, tmp_path: Path, monkeypatch: Patch) -> None:
     claim = module("default_activation")
     small = {
-        name: replace(TASKS[name], quick=budget, steps=(0.03,))
+        name: replace(TASKS[name], quick=budget, few_steps=(0.03,))
         for name, budget in {"digits-mlp": 60, "digits-cnn": 80}.items()
     }
     monkeypatch.setattr(claim, "TASKS", small)

@@ -33,7 +33,7 @@ def against_sigmoid(monkeypatch: Patch) -> None:
     """ReLU against the sigmoid alone, on the digits through six layers, with a small budget and one step size."""
     usual = compared.candidate
     monkeypatch.setattr(compared, "candidate", lambda *of: {**usual(*of), "depth": 6})
-    monkeypatch.setitem(TASKS, "digits-mlp", replace(TASKS["digits-mlp"], quick=120, steps=(0.03,)))
+    monkeypatch.setitem(TASKS, "digits-mlp", replace(TASKS["digits-mlp"], quick=120, few_steps=(0.03,)))
     monkeypatch.setattr(compared, "TASKS_TAKEN", {"digits-mlp": "digits"})
     monkeypatch.setattr(compared, "RIVALS", ("sigmoid",))
     monkeypatch.setattr(compared, "LABELS", ("relu", "sigmoid"))
@@ -98,7 +98,7 @@ def test_what_was_never_reached_counts_with_the_whole_budget() -> None:
 @pytest.mark.parametrize(("false", "answer"), [("relu", "holds"), ("sigmoid", "does not hold")])
 def test_initial_scale(false: str, answer: str, tmp_path: Path, put: Put, monkeypatch: Patch) -> None:
     scale = module("initial_scale")
-    monkeypatch.setitem(TASKS, "digits-mlp", replace(TASKS["digits-mlp"], quick=200, steps=(0.1,)))
+    monkeypatch.setitem(TASKS, "digits-mlp", replace(TASKS["digits-mlp"], quick=200, few_steps=(0.1,)))
     monkeypatch.setattr(scale, "_TASKS", {"digits-mlp": "digits"})
     monkeypatch.setattr(scale, "_SCALES", {True: (0.25,)})
     monkeypatch.setattr(scale, "RIVALS", ("sigmoid",))
@@ -113,7 +113,7 @@ def test_initial_scale(false: str, answer: str, tmp_path: Path, put: Put, monkey
 )
 def test_stay_centred(elu: str, selu: str, answer: str, tmp_path: Path, put: Put, monkeypatch: Patch) -> None:
     centred = module("stay_centred")
-    monkeypatch.setitem(TASKS, "tabular", replace(TASKS["tabular"], quick=60, steps=(0.01,)))
+    monkeypatch.setitem(TASKS, "tabular", replace(TASKS["tabular"], quick=60, few_steps=(0.01,)))
     monkeypatch.setattr(centred, "_TASKS", {"tabular": "tabular"})
     monkeypatch.setattr(centred, "_LABELS", ("elu", "selu"))
     put("elu", function=elu)
@@ -163,7 +163,7 @@ def test_a_chain_without_activations_is_a_product_of_matrices() -> None:
 )
 def test_half_zero(false: str, answer: str, tmp_path: Path, put: Put, monkeypatch: Patch) -> None:
     half = module("half_zero")
-    monkeypatch.setitem(TASKS, "tabular", replace(TASKS["tabular"], quick=20, steps=(0.01,)))
+    monkeypatch.setitem(TASKS, "tabular", replace(TASKS["tabular"], quick=20, few_steps=(0.01,)))
     monkeypatch.setattr(half, "TASKS_TAKEN", {"tabular": "tabular"})
     # One task and three seeds leave wide intervals.
     monkeypatch.setattr(half, "_NEAR", 25.0)
