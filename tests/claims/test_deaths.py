@@ -221,7 +221,11 @@ def test_default(others: float, one: float, answer: str) -> None:
         else row
         for row in rows
     ]
-    assert claims()["default-activation"].judge(Results(rows)).answer == answer
+    found = claims()["default-activation"].judge(Results(rows))
+    assert found.answer == answer
+    assert ("It is for the others to be 2 points better; ReLU need not be the best." in found.told) == (
+        answer == "holds"
+    )
 
 
 @pytest.mark.parametrize("place", range(len(FALSE)), ids=list(FALSE))

@@ -69,7 +69,12 @@ def test_three_seeds_better_by_one_example_are_no_certainty() -> None:
 @pytest.mark.parametrize("sign", [1, -1])
 def test_nan_supports_nothing(sign: Literal[1, -1]) -> None:
     nan, inf = math.nan, math.inf
-    found = [geometric([nan, 1, 1], "x"), median([nan, 1, 1], "x"), mean([nan, 1, 1], "x"), Effect("", 0, 0, nan, "", 3)]
+    found = [
+        geometric([nan, 1, 1], "x"),
+        median([nan, 1, 1], "x"),
+        mean([nan, 1, 1], "x"),
+        Effect("", 0, 0, nan, "", 3),
+    ]
     assert all(math.isnan(effect.high) for effect in found)
     assert [decide(effect, bound, sign=sign) for effect in found for bound in (-inf, -1.2, 1.2, inf)] == (
         ["not enough"] * 16
