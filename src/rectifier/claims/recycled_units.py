@@ -119,8 +119,8 @@ def _figure(results: Results) -> Chart:
     return intervals(
         effects,
         x_title="per cent",
-        caption="Networks that lost units to ten times the usual step size, after as many updates more with each "
-        "remedy; the mean of momentum and Adam. At the bottom a network that had the small step size from the start.",
+        caption="Networks trained at ten times the usual step size, after as many updates more with each remedy; the "
+        "mean of momentum and Adam. At the bottom a network that had the small step size from the start.",
         alt="; ".join(effect.told for effect in effects),
         groups=groups,
     )

@@ -106,7 +106,7 @@ def _figure(results: Results) -> Chart:
     return intervals(
         effects,
         x_title="per cent of the units",
-        caption="Units after three trainings that silence ReLU's (ten times the usual step size with momentum, and "
+        caption="Units after three trainings as they should not be (ten times the usual step size with momentum, and "
         "with Adam; initial biases of −1), the mean of the three. Without gradient: the derivative is above 0.001 at "
         "no image. Closed: z is at or below 0 at every image; of ReLU that is called silent, and not counted here.",
         alt="; ".join(effect.told for effect in effects),

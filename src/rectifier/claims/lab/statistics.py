@@ -105,7 +105,7 @@ def median(values: Values, what: str, unit: str = "") -> Effect:
     """
     given = np.sort(np.asarray(values, dtype=np.float64))
     if np.isnan(given).any():
-        return Effect(what, *[math.nan] * 3, unit, len(given))
+        return Effect(what, math.nan, math.nan, math.nan, unit, len(given))
     places = np.random.default_rng(0).integers(len(given), size=(_RESAMPLES, len(given)))
     # The middle of sorted places is the place of the middle value; no arithmetic that infinities would spoil.
     middles = given[np.sort(places, axis=1)[:, (len(given) - 1) // 2]]
