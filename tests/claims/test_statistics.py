@@ -29,6 +29,7 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
 def test_equal_values_have_no_spread_not_even_infinite_ones() -> None:
     assert mean([math.inf] * 3, "x").told == "x: inf (the same for 3 seeds)"
     assert mean([2.0], "x").high == math.inf
+    assert mean([], "x").told == "x: NaN (95 % interval NaN to NaN, 0 seeds)"
 
 
 def test_pairing_takes_out_what_seeds_share() -> None:

@@ -184,6 +184,31 @@ def test_half_zero(false: str, answer: str, tmp_path: Path, put: Put, monkeypatc
     assert verdict("half-zero", tmp_path).answer == answer
 
 
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ((), "digits 50 → 40 %"),
+        ((1,), "text 50 → 40 %. By layer: see the figure. Trainings that broke off, and are left out: text 1."),
+        ((0, 1, 2), "text 50 → –. By layer: see the figure. Trainings that broke off, and are left out: text 3."),
+    ],
+)
+def test_half_zero_leaves_out_what_broke_off(broken: tuple[int, ...], told: str) -> None:
+    rows = []
+    for task in compared.TASKS_TAKEN:
+        for seed in range(3):
+            for budget, zeros in ((1, 0.5), (300, 0.4)):
+                off = budget == 300 and task == "text" and seed in broken
+                outcome = {"zeros": float("nan"), "zeros_by_layer": []} if off else {"zeros_by_layer": [zeros] * 2}
+                config = {"task": task, "activation": "relu", "budget": budget, "seed": seed}
+                rows.append(Row("trained", config, {"zeros": zeros, **outcome}))
+    claim, results = claims()["half-zero"], Results(rows)
+    found = claim.judge(results)
+    assert found.answer == "holds"
+    assert told in found.told and "nan" not in found.told
+    alt = claim.figure(results).alt
+    assert ("text, trained: none" if len(broken) == 3 else "text, trained: 40 %, 40 %") in alt
+
+
 def _sparse(slopes: dict[str, float]) -> Results:
     """Networks whose accuracy changes with their zeros by a slope for each way."""
     rows = []

@@ -47,12 +47,14 @@ class Effect:
 
 
 def mean(values: Values, what: str, unit: str = "") -> Effect:
-    """The mean with Student's interval. Not for what may be infinite: see :func:`median`.
+    """The mean with Student's interval, NaN of no values. Not for what may be infinite: see :func:`median`.
 
     Values that are all alike have an interval of no width: right of what no seed changes, such as an error in ulp; of
     shares of examples see :func:`counted`.
     """
     given = np.asarray(values, dtype=np.float64)
+    if not len(given):
+        return Effect(what, math.nan, math.nan, math.nan, unit, 0)
     if len(given) > 1 and np.all(given == given[0]):  # infinities too, which have no standard deviation
         same = float(given[0])
         return Effect(what, same, same, same, unit, len(given))
