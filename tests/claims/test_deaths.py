@@ -130,7 +130,30 @@ def test_variants(
 ) -> None:
     monkeypatch.setattr(module("variants_that_live"), "_VARIANTS", ("leaky_relu" if variant == "relu" else variant,))
     put(variant, function=false)
-    assert verdict("variants-that-live", tmp_path).answer == answer
+    found = verdict("variants-that-live", tmp_path, seeds=5)
+    assert found.answer == answer, found
+
+
+def _variants(monkeypatch: Patch, relu: tuple[float, float, float], leaky: tuple[float, float, float]) -> Any:
+    """Judged by shares of stuck units after each of the three damages; NaN where the training broke off."""
+    monkeypatch.setattr(module("variants_that_live"), "_VARIANTS", ("leaky_relu",))
+    rows = []
+    for label, shares in (("relu", relu), ("leaky_relu", leaky)):
+        for changed, share in zip(experiment.DAMAGES.values(), shares, strict=True):
+            rows += made("deaths", experiment.setting(label, **changed), stuck=share, closed=share, test=0.9)
+    return claims()["variants-that-live"].judge(Results(rows))
+
+
+def test_what_broke_off_is_left_out_for_relu_too(monkeypatch: Patch) -> None:
+    """Leaky ReLU broke off where ReLU lost its units: by what is left there was nothing to prevent."""
+    nan = float("nan")
+    assert _variants(monkeypatch, (0.9, 0.9, 0.1), (0.0, 0.0, 0.0)).answer == "holds"
+    assert _variants(monkeypatch, (0.9, 0.9, 0.1), (0.0, 0.0, nan)).answer == "holds"
+    found = _variants(monkeypatch, (0.9, 0.9, 0.1), (nan, nan, 0.0))
+    assert found.answer == "not enough"
+    assert "broke off: Leaky ReLU 6. By the others ReLU has 10 % beside Leaky ReLU." in found.told
+    # And of the variant, where ReLU broke off.
+    assert _variants(monkeypatch, (0.9, 0.9, nan), (0.0, 0.0, 0.9)).answer == "holds"
 
 
 @pytest.mark.usefixtures("short")
