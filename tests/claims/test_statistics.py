@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from rectifier.claims.lab.claim import Verdict
 from rectifier.claims.lab.statistics import Effect, counted, decide, mean, median, paired, ranking, ratio
 from rectifier.claims.lab.verdicts import geometric
 
@@ -65,6 +66,11 @@ def test_three_seeds_better_by_one_example_are_no_certainty() -> None:
     spread = mean([1.0, 2.0, 1.0], "x")
     assert counted(spread, 3) == spread
     assert counted(found, 0) == found
+
+
+def test_a_minus_is_one_sign() -> None:
+    told = Verdict("holds", f"it is {-0.07:.2f} ({-3:+.0f}), or {1e-6:.0e}; see few-bits, 3-5, batch-2, α − 1").told
+    assert told == "it is −0.07 (−3), or 1e−06; see few-bits, 3-5, batch-2, α − 1"
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -209,11 +209,11 @@ def test_half_zero_leaves_out_what_broke_off(broken: tuple[int, ...], told: str)
     assert ("text, trained: none" if len(broken) == 3 else "text, trained: 40 %, 40 %") in alt
 
 
-def _sparse(slopes: dict[str, float]) -> Results:
+def _sparse(slopes: dict[str, float], seeds: int = 4) -> Results:
     """Networks whose accuracy changes with their zeros by a slope for each way."""
     rows = []
     claim = module("sparsity_generalises")
-    for seed in range(4):
+    for seed in range(seeds):
         for task in claim._TASKS:
             common = {"task": task, "seed": seed}
             for way, values in claim._WAYS.items():
@@ -234,6 +234,19 @@ def test_sparsity_generalises() -> None:
     mixed = judge(_sparse({**dict.fromkeys(ways, -0.5), "width": 0.5}))
     assert mixed.answer == "depends"
     assert "better where what varies is: width on digits, width on tabular; worse: initial bias" in mixed.told
+    assert "initial bias 45 and 45; penalty on |h| 45 and 45; weight decay 45 and 45; width 45 and 45." in mixed.told
+
+
+def test_ranks_of_ties_are_shared() -> None:
+    """Accuracies that are all but one the same tell nothing, in whatever order the networks stand."""
+    rows = [
+        Row(row.experiment, row.config, {"zeros": 0.5 + 0.01 * row.seed, "test": 0.9 + 0.1 * (row.seed == 4)})
+        for row in _sparse(dict.fromkeys(module("sparsity_generalises")._WAYS, 0.0), 8)
+    ]
+    found = claims()["sparsity-generalises"].judge(Results(rows)).effects[0]
+    from scipy.stats import spearmanr
+
+    assert found.value == pytest.approx(spearmanr(range(8), [0, 0, 0, 0, 1, 0, 0, 0]).statistic)
 
 
 def test_a_penalty_makes_sparser() -> None:

@@ -74,7 +74,7 @@ def _better(found: _Scores, label: str, tasks: Sequence[str]) -> Effect:
 
 
 def _points(effect: Effect) -> str:
-    return f"{effect.value:.1f} points".replace("-", "−")
+    return f"{effect.value:.1f} points"
 
 
 def _judge(results: Results) -> Verdict:

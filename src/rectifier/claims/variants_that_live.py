@@ -83,7 +83,7 @@ def _judge(results: Results) -> Verdict:
 
     def said(found: Mapping[str, Effect], form: str, *wanted: str) -> str:
         return ", ".join(
-            f"{ACTIVATIONS[label].title} {found[label].value:{form}}".replace("-", "−")
+            f"{ACTIVATIONS[label].title} {found[label].value:{form}}"
             for label, answer in answers.items()
             if not wanted or answer in wanted
         )

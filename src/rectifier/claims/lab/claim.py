@@ -17,6 +17,7 @@ there and looks whether the claims that must then fail do fail.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -58,6 +59,14 @@ class Verdict:
     """Why, in a sentence or two with figures. Where the answer is "depends": on what."""
     effects: tuple[Effect, ...] = ()
     """The figures that the answer rests on, the most telling first."""
+
+    def __post_init__(self) -> None:
+        # Figures are written into sentences in many ways, and a minus is one sign everywhere.
+        object.__setattr__(self, "told", _HYPHEN.sub("−", self.told))
+
+
+#: Before a number, and not in a word such as digits-5 or a span such as 3-5; and in an exponent.
+_HYPHEN = re.compile(r"(?<![\w)])-(?=\.?\d)|(?<=\de)-(?=\d)")
 
 
 @dataclass(frozen=True, eq=False)
