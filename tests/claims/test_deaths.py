@@ -221,6 +221,50 @@ def test_adam(adam: float, sgd: float, answer: str) -> None:
     assert "plain SGD breaks off" in found.told
 
 
+def _policies(curves: Mapping[str, tuple[float, float]], broken: tuple[str, ...] = ()) -> Results:
+    """Three seeds of each activation, whose dormant share goes from one number to another in five looks."""
+    rows = []
+    for label, (first, last) in curves.items():
+        for seed in range(3):
+            off = label in broken and seed == 2
+            line = [float("nan")] if off else [first + (last - first) * k / 4 + 0.005 * seed * k for k in range(5)]
+            outcome = {"dormant_curve": line, "silent": line[-1] / 2, "test": 0.9, "diverged": off}
+            rows.append(Row("trained", {"task": "cartpole", "activation": label, "budget": 400, "seed": seed}, outcome))
+    return Results(rows)
+
+
+@pytest.mark.parametrize(
+    ("relu", "answer"),
+    [
+        ((0.1, 0.5), "holds"),
+        ((0.5, 0.5), "does not hold"),  # dormant from the start
+        ((0.5, 0.1), "does not hold"),  # they wake
+        ((0.1, 0.16), "not enough"),
+    ],
+)
+def test_dormant(relu: tuple[float, float], answer: str) -> None:
+    claim = claims()["dormant-units"]
+    results = _policies({"relu": relu, "tanh": (0.0, 0.0)}, broken=("tanh",))
+    found = claim.judge(results)
+    assert found.answer == answer, found
+    assert "tanh 0 → 1 %. Trainings that broke off, and are left out: tanh 1." in found.told
+    assert "tanh 0 → 1 %" in claim.figure(results).alt and "nan" not in claim.figure(results).svg
+
+
+def test_dormant_of_trainings_that_all_broke_off() -> None:
+    rows = [replace(row, outcome={**row.outcome, "diverged": True}) for row in _policies({"relu": (0.1, 0.5)})]
+    assert claims()["dormant-units"].judge(Results(rows)).answer == "not enough"
+    claims()["dormant-units"].figure(Results(rows))
+
+
+def test_dormant_units_are_counted_in_the_runs_of_the_default() -> None:
+    """In full nothing is run for it alone."""
+    dormant, default = (claims()[name] for name in ("dormant-units", "default-activation"))
+    asked, shared = ({run.key for run in claim.runs(claim.plan(), Results())} for claim in (dormant, default))
+    assert asked and asked <= shared
+    assert dormant.plan().seeds == default.plan().seeds
+
+
 @pytest.mark.parametrize(
     ("others", "one", "answer"),
     [
@@ -259,7 +303,7 @@ def test_default_of_relu(place: int, tmp_path: Path, monkeypatch: Patch) -> None
         for name, budget in {"digits-mlp": 60, "digits-cnn": 80}.items()
     }
     monkeypatch.setattr(claim, "TASKS", small)
-    monkeypatch.setattr(claim, "_LABELS", {True: ("relu", "leaky_relu", "sigmoid")})
+    monkeypatch.setattr(claim, "LABELS", {True: ("relu", "leaky_relu", "sigmoid")})
     monkeypatch.setitem(ACTIVATIONS, "relu", list(FALSE.values())[place])
     answer = verdict("default-activation", tmp_path).answer
     assert answer == ("holds", "does not hold", "does not hold")[place]

@@ -22,7 +22,8 @@ from .tasks import TASKS
 if TYPE_CHECKING:
     from ..reporters.page import Chart
 
-_LABELS = {
+#: Activations compared, quick and full.
+LABELS = {
     True: ("relu", "leaky_relu", "elu", "tanh", "sigmoid"),
     False: ("relu", "leaky_relu", "elu", "selu", "softplus", "squared_relu", "tanh", "sigmoid"),
 }
@@ -37,7 +38,7 @@ def _runs(plan: Plan, done: Results) -> Iterator[Run]:
         if plan.quick and name in _LONG:
             continue
         steps, budget = (task.few_steps, task.quick) if plan.quick else (task.steps, task.full)
-        candidates = [{"task": name, "activation": label, "budget": budget} for label in _LABELS[plan.quick]]
+        candidates = [{"task": name, "activation": label, "budget": budget} for label in LABELS[plan.quick]]
         yield from tuned(trained, candidates, plan, done, steps=steps)
 
 

@@ -84,8 +84,8 @@ def _by_seed(results: Results) -> Effect:
             for place, kept in enumerate((zeros, points)):
                 table = _table(results, task, way)[place][:, 1:]
                 kept.extend((table - table.mean(axis=0)).T)
-    # By rank, as a network that has learned nothing would outweigh all others. Accuracies of few examples are often tied,
-    # but for the rounding of their differences.
+    # By rank, as a network that has learned nothing would outweigh all others. Accuracies of few examples are often
+    # tied, but for the rounding of their differences.
     one, other = (rankdata(np.round(np.concatenate(kept), 9)) for kept in (zeros, points))
     found = _correlation(one, other)
     # Fisher's z; each configuration has taken one degree of freedom.
@@ -105,8 +105,8 @@ def _judge(results: Results) -> Verdict:
         "Sparser networks are better where what varies is: "
         f"{', '.join(positive) or 'nothing'}; worse: {', '.join(negative) or 'nothing'}. Between networks that "
         f"differ in their seed alone the correlation is {seed.value:.2f}. By so many points zeros were made to vary, "
-        f"on {' and '.join(_TASKS.values())}: {'; '.join(_ranges(results))}. Where it is few, a correlation is of what is "
-        "changed and not of zeros."
+        f"on {' and '.join(_TASKS.values())}: {'; '.join(_ranges(results))}. Where it is few, a correlation is of what "
+        "is changed and not of zeros."
     )
     return Verdict(across(answers.values()), told, (seed, *cells.values()))
 
