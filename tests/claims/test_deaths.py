@@ -201,6 +201,17 @@ def test_recycled(recycled: float, recycled_smaller: float, answer: str) -> None
     assert claim.CLAIM.judge(Results(rows)).answer == answer
 
 
+def test_recycled_is_open_where_the_same_step_size_leaves_it_open() -> None:
+    claim = module("recycled_units")
+    rows = []
+    for config in (run.config for run in claim.CLAIM.runs(claim.CLAIM.plan(quick=True, seeds=3), Results())):
+        outcome = {f"{arm}_test": 0.5 for arm in ARMS} | {f"{arm}_silent": 0.4 for arm in (*ARMS, "first")}
+        tests = {"recycled_test": (0.5, 0.7, 0.95)[config["seed"]], "recycled_smaller_test": 0.95}
+        name = "remedies" if "smaller" in config else "deaths"
+        rows.append(Row(name, config, {**outcome, **tests} if name == "remedies" else {"test": 0.96}))
+    assert claim.CLAIM.judge(Results(rows)).answer == "not enough"
+
+
 @pytest.mark.parametrize(
     ("adam", "sgd", "answer"),
     [(0.02, 0.1, "holds"), (0.07, 0.05, "depends"), (0.2, 0.05, "does not hold")],

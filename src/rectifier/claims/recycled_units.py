@@ -99,6 +99,8 @@ def _judge(results: Results) -> Verdict:
     )
     if answers[False] == answers[True] == "holds":
         return Verdict("holds", f"{told}.", effects)
+    if answers[True] == "holds" and answers[False] == "not enough":
+        return Verdict("not enough", f"{told}.", effects)
     if answers[True] == "holds":
         return Verdict("depends", f"On whether the cause is gone: {told}.", effects)
     if decide(given[True], _GIVEN) == "holds":
