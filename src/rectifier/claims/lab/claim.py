@@ -8,7 +8,8 @@ one. It needs:
   ones (each activation at its own best step size) simply yields those that it can name by now; see
   :func:`.fair.tuned`. Every configuration has a ``seed`` from ``plan.seeds`` (or ``plan.tuning``).
 - ``judge(results)``: a :class:`Verdict`. It gets the results of its own runs whose seeds are complete, and is not asked
-  where there are fewer than three of these. Say the answer by an effect with its interval (:mod:`.statistics`).
+  where there are fewer than three of these. Say the answer by an effect with its interval (:mod:`.statistics`), and
+  every finding by numbers or under a condition: the text must be true of other results too.
 - ``figure(results)``: one :class:`~rectifier.reporters.page.Chart`, drawn by :mod:`.figures`.
 
 Activations come from the table in :mod:`.activations` by their label, and from nowhere else: a test puts a false one
