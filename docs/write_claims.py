@@ -63,7 +63,9 @@ def _index(groups: list[tuple[str, list[Told]]], told: list[Told], records: Reco
         "minutes, and `rectifier claims report` makes a page of what was run.",
         "",
         "Activations that are compared get the same data order, budget and seeds, and each its own best step size, "
-        "chosen on validation data with other seeds. An effect is told with its 95 % interval over the seeds.",
+        "chosen on validation data with other seeds. An effect is told with its 95 % interval over "
+        "the seeds, each by itself: where a verdict rests on a dozen, one of them may lie beside the truth by chance. "
+        "Accuracies that agree in all seeds are told with one example of the test part to either side.",
         "",
         "| | Claim | Verdict | Effect |",
         "|---|---|---|---|",

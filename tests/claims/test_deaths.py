@@ -130,7 +130,30 @@ def test_variants(
 ) -> None:
     monkeypatch.setattr(module("variants_that_live"), "_VARIANTS", ("leaky_relu" if variant == "relu" else variant,))
     put(variant, function=false)
-    assert verdict("variants-that-live", tmp_path).answer == answer
+    found = verdict("variants-that-live", tmp_path, seeds=5)
+    assert found.answer == answer, found
+
+
+def _variants(monkeypatch: Patch, relu: tuple[float, float, float], leaky: tuple[float, float, float]) -> Any:
+    """Judged by shares of stuck units after each of the three damages; NaN where the training broke off."""
+    monkeypatch.setattr(module("variants_that_live"), "_VARIANTS", ("leaky_relu",))
+    rows = []
+    for label, shares in (("relu", relu), ("leaky_relu", leaky)):
+        for changed, share in zip(experiment.DAMAGES.values(), shares, strict=True):
+            rows += made("deaths", experiment.setting(label, **changed), stuck=share, closed=share, test=0.9)
+    return claims()["variants-that-live"].judge(Results(rows))
+
+
+def test_what_broke_off_is_left_out_for_relu_too(monkeypatch: Patch) -> None:
+    """Leaky ReLU broke off where ReLU lost its units: by what is left there was nothing to prevent."""
+    nan = float("nan")
+    assert _variants(monkeypatch, (0.9, 0.9, 0.1), (0.0, 0.0, 0.0)).answer == "holds"
+    assert _variants(monkeypatch, (0.9, 0.9, 0.1), (0.0, 0.0, nan)).answer == "holds"
+    found = _variants(monkeypatch, (0.9, 0.9, 0.1), (nan, nan, 0.0))
+    assert found.answer == "not enough"
+    assert "broke off: Leaky ReLU 6. By the others ReLU has 10 % beside Leaky ReLU." in found.told
+    # And of the variant, where ReLU broke off.
+    assert _variants(monkeypatch, (0.9, 0.9, nan), (0.0, 0.0, 0.9)).answer == "holds"
 
 
 @pytest.mark.usefixtures("short")
@@ -178,6 +201,17 @@ def test_recycled(recycled: float, recycled_smaller: float, answer: str) -> None
     assert claim.CLAIM.judge(Results(rows)).answer == answer
 
 
+def test_recycled_is_open_where_the_same_step_size_leaves_it_open() -> None:
+    claim = module("recycled_units")
+    rows = []
+    for config in (run.config for run in claim.CLAIM.runs(claim.CLAIM.plan(quick=True, seeds=3), Results())):
+        outcome = {f"{arm}_test": 0.5 for arm in ARMS} | {f"{arm}_silent": 0.4 for arm in (*ARMS, "first")}
+        tests = {"recycled_test": (0.5, 0.7, 0.95)[config["seed"]], "recycled_smaller_test": 0.95}
+        name = "remedies" if "smaller" in config else "deaths"
+        rows.append(Row(name, config, {**outcome, **tests} if name == "remedies" else {"test": 0.96}))
+    assert claim.CLAIM.judge(Results(rows)).answer == "not enough"
+
+
 @pytest.mark.parametrize(
     ("adam", "sgd", "answer"),
     [(0.02, 0.1, "holds"), (0.07, 0.05, "depends"), (0.2, 0.05, "does not hold")],
@@ -196,6 +230,50 @@ def test_adam(adam: float, sgd: float, answer: str) -> None:
     found = claims()["adam-and-death"].judge(Results(rows))
     assert found.answer == answer
     assert "plain SGD breaks off" in found.told
+
+
+def _policies(curves: Mapping[str, tuple[float, float]], broken: tuple[str, ...] = ()) -> Results:
+    """Three seeds of each activation, whose dormant share goes from one number to another in five looks."""
+    rows = []
+    for label, (first, last) in curves.items():
+        for seed in range(3):
+            off = label in broken and seed == 2
+            line = [float("nan")] if off else [first + (last - first) * k / 4 + 0.005 * seed * k for k in range(5)]
+            outcome = {"dormant_curve": line, "silent": line[-1] / 2, "test": 0.9, "diverged": off}
+            rows.append(Row("trained", {"task": "cartpole", "activation": label, "budget": 400, "seed": seed}, outcome))
+    return Results(rows)
+
+
+@pytest.mark.parametrize(
+    ("relu", "answer"),
+    [
+        ((0.1, 0.5), "holds"),
+        ((0.5, 0.5), "does not hold"),  # dormant from the start
+        ((0.5, 0.1), "does not hold"),  # they wake
+        ((0.1, 0.16), "not enough"),
+    ],
+)
+def test_dormant(relu: tuple[float, float], answer: str) -> None:
+    claim = claims()["dormant-units"]
+    results = _policies({"relu": relu, "tanh": (0.0, 0.0)}, broken=("tanh",))
+    found = claim.judge(results)
+    assert found.answer == answer, found
+    assert "tanh 0 → 1 %. Trainings that broke off, and are left out: tanh 1." in found.told
+    assert "tanh 0 → 1 %" in claim.figure(results).alt and "nan" not in claim.figure(results).svg
+
+
+def test_dormant_of_trainings_that_all_broke_off() -> None:
+    rows = [replace(row, outcome={**row.outcome, "diverged": True}) for row in _policies({"relu": (0.1, 0.5)})]
+    assert claims()["dormant-units"].judge(Results(rows)).answer == "not enough"
+    claims()["dormant-units"].figure(Results(rows))
+
+
+def test_dormant_units_are_counted_in_the_runs_of_the_default() -> None:
+    """In full nothing is run for it alone."""
+    dormant, default = (claims()[name] for name in ("dormant-units", "default-activation"))
+    asked, shared = ({run.key for run in claim.runs(claim.plan(), Results())} for claim in (dormant, default))
+    assert asked and asked <= shared
+    assert dormant.plan().seeds == default.plan().seeds
 
 
 @pytest.mark.parametrize(
@@ -221,7 +299,11 @@ def test_default(others: float, one: float, answer: str) -> None:
         else row
         for row in rows
     ]
-    assert claims()["default-activation"].judge(Results(rows)).answer == answer
+    found = claims()["default-activation"].judge(Results(rows))
+    assert found.answer == answer
+    assert ("It is for the others to be 2 points better; ReLU need not be the best." in found.told) == (
+        answer == "holds"
+    )
 
 
 @pytest.mark.parametrize("place", range(len(FALSE)), ids=list(FALSE))
@@ -232,7 +314,7 @@ def test_default_of_relu(place: int, tmp_path: Path, monkeypatch: Patch) -> None
         for name, budget in {"digits-mlp": 60, "digits-cnn": 80}.items()
     }
     monkeypatch.setattr(claim, "TASKS", small)
-    monkeypatch.setattr(claim, "_LABELS", {True: ("relu", "leaky_relu", "sigmoid")})
+    monkeypatch.setattr(claim, "LABELS", {True: ("relu", "leaky_relu", "sigmoid")})
     monkeypatch.setitem(ACTIVATIONS, "relu", list(FALSE.values())[place])
     answer = verdict("default-activation", tmp_path).answer
     assert answer == ("holds", "does not hold", "does not hold")[place]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
 
-from rectifier.claims.lab.statistics import Effect, decide, mean, median, paired, ranking, ratio
+from rectifier.claims.lab.claim import Verdict
+from rectifier.claims.lab.statistics import Effect, counted, decide, mean, median, paired, ranking, ratio
+from rectifier.claims.lab.verdicts import geometric
 
 
 def test_student_interval() -> None:
@@ -27,6 +30,7 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
 def test_equal_values_have_no_spread_not_even_infinite_ones() -> None:
     assert mean([math.inf] * 3, "x").told == "x: inf (the same for 3 seeds)"
     assert mean([2.0], "x").high == math.inf
+    assert mean([], "x").told == "x: NaN (95 % interval NaN to NaN, 0 seeds)"
 
 
 def test_pairing_takes_out_what_seeds_share() -> None:
@@ -45,6 +49,43 @@ def test_a_ratio_is_the_same_upside_down() -> None:
 def test_a_median_bears_infinities() -> None:
     found = median([1.0, 2.0, math.inf, math.inf, 3.0], "steps")
     assert (found.value, found.low, found.high) == (3.0, 1.0, math.inf)
+
+
+def test_of_an_even_number_the_median_is_the_lower_middle() -> None:
+    assert median([100.0, 3.0, 2.0, 1.0], "steps").value == 2.0
+
+
+def test_three_seeds_better_by_one_example_are_no_certainty() -> None:
+    """By one of 114, whose share floats round otherwise for each seed."""
+    one, other = (np.array([100 * (right + more) / 114 for right in (100, 103, 107)]) for more in (1, 0))
+    found = paired(one, other, "one − other", "points")
+    assert decide(found, 0.5) == "holds"
+    wide = counted(found, 114)
+    assert decide(wide, 0.5) == "not enough"
+    assert (wide.value, wide.low, wide.high) == pytest.approx((100 / 114, 0.0, 200 / 114))
+    spread = mean([1.0, 2.0, 1.0], "x")
+    assert counted(spread, 3) == spread
+    assert counted(found, 0) == found
+
+
+def test_a_minus_is_one_sign() -> None:
+    told = Verdict("holds", f"it is {-0.07:.2f} ({-3:+.0f}), or {1e-6:.0e}; see few-bits, 3-5, batch-2, α − 1").told
+    assert told == "it is −0.07 (−3), or 1e−06; see few-bits, 3-5, batch-2, α − 1"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_nan_supports_nothing(sign: Literal[1, -1]) -> None:
+    nan, inf = math.nan, math.inf
+    found = [
+        geometric([nan, 1, 1], "x"),
+        median([nan, 1, 1], "x"),
+        mean([nan, 1, 1], "x"),
+        Effect("", 0, 0, nan, "", 3),
+    ]
+    assert all(math.isnan(effect.high) for effect in found)
+    assert [decide(effect, bound, sign=sign) for effect in found for bound in (-inf, -1.2, 1.2, inf)] == (
+        ["not enough"] * 16
+    )
 
 
 @pytest.mark.parametrize(

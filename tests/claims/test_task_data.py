@@ -10,11 +10,21 @@ import pytest
 import torch
 
 from benchmarks import spoken_digits
-from rectifier.claims.tasks import images, scenes, speech, tables, text
+from rectifier.claims.tasks import TASKS, images, scenes, speech, tables, text
 from rectifier.claims.tasks.control import ActorCritic, Rollout, _advantages, _Carts, _scaled
 from rectifier.claims.tasks.detection import _precision
 from rectifier.claims.tasks.precision import area, average_precision, overlap, suppress, true_positives
 from rectifier.claims.tasks.setup import Setup
+
+
+def test_so_many_examples_are_tested() -> None:
+    """By them an effect is counted, so the number must be that of the data."""
+    parts = {"tabular": tables.parts("breast_cancer"), "speech": speech.parts()}
+    for name in ("digits-mlp", "digits-cnn", "rows"):
+        parts[name] = images.parts()
+    assert {name: task.tested for name, task in TASKS.items() if task.tested} == {
+        name: len(part["test"][0]) for name, part in parts.items()
+    }
 
 
 @pytest.mark.parametrize("load", [images.parts, scenes.parts, speech.parts, lambda: text.parts(8)])

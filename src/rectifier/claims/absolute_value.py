@@ -54,8 +54,8 @@ def _figure(results: Results) -> Chart:
     return intervals(
         effects,
         x_title="results with other bits than |z| (%)",
-        caption="With slope −1 no result differs from |z|. The test can fail: slope −0.999 differs wherever z < 0, "
-        "but for infinities and the smallest numbers, which round to the same.",
+        caption="Share of the results whose bits are not those of |z|; what is claimed is 0 with slope −1. Slope "
+        "−0.999 stands beside it to show that the measure can tell.",
         alt="; ".join(effect.told for effect in effects),
         groups=[told for _ in _DTYPES for told in slopes.values()],
     )

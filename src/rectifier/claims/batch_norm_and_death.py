@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from .experiments.compared import across
 from .experiments.deaths import BUDGET, DAMAGES, deaths, percent, setting, signed
 from .lab.claim import Claim, Verdict
 from .lab.experiment import Run
@@ -54,13 +55,12 @@ def _judge(results: Results) -> Verdict:
         f"{_silent(results, damage, 'batch').value:.0f} % with it, {signed(gain)} points of accuracy"
         for damage, gain in zip(DAMAGES, gained, strict=True)
     )
-    rest = f"It softens and does not abolish: at step size 1, {extreme[0].value:.0f} % are silent with it."
-    if all(answer == "holds" for answer in answers.values()):
-        return Verdict("holds", f"{told}. {rest}", effects)
-    if "holds" in answers.values():
-        where = ", ".join(damage for damage, answer in answers.items() if answer == "holds")
-        return Verdict("depends", f"On what silences the units: it saves them from {where}. {told}. {rest}", effects)
-    return Verdict("does not hold" if "does not hold" in answers.values() else "not enough", f"{told}.", effects)
+    rest = f"At step size 1, {extreme[0].value:.0f} % are silent with it."
+    answer = across(answers.values())
+    if answer == "depends":
+        where = ", ".join(damage for damage, one in answers.items() if one == "holds")
+        told = f"On what silences the units: it saves them from {where}. {told}"
+    return Verdict(answer, f"{told}. {rest}", effects)
 
 
 def _figure(results: Results) -> Chart:

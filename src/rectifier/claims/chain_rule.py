@@ -74,8 +74,8 @@ def _figure(results: Results) -> Chart:
         x_title="weight, from the input to the error",
         y_title="",
         caption="How many of the chains move a weight in one step, in percent. The slope of w1 is a product of all "
-        "factors f′(z) behind it: one 0 among them and it stays. So does the weight behind a closed gate, whose input "
-        "is 0.",
+        "factors f′(z) behind it, which one 0 among them makes 0; and the weight behind a closed gate has an input of "
+        "0. What is claimed is 100 in the first row, and in the others 0 up to the gate and one behind it.",
         alt=told,
     )
 

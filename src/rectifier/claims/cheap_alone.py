@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from .experiments.compared import across
 from .experiments.cost import alone
 from .lab.activations import ACTIVATIONS
 from .lab.claim import Claim, Verdict
@@ -54,14 +55,17 @@ def _judge(results: Results) -> Verdict:
     told = "; ".join(f"{_PLACES[place]}: {min(span):.1f} to {max(span):.1f}" for place, span in spans.items())
     bound = (
         f"Beyond the cache a copy of the numbers takes {copies[1].value:.2f} and {copies[3].value:.2f} times as long "
-        "as ReLU: there memory sets its pace, and the others' distance shrinks where they were near it."
+        "as ReLU: the nearer to 1, the more it is memory that sets ReLU's pace."
     )
-    if all(answer == "holds" for answer in answers.values()):
-        return Verdict("holds", f"The others take so many times as long — {told}. {bound}", effects)
-    if "holds" not in answers.values():
-        return Verdict("does not hold", f"The others take so many times as long — {told}.", effects)
-    same = ", ".join(dict.fromkeys(found[each].what for each, answer in answers.items() if answer != "holds"))
-    return Verdict("depends", f"On function, library and size. Not cheaper: {same}. {bound}", effects)
+    answer = across(answers.values())
+    if answer != "depends":
+        return Verdict(answer, f"The others take so many times as long — {told}. {bound}", effects)
+    same, unclear = (
+        "; ".join(found[each].what for each, answer in answers.items() if answer == wanted)
+        for wanted in ("does not hold", "not enough")
+    )
+    opened = f" Open: {unclear}." if unclear else ""
+    return Verdict(answer, f"On function, library and size. Not cheaper: {same}.{opened} {bound}", effects)
 
 
 def _figure(results: Results) -> Chart:

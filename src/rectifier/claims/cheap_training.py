@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .experiments.compared import across
 from .experiments.cost import step
 from .lab.activations import ACTIVATIONS
-from .lab.claim import Claim, Verdict
+from .lab.claim import Answer, Claim, Verdict
 from .lab.experiment import Run
 from .lab.figures import intervals
 from .lab.plan import Plan
@@ -58,24 +59,21 @@ def _judge(results: Results) -> Verdict:
     answers = {label: decide(effect, _NOTICED) for label, effect in found.items()}
     told = ", ".join(f"{ACTIVATIONS[label].title} {effect.value:.2f}" for label, effect in found.items())
     share = f"ReLU itself is {min(s.value for s in shares):.0f} to {max(s.value for s in shares):.0f} % of a step"
-    if all(answer == "holds" for answer in answers.values()):
-        return Verdict("holds", f"A step takes so many times as long with the others: {told}.", effects)
-    if "holds" in answers.values():
-        which = ", ".join(ACTIVATIONS[label].title for label, answer in answers.items() if answer == "holds")
-        return Verdict(
-            "depends",
-            f"On which one: {which} make a step at least a twentieth longer, the others do not ({told} times the step "
-            f"with ReLU). {share}.",
-            effects,
-        )
-    if "not enough" in answers.values():
-        return Verdict("not enough", f"The times vary too much: {told}.", effects)
-    return Verdict(
-        "does not hold",
-        f"A step takes nearly the same with each: {told} times as long as with ReLU. {share}; the products of matrices "
-        "are nearly all the rest, and the same for all.",
-        effects,
-    )
+
+    def named(wanted: Answer) -> str:
+        return ", ".join(ACTIVATIONS[label].title for label, answer in answers.items() if answer == wanted)
+
+    answer = across(answers.values())
+    opened = f"; open: {named('not enough')}" if named("not enough") else ""
+    said = {
+        "holds": f"A step takes so many times as long with the others: {told}.",
+        "depends": f"On which one. A step at least a twentieth longer: {named('holds')}; not so much: "
+        f"{named('does not hold')}{opened} ({told} times the step with ReLU). {share}.",
+        "does not hold": f"A step is not a twentieth longer with {named('does not hold')}{opened}: {told} times as "
+        f"long as with ReLU. {share}; the rest is the same for all.",
+        "not enough": f"The times vary too much: {told}.",
+    }
+    return Verdict(answer, said[answer], effects)
 
 
 def _figure(results: Results) -> Chart:

@@ -13,7 +13,7 @@ from .lab.experiment import Run
 from .lab.figures import Curve, curves
 from .lab.plan import Plan
 from .lab.results import Results
-from .lab.statistics import Effect, mean
+from .lab.statistics import mean
 
 if TYPE_CHECKING:
     from ..reporters.page import Chart
@@ -59,7 +59,7 @@ def _figure(results: Results) -> Chart:
     function = ACTIVATIONS["relu"].function
     value, slope = function(z), function.derivative(z)
     left, right = z < 0, z > 0
-    low, high = (Effect("", float(sides.values(side).mean()), 0, 0, "", 1).value for side in ("left", "right"))
+    low, high = (float(sides.values(side).mean()) for side in ("left", "right"))
     return curves(
         [
             Curve("ReLU", z.tolist(), value.tolist()),
@@ -68,8 +68,10 @@ def _figure(results: Results) -> Chart:
         ],
         x_title="z",
         y_title="value, derivative",
-        caption=f"The value is one line without a gap; its derivative has a gap at 0, from {low:g} to {high:g}.",
-        alt="ReLU is 0 left of 0 and rises with slope 1 right of it; the derivative is 0 left and 1 right.",
+        caption="The value, which has no gap where it is continuous, and the derivative on either side of 0. Measured "
+        f"from 0, slopes are {low:g} to the left and {high:g} to the right, the mean of all distances.",
+        alt=f"Value {value[0]:.3g} at z = −1, {value[20]:.3g} at 0 and {value[-1]:.3g} at 1; derivative {slope[0]:.3g} "
+        f"at z = −1 and {slope[-1]:.3g} at 1.",
     )
 
 

@@ -14,7 +14,7 @@ from .lab.fair import best_step, tuned
 from .lab.figures import intervals
 from .lab.plan import Plan
 from .lab.results import Results
-from .lab.statistics import Effect, paired
+from .lab.statistics import Effect, counted, paired
 
 if TYPE_CHECKING:
     from ..reporters.page import Chart
@@ -23,8 +23,8 @@ _DTYPES = ("float16", "float32")
 _OTHERS = (0.5, 1.0)
 #: Quick or not → the grid.
 _STEPS = {True: (0.03, 0.1, 0.3), False: (0.03, 0.1, 0.3, 1.0)}
-#: Points of accuracy.
-_COUNTS = 1.0
+#: Points of accuracy, and of how many images it is the share.
+_COUNTS, _TESTED = 1.0, 450
 
 
 def _runs(plan: Plan, done: Results) -> Iterator[Run]:
@@ -48,7 +48,8 @@ def _effects(results: Results) -> list[Effect]:
         for at_zero in _OTHERS:
             other = results.where(dtype=dtype, at_zero=at_zero)
             name = f"{dtype}, derivative {at_zero:g} − derivative 0"
-            effects.append(paired(100 * other.values("test"), 100 * usual.values("test"), name, "points of accuracy"))
+            effect = paired(100 * other.values("test"), 100 * usual.values("test"), name, "points of accuracy")
+            effects.append(counted(effect, _TESTED))
     return effects
 
 

@@ -84,8 +84,8 @@ def _figure(results: Results) -> Chart:
         y_labels=labels,
         x_title="step size (momentum 0.9)",
         y_title="initial weights, initial bias",
-        caption="Units that are silent on all 1,797 images after training, in per cent of all. Towards the right the "
-        "step size silences them, in the rows of −1 the bias does at any step size. A dash: every training ended in "
+        caption="Units that are silent on all 1,797 images after training, in per cent of all. The step size "
+        f"grows to the right; the usual settings are {_USUAL:g} and a bias of 0. A dash: every training ended in "
         "numbers that are not finite.",
         alt=f"Per cent silent by initial weights and bias; step sizes {', '.join(f'{s:g}' for s in steps)}. {told}.",
         told=lambda value: f"{value:.0f}" if math.isfinite(value) else "–",

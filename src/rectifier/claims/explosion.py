@@ -62,8 +62,8 @@ def _judge(results: Results) -> Verdict:
     told = (
         f"With weights twice ReLU's gain h grows by {grown['relu'].value:.2f} a layer, "
         f"{grown['relu'].value ** _DEPTH:.0e} times in {_DEPTH}; a training step of {_STEP:g} drives it to "
-        f"{met['relu'].value:.0e} (the median), where most units die and stop it. ReLU6, tanh and sigmoid stay within "
-        "their bounds in both; that alone does not make them learn."
+        f"{met['relu'].value:.0e} (the median). ReLU6, tanh and sigmoid stay within their bounds in both; that alone "
+        "does not make them learn."
         if answer == "holds"
         else OPEN
         if answer == "not enough"
@@ -73,14 +73,10 @@ def _judge(results: Results) -> Verdict:
 
 
 def _figure(results: Results) -> Chart:
-    return paths(
-        results,
-        ("relu", *_BOUNDED),
-        "With weights twice as large as they should be, ReLU doubles the scale in every layer; what is bounded cannot.",
-    )
+    return paths(results, ("relu", *_BOUNDED))
 
 
-def paths(results: Results, labels: tuple[str, ...], caption: str) -> Chart:
+def paths(results: Results, labels: tuple[str, ...]) -> Chart:
     """The scale of h over the layers."""
     layers = list(range(1, _DEPTH + 1))
     lines = [
@@ -97,7 +93,8 @@ def paths(results: Results, labels: tuple[str, ...], caption: str) -> Chart:
         lines,
         x_title="layer, counted from the input",
         y_title="root mean square of h",
-        caption=caption,
+        caption="Scale of the activations over the layers, with weights twice what the gain of each asks for. A line "
+        "that goes straight up grows by the same factor in every layer; one that stays level is bounded.",
         alt=f"Root mean square of h in layer {_DEPTH}: {told}.",
         log_y=True,
     )

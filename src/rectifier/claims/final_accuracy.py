@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .experiments.compared import METHOD, Compared, across, compared, groups, runs, where
 from .lab.claim import Claim, Verdict
 from .lab.figures import intervals
 from .lab.results import Results
+from .lab.statistics import counted
+from .tasks import TASKS
 
 if TYPE_CHECKING:
     from ..reporters.page import Chart
@@ -20,7 +23,12 @@ def _found(results: Results) -> Compared:
     def points(task: str, label: str) -> object:
         return 100 * results.where("trained", task=task, activation=label).values("test")
 
-    return compared(points, lambda rival: f"ReLU − {rival}", "points")  # type: ignore[arg-type]
+    return by_examples(compared(points, lambda rival: f"ReLU − {rival}", "points"))  # type: ignore[arg-type]
+
+
+def by_examples(found: Compared) -> Compared:
+    """Where all seeds of a task are alike, its interval is one example wide to either side."""
+    return replace(found, cells={cell: counted(effect, TASKS[cell[1]].tested) for cell, effect in found.cells.items()})
 
 
 def _judge(results: Results) -> Verdict:

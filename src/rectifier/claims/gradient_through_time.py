@@ -101,7 +101,7 @@ def _figure(results: Results) -> Chart:
         x_title="steps back from the answer",
         y_title="gradient, as a share of the last",
         caption=f"Gradient that arrives so many steps back, before training. The digit's rows lie at {_DELAY} to "
-        f"{_DELAY + _ROWS - 1}: with a plain beginning nothing gets there.",
+        f"{_DELAY + _ROWS - 1}; what does not get there teaches nothing of them.",
         alt=f"Share of the gradient that reaches the first row: {told}.",
         log_y=True,
     )

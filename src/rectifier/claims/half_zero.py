@@ -43,7 +43,7 @@ def _rows(results: Results, task: str, *, begin: bool) -> Results:
 
 
 def _zeros(results: Results, task: str, *, begin: bool) -> np.ndarray:
-    """Share of zeros, %; one entry a seed."""
+    """Share of zeros, %; one entry a seed, NaN where the training broke off."""
     shares: np.ndarray = 100 * _rows(results, task, begin=begin).values("zeros").astype(float)
     return shares
 
@@ -51,31 +51,40 @@ def _zeros(results: Results, task: str, *, begin: bool) -> np.ndarray:
 def _judge(results: Results) -> Verdict:
     begun = {task: _zeros(results, task, begin=True) for task in TASKS_TAKEN}
     ended = {task: _zeros(results, task, begin=False) for task in TASKS_TAKEN}
+    kept = {task: np.isfinite(zeros) for task, zeros in ended.items()}
+    # A mean of the tasks is of the seeds whose trainings all came to their end.
+    whole = np.all(list(kept.values()), axis=0)
     overall = [np.mean(list(tables.values()), axis=0) for tables in (begun, ended)]
     start = mean(overall[0], "zeros as it begins, mean of the tasks", "%")
-    end = mean(overall[1], "zeros when trained, mean of the tasks", "%")
-    more = paired(overall[1], overall[0], "trained − as it begins, mean of the tasks", "points")
+    end = mean(overall[1][whole], "zeros when trained, mean of the tasks", "%")
+    more = paired(overall[1][whole], overall[0][whole], "trained − as it begins, mean of the tasks", "points")
     each = [
-        paired(ended[task], begun[task], f"trained − as it begins, {title}", "points")
+        paired(ended[task][kept[task]], begun[task][kept[task]], f"trained − as it begins, {title}", "points")
         for task, title in TASKS_TAKEN.items()
     ]
     answer = all_of(decide(start, 50 - _NEAR), decide(start, 50 + _NEAR, sign=-1))
+    broken = {title: int((~kept[task]).sum()) for task, title in TASKS_TAKEN.items()}
+    off = ", ".join(f"{title} {many}" for title, many in broken.items() if many)
     told = (
-        f"{start.value:.0f} % are zero at the start, and {end.value:.0f} % after training: by task "
-        f"{', '.join(_change(title, begun[task], ended[task]) for task, title in TASKS_TAKEN.items())}. What "
-        "training does differs by task and by layer: see the figure."
+        f"{start.value:.0f} % are zero at the start, and {_percent(end.value)} after training: by task "
+        + ", ".join(
+            f"{title} {begun[task].mean():.0f} → {_percent(mean(ended[task][kept[task]], title).value)}"
+            for task, title in TASKS_TAKEN.items()
+        )
+        + ". By layer: see the figure."
+        + (f" Trainings that broke off, and are left out: {off}." if off else "")
     )
     return Verdict(answer, told, (start, end, more, *each))
 
 
-def _change(title: str, before: np.ndarray, after: np.ndarray) -> str:
-    return f"{title} {before.mean():.0f} → {after.mean():.0f} %"
+def _percent(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.0f} %"
 
 
 def _layers(results: Results, task: str, *, begin: bool) -> list[float]:
-    """Share of zeros by layer, the mean of the seeds; empty where it is not known."""
-    lists = [row["zeros_by_layer"] for row in _rows(results, task, begin=begin)]
-    return [100 * float(share) for share in np.mean(lists, axis=0)]
+    """Share of zeros by layer, the mean of the seeds; empty where all trainings broke off, which leave none."""
+    lists = [found for row in _rows(results, task, begin=begin) if (found := row["zeros_by_layer"])]
+    return [100 * float(share) for share in np.mean(lists, axis=0)] if lists else []
 
 
 def _figure(results: Results) -> Chart:
@@ -86,7 +95,7 @@ def _figure(results: Results) -> Chart:
             table.append(_layers(results, task, begin=begin))
     many = max(1, *map(len, table))
     told = "; ".join(
-        f"{name}: {', '.join(f'{v:.0f} %' for v in line)}" for name, line in zip(names, table, strict=True)
+        f"{name}: {', '.join(f'{v:.0f} %' for v in line) or 'none'}" for name, line in zip(names, table, strict=True)
     )
     return heatmap(
         [[*line, *[math.nan] * (many - len(line))] for line in table],
@@ -95,7 +104,7 @@ def _figure(results: Results) -> Chart:
         x_title="hidden layer, counted from the input; by rows: step in time",
         y_title="network",
         caption="Share of the activations that are exactly zero (%), as the network begins and when it is trained; the "
-        "mean of the seeds. The recurrent network has one layer, shown step by step.",
+        "mean of the seeds whose training came to its end. The recurrent network has one layer, shown step by step.",
         alt=f"Zeros by layer. {told}.",
         told=lambda value: "–" if math.isnan(value) else f"{value:.0f}",
     )

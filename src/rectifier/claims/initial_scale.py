@@ -86,9 +86,11 @@ def _judge(results: Results) -> Verdict:
         for label in LABELS
     )
     held = [f"than {ACTIVATIONS[r].title} on {_TASKS[t]}" for (r, t), answer in answers.items() if answer == "holds"]
+    opened = [f"{ACTIVATIONS[r].title} on {_TASKS[t]}" for (r, t), one in answers.items() if one == "not enough"]
     told = (
         f"Points lost on {' and '.join(_TASKS.values())} against the best scale, mean of the scales: {said}. ReLU "
         f"loses less by a point and more: {', '.join(held) or 'nowhere'}."
+        + (f" Open: {', '.join(opened)}." if opened else "")
     )
     return Verdict(across(answers.values()), told, (*cells.values(), *lost.values()))
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from .experiments.excursions import excursion
 from .experiments.signals import signals
 from .explosion import growth, largest, paths
+from .lab.activations import ACTIVATIONS
 from .lab.claim import Claim, Verdict
 from .lab.experiment import Run
 from .lab.plan import Plan
 from .lab.results import Results
-from .lab.statistics import decide, ratio
+from .lab.statistics import Effect, decide, ratio
 from .lab.verdicts import OPEN, all_of
 
 if TYPE_CHECKING:
@@ -41,9 +42,8 @@ def _judge(results: Results) -> Verdict:
     told = (
         "They leave the positive side as it is, so large values go through them as through ReLU: by "
         f"{grown['leaky_relu'].value:.2f} and {grown['prelu'].value:.2f} a layer, where ReLU grows by "
-        f"{grown['relu'].value:.2f}; trained with a step of {_STEP:g}, h becomes {_size(met['leaky_relu'].value)} and "
-        f"{_size(met['prelu'].value)}, with ReLU {_size(met['relu'].value)}, as its units die first. A ceiling does "
-        f"cure it: ReLU6 grows by {grown['relu6'].value:.2f}."
+        f"{grown['relu'].value:.2f}; trained with a step of {_STEP:g}, h reaches {_sizes(met)}. ReLU6, which has a "
+        f"ceiling, grows by {grown['relu6'].value:.2f} a layer."
         if answer == "does not hold"
         else OPEN
         if answer == "not enough"
@@ -53,17 +53,18 @@ def _judge(results: Results) -> Verdict:
     return Verdict(answer, told, (*effects, *(met[label] for label in _LABELS[:3])))
 
 
-def _size(value: float) -> str:
-    return f"{value:.0f}" if math.isfinite(value) else "infinite"
+def _sizes(met: Mapping[str, Effect]) -> str:
+    """The largest activations: "infinity with Leaky ReLU and PReLU, 300 with ReLU"."""
+    by_size: dict[str, list[str]] = {}
+    for label in (*_CURES, "relu"):
+        value = met[label].value
+        told = f"{value:.0f}" if math.isfinite(value) else "infinity"
+        by_size.setdefault(told, []).append(ACTIVATIONS[label].title)
+    return ", ".join(f"{told} with {' and '.join(titles)}" for told, titles in by_size.items())
 
 
 def _figure(results: Results) -> Chart:
-    return paths(
-        results,
-        _LABELS,
-        "With weights twice as large as they should be, Leaky ReLU and PReLU grow as ReLU does. A ceiling (ReLU6) is "
-        "what stops it.",
-    )
+    return paths(results, _LABELS)
 
 
 CLAIM = Claim(

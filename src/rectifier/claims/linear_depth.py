@@ -15,7 +15,7 @@ from .lab.fair import best_step, tuned
 from .lab.figures import intervals
 from .lab.plan import Plan
 from .lab.results import Results
-from .lab.statistics import Effect, decide, mean, paired
+from .lab.statistics import Effect, counted, decide, mean, paired
 from .lab.verdicts import OPEN, all_of
 from .tasks import TASKS
 
@@ -80,6 +80,7 @@ def _judge(results: Results) -> Verdict:
     points = _accuracies(results)
     base = points[_name(0)]
     depth = paired(points[_name(_DEEPEST)], base, f"digits: {_name(_DEEPEST)} − the linear model", "points of accuracy")
+    depth = counted(depth, TASKS[_TASK].tested)
     relu = paired(points["3 layers of ReLU"], base, "digits: 3 layers of ReLU − the linear model", "points of accuracy")
     answer = all_of(
         "holds" if apart.high < 1e-9 else "does not hold",
@@ -102,8 +103,8 @@ def _figure(results: Results) -> Chart:
     return intervals(
         effects,
         x_title="accuracy on the digits of the test (%)",
-        caption="Layers without an activation between them do no better than the linear model. What they differ by is "
-        "how they were trained, not what they can represent: each is one matrix.",
+        caption="Accuracy of each network at its own best step size. If layers without an activation between them are "
+        "one matrix, they can represent the same, and differ only by how they were trained.",
         alt="; ".join(effect.told for effect in effects),
         groups=["no activation"] * len(_DEPTHS) + ["ReLU"],
     )
@@ -121,7 +122,7 @@ CLAIM = Claim(
     "or a layer of ReLU that does not halve the error of XOR.",
     method="Networks with 0, 1 and 4 hidden layers without an activation, and with ReLU, learn XOR (16 units, 600 full "
     "steps) and the digits (64 units a layer), each at its own best step size. Then the trained matrices are "
-    "multiplied, W₄·…·W₁, and the one matrix is asked the same questions in float64.",
+    "multiplied, W₅·…·W₁, and the one matrix is asked the same questions in float64.",
     runs=_runs,
     judge=_judge,
     figure=_figure,

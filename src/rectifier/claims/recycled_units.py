@@ -99,6 +99,8 @@ def _judge(results: Results) -> Verdict:
     )
     if answers[False] == answers[True] == "holds":
         return Verdict("holds", f"{told}.", effects)
+    if answers[True] == "holds" and answers[False] == "not enough":
+        return Verdict("not enough", f"{told}.", effects)
     if answers[True] == "holds":
         return Verdict("depends", f"On whether the cause is gone: {told}.", effects)
     if decide(given[True], _GIVEN) == "holds":
@@ -119,8 +121,8 @@ def _figure(results: Results) -> Chart:
     return intervals(
         effects,
         x_title="per cent",
-        caption="Networks that lost units to ten times the usual step size, after as many updates more with each "
-        "remedy; the mean of momentum and Adam. At the bottom a network that had the small step size from the start.",
+        caption="Networks trained at ten times the usual step size, after as many updates more with each remedy; the "
+        "mean of momentum and Adam. At the bottom a network that had the small step size from the start.",
         alt="; ".join(effect.told for effect in effects),
         groups=groups,
     )

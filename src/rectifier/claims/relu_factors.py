@@ -45,6 +45,7 @@ def _judge(results: Results) -> Verdict:
         for seed in results.seeds
     ]
     found = _shares(results, "relu")
+    between = [ACTIVATIONS[label].title for label in _LABELS if any(_shares(results, label)["other"])]
     drawn = mean(alone, "derivatives other than 0 and 1, over all numbers", "%")
     met = mean(found["other"], "factors other than 0 and 1, in networks of 20 layers", "%")
     opened, closed = mean(found["1"], "factors that are 1", "%"), mean(found["0"], "factors that are 0", "%")
@@ -55,8 +56,8 @@ def _judge(results: Results) -> Verdict:
         return Verdict("does not hold", "All factors are the same.", effects)
     told = (
         f"Every one of them. As networks begin, {opened.value:.0f} % are 1 and {closed.value:.0f} % are 0: along a "
-        "path of open gates the activation takes nothing from the gradient, and one closed gate takes all. Leaky ReLU, "
-        "ELU, tanh and sigmoid have factors between."
+        "path of open gates the activation takes nothing from the gradient, and one closed gate takes all. Other "
+        f"factors are met with {', '.join(between) or 'none of the others'}."
     )
     return Verdict("holds", told, effects)
 

@@ -49,7 +49,10 @@ def _judge(results: Results) -> Verdict:
         return Verdict(usual, OPEN, effects)
     if usual != "holds":
         return Verdict(usual, "Even with weights by ReLU's own gain the gradient vanishes.", effects)
-    lost = [scale for scale in _SCALES if decide(at[scale], _KEPT) != "holds"]
+    answers = {scale: decide(at[scale], _KEPT) for scale in _SCALES}
+    lost = [scale for scale, answer in answers.items() if answer == "does not hold"]
+    if not lost and "not enough" in answers.values():
+        return Verdict("not enough", OPEN, effects)
     if not lost:
         return Verdict("holds", "At every scale of the weights the gradient arrives.", effects)
     small = at[min(lost)]
@@ -57,8 +60,7 @@ def _judge(results: Results) -> Verdict:
         "depends",
         f"On the scale of the weights. Drawn by ReLU's gain, √2 (He et al.), a layer keeps {at[1.0].value:.2f} of the "
         f"gradient; at {min(lost):g} times that it keeps {small.value:.2f}, so {_DEPTH} layers leave "
-        f"{small.value**_DEPTH:.0e}, and at twice that it grows by {at[2.0].value:.1f} a layer. ReLU does not shrink "
-        "an open path by itself; the weights still do.",
+        f"{small.value**_DEPTH:.0e} of it; at twice the gain a layer multiplies it by {at[2.0].value:.1f}.",
         effects,
     )
 
@@ -80,8 +82,8 @@ def _figure(results: Results) -> Chart:
         lines,
         x_title="layer, counted from the input",
         y_title="gradient, as a share of the last",
-        caption="Read from right to left, as the gradient goes. Only with weights of the right scale does ReLU pass it "
-        "on as it is: half of it and it vanishes, twice and it explodes.",
+        caption="Read from right to left, as the gradient goes. A level line keeps the gradient; one that falls to the "
+        "left loses it, and one that rises makes it explode.",
         alt=f"Share of the gradient left in the first of {_DEPTH} layers: {told}.",
         log_y=True,
     )

@@ -60,7 +60,7 @@ def _judge(results: Results) -> Verdict:
         told = (
             f"The largest derivative of all is 0.25, at 0. In a network as it begins each layer keeps {each.value:.2f} "
             f"of the gradient, so {_DEPTH} layers leave {left.value:.0e} of it. Weights take part: 4 times as large "
-            f"they keep {held.value:.2f} a layer, and the units are saturated."
+            f"they keep {held.value:.2f} a layer."
         )
     elif answer == "not enough":
         told = OPEN
@@ -81,7 +81,7 @@ def _figure(results: Results) -> Chart:
         x_title="layer, counted from the input",
         y_title="gradient, as a share of the last",
         caption="Read from right to left, as the gradient goes: root mean square of ∂L/∂z in each layer of networks as "
-        "they begin, each with weights by its own gain. Sigmoids lose the same share in every layer.",
+        "they begin, each with weights by its own gain. A straight line loses the same share in every layer.",
         alt=f"Share of the gradient left in the first of {_DEPTH} layers: {told}.",
         log_y=True,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .experiments.compared import METHOD, TASKS_TAKEN, Compared, across, compared, runs, where
-from .final_accuracy import chart
+from .final_accuracy import by_examples, chart
 from .lab.claim import Claim, Verdict
 from .lab.results import Results
 
@@ -26,7 +26,10 @@ def _gap(results: Results, task: str, label: str) -> np.ndarray:
 
 def _found(results: Results) -> Compared:
     # Turned round, so that larger is better.
-    return compared(lambda task, label: -_gap(results, task, label), lambda rival: f"gap of {rival} − ReLU's", "points")
+    found = compared(
+        lambda task, label: -_gap(results, task, label), lambda rival: f"gap of {rival} − ReLU's", "points"
+    )
+    return by_examples(found)
 
 
 def _judge(results: Results) -> Verdict:

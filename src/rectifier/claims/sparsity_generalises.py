@@ -76,14 +76,17 @@ def _by_way(results: Results, task: str, way: str) -> Effect:
 
 def _by_seed(results: Results) -> Effect:
     """Of networks that differ in their seed alone: what is left without the mean of each configuration."""
+    from scipy.stats import rankdata
+
     zeros, points = ([], [])  # type: tuple[list[np.ndarray], list[np.ndarray]]
     for task in _TASKS:
         for way in _WAYS:
             for place, kept in enumerate((zeros, points)):
                 table = _table(results, task, way)[place][:, 1:]
                 kept.extend((table - table.mean(axis=0)).T)
-    # By rank, as a network that has learned nothing would outweigh all others.
-    one, other = (np.argsort(np.argsort(np.concatenate(kept))).astype(float) for kept in (zeros, points))
+    # By rank, as a network that has learned nothing would outweigh all others. Accuracies of few examples are often
+    # tied, but for the rounding of their differences.
+    one, other = (rankdata(np.round(np.concatenate(kept), 9)) for kept in (zeros, points))
     found = _correlation(one, other)
     # Fisher's z; each configuration has taken one degree of freedom.
     free = len(one) - len(zeros) - 2
@@ -98,13 +101,21 @@ def _judge(results: Results) -> Verdict:
     answers: dict[str, Answer] = {name: decide(effect, _WITH) for name, effect in {**cells, "seed": seed}.items()}
     positive = [name for name, answer in answers.items() if answer == "holds"]
     negative = [name for name, effect in cells.items() if decide(effect, -_WITH, sign=-1) == "holds"]
-    spread = [float(np.ptp(_table(results, task, way)[0].mean(axis=0))) for task in _TASKS for way in _WAYS]
     told = (
-        f"Zeros were made to vary by up to {max(spread):.0f} points. Sparser networks are better where what varies is: "
+        "Sparser networks are better where what varies is: "
         f"{', '.join(positive) or 'nothing'}; worse: {', '.join(negative) or 'nothing'}. Between networks that "
-        f"differ in their seed alone the correlation is {seed.value:.2f}."
+        f"differ in their seed alone the correlation is {seed.value:.2f}. By so many points zeros were made to vary, "
+        f"on {' and '.join(_TASKS.values())}: {'; '.join(_ranges(results))}. Where it is few, a correlation is of what "
+        "is changed and not of zeros."
     )
     return Verdict(across(answers.values()), told, (seed, *cells.values()))
+
+
+def _ranges(results: Results) -> Iterator[str]:
+    """By how much each way made zeros vary."""
+    for way, title in _TITLES.items():
+        ranges = [float(np.ptp(_table(results, task, way)[0].mean(axis=0))) for task in _TASKS]
+        yield f"{title} {' and '.join(f'{points:.0f}' for points in ranges)}"
 
 
 def _figure(results: Results) -> Chart:

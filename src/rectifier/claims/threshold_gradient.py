@@ -68,8 +68,8 @@ def _figure(results: Results) -> Chart:
     return intervals(
         effects,
         x_title="how far the weights went in 100 steps (% of their length)",
-        caption="With thresholds only the output layer learns: no gradient reaches what lies before. With ReLU every "
-        "layer moves.",
+        caption="How far the weights of each layer went. A layer at 0 did not learn; what is claimed is that of all "
+        "layers with thresholds the output layer alone does. ReLU stands beside it.",
         alt="; ".join(effect.told for effect in effects),
         groups=[title for title in _TITLES.values() for _ in range(_DEPTH + 1)],
     )

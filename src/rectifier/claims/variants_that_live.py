@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from .experiments.compared import across
 from .experiments.deaths import BUDGET, DAMAGES, deaths, setting
 from .lab.activations import ACTIVATIONS
-from .lab.claim import Claim, Verdict
+from .lab.claim import Answer, Claim, Verdict
 from .lab.experiment import Run
 from .lab.figures import intervals
 from .lab.plan import Plan
@@ -37,15 +38,19 @@ def _each(results: Results, label: str, name: str) -> npt.NDArray[np.float64]:
     return np.array([100 * results.where(**setting(label, **changed)).values(name) for changed in DAMAGES.values()])
 
 
-def _units(results: Results, label: str, name: str, what: str) -> Effect:
-    """The mean over the damages whose training came to its end, seed by seed; a seed without any is left out."""
+def _units(results: Results, label: str, name: str, what: str, beside: str = "relu") -> Effect:
+    """The mean over the damages, seed by seed, of trainings that came to their end with ``beside`` too.
+
+    So that two activations are held against each other by the same trainings; a seed without any is left out.
+    """
     shares = _each(results, label, name)
+    shares = np.where(np.isfinite(_each(results, beside, name)), shares, np.nan)
     ended = np.isfinite(shares).any(axis=0)
     return mean(np.nanmean(shares[:, ended], axis=0), f"{ACTIVATIONS[label].title}: {what}", "% of the units")
 
 
-def _stuck(results: Results, label: str) -> Effect:
-    return _units(results, label, "stuck", "units without gradient")
+def _stuck(results: Results, label: str, beside: str = "relu") -> Effect:
+    return _units(results, label, "stuck", "units without gradient", beside)
 
 
 def _closed(results: Results, label: str) -> Effect:
@@ -69,31 +74,39 @@ def _judge(results: Results) -> Verdict:
     if decide(relu, _MANY) != "holds":
         told = f"ReLU itself leaves {relu.value:.0f} % of its units without gradient: nothing to prevent."
         return Verdict("does not hold", told, effects)
-    answers = {label: decide(effect, _FEW, sign=-1) for label, effect in stuck.items()}
+    same = {label: _stuck(results, "relu", label) for label in _VARIANTS}
+    answers: dict[str, Answer] = {}
+    for label, effect in stuck.items():
+        # Where a variant broke off, what ReLU lost in the trainings that are left is what there was to prevent.
+        prevented = decide(same[label], _MANY) == "holds"
+        answers[label] = decide(effect, _FEW, sign=-1) if prevented else "not enough"
 
     def said(found: Mapping[str, Effect], form: str, *wanted: str) -> str:
         return ", ".join(
-            f"{ACTIVATIONS[label].title} {found[label].value:{form}}".replace("-", "−")
+            f"{ACTIVATIONS[label].title} {found[label].value:{form}}"
             for label, answer in answers.items()
             if not wanted or answer in wanted
         )
 
     broken = {label: int(np.isnan(_each(results, label, "stuck")).sum()) for label in _VARIANTS}
     off = ", ".join(f"{ACTIVATIONS[label].title} {many}" for label, many in broken.items() if many)
+    over = ", ".join(
+        f"{same[label].value:.0f} % beside {ACTIVATIONS[label].title}" for label, many in broken.items() if many
+    )
     rest = (
         f"With ReLU it is {relu.value:.0f}. To have a gradient is not yet to work: closed at every image (of a leaky "
         f"one a straight line is left) are {said(closed, '.0f')} %. Points of accuracy against ReLU, initial biases of "
         f"−1: {said(gains[True], '+.0f')}; large steps: {said(gains[False], '+.0f')}."
-        + (f" Of {3 * len(results.seeds)} trainings broke off: {off}." if off else "")
+        + (f" Of {3 * len(results.seeds)} trainings broke off: {off}. By the others ReLU has {over}." if off else "")
     )
-    if all(answer == "holds" for answer in answers.values()):
-        return Verdict("holds", f"Units without gradient, in %: {said(stuck, '.1f')}. {rest}", effects)
-    if "holds" not in answers.values():
-        return Verdict("does not hold", f"Units without gradient, in %: {said(stuck, '.0f')}. {rest}", effects)
+    answer = across(answers.values())
+    if answer != "depends":
+        return Verdict(answer, f"Units without gradient, in %: {said(stuck, '.1f')}. {rest}", effects)
+    opened = f"; open {said(stuck, '.0f', 'not enough')}" if "not enough" in answers.values() else ""
     return Verdict(
         "depends",
-        f"On which one. Units without gradient, in %: {said(stuck, '.1f', 'holds')}; but where the function flattens "
-        f"out {said(stuck, '.0f', 'does not hold', 'not enough')}. {rest}",
+        f"On which one. Units without gradient, in %: {said(stuck, '.1f', 'holds')}; but "
+        f"{said(stuck, '.0f', 'does not hold')}{opened}. {rest}",
         effects,
     )
 
@@ -106,7 +119,7 @@ def _figure(results: Results) -> Chart:
     return intervals(
         effects,
         x_title="per cent of the units",
-        caption="Units after three trainings that silence ReLU's (ten times the usual step size with momentum, and "
+        caption="Units after three trainings as they should not be (ten times the usual step size with momentum, and "
         "with Adam; initial biases of −1), the mean of the three. Without gradient: the derivative is above 0.001 at "
         "no image. Closed: z is at or below 0 at every image; of ReLU that is called silent, and not counted here.",
         alt="; ".join(effect.told for effect in effects),
@@ -126,7 +139,7 @@ CLAIM = Claim(
     "times the usual step size with momentum, the same with Adam, and with initial biases of −1. All is the same for "
     "each activation but its gain. Then all 1,797 images are shown: a unit has no gradient where its derivative is "
     "nowhere above 0.001, and is closed where rectifier.check finds z at or below 0 at every image. Trainings that "
-    "break off are told apart.",
+    "break off are left out, for ReLU as for the variant beside it, and told.",
     runs=_runs,
     judge=_judge,
     figure=_figure,

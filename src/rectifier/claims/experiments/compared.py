@@ -119,17 +119,20 @@ def compared(
 
 
 def across(answers: Collection[Answer]) -> Answer:
-    """One answer of a statement that is said of everything: it depends where it is seen to hold of some alone.
+    """One answer of a statement that is said of everything.
 
-    >>> across(["holds", "not enough", "does not hold"])
-    'depends'
+    It depends where it is seen to hold of some and seen not to hold of others; what is open is neither. Each answer is
+    by an interval of its own: of twelve, one may lie beside the truth by chance.
+
+    >>> across(["holds", "not enough", "does not hold"]), across(["holds", "not enough"])
+    ('depends', 'not enough')
     """
     found = set(answers)
-    if found == {"holds"}:
-        return "holds"
-    if "holds" in found:
+    if {"holds", "does not hold"} <= found:
         return "depends"
-    return "does not hold" if "does not hold" in found else "not enough"
+    if "does not hold" in found:
+        return "does not hold"
+    return "holds" if found == {"holds"} else "not enough"
 
 
 def where(answers: Mapping[tuple[str, str], Answer]) -> str:

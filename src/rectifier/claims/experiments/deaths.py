@@ -60,8 +60,8 @@ def percent(rows: Results, name: str, lost: float = 0.0) -> npt.NDArray[np.float
 
 
 def signed(effect: Effect) -> str:
-    """A difference in whole numbers, as in "+3" and "−3"."""
-    return f"{effect.value:+.0f}".replace("-", "−")
+    """A difference in whole numbers with its sign."""
+    return f"{effect.value:+.0f}"
 
 
 @experiment(version=1)

@@ -8,7 +8,8 @@ one. It needs:
   ones (each activation at its own best step size) simply yields those that it can name by now; see
   :func:`.fair.tuned`. Every configuration has a ``seed`` from ``plan.seeds`` (or ``plan.tuning``).
 - ``judge(results)``: a :class:`Verdict`. It gets the results of its own runs whose seeds are complete, and is not asked
-  where there are fewer than three of these. Say the answer by an effect with its interval (:mod:`.statistics`).
+  where there are fewer than three of these. Say the answer by an effect with its interval (:mod:`.statistics`), and
+  every finding by numbers or under a condition: the text must be true of other results too.
 - ``figure(results)``: one :class:`~rectifier.reporters.page.Chart`, drawn by :mod:`.figures`.
 
 Activations come from the table in :mod:`.activations` by their label, and from nowhere else: a test puts a false one
@@ -17,6 +18,7 @@ there and looks whether the claims that must then fail do fail.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -58,6 +60,14 @@ class Verdict:
     """Why, in a sentence or two with figures. Where the answer is "depends": on what."""
     effects: tuple[Effect, ...] = ()
     """The figures that the answer rests on, the most telling first."""
+
+    def __post_init__(self) -> None:
+        # Figures are written into sentences in many ways, and a minus is one sign everywhere.
+        object.__setattr__(self, "told", _HYPHEN.sub("−", self.told))
+
+
+#: Before a number, and not in a word such as digits-5 or a span such as 3-5; and in an exponent.
+_HYPHEN = re.compile(r"(?<![\w)])-(?=\.?\d)|(?<=\de)-(?=\d)")
 
 
 @dataclass(frozen=True, eq=False)

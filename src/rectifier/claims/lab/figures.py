@@ -2,7 +2,8 @@
 
 Colours are classes (``s0`` … ``s6``), as in :mod:`rectifier.reporters.svg`; a series keeps its colour, its dash and its
 place, so that it can be told without colour. Every function returns a Chart: ``caption`` says how to read the figure
-and what it shows, ``alt`` what a person who cannot see it should hear.
+and what is claimed of it, but not what came out, which other results would make untrue; ``alt`` says in numbers what a
+person who cannot see it should hear.
 """
 
 from __future__ import annotations

@@ -31,8 +31,10 @@ def all_of(*answers: Answer) -> Answer:
 
 
 def geometric(values: Values, what: str, unit: str = "") -> Effect:
-    """The geometric mean and its interval, for scales and factors; 0 where one of them is 0."""
+    """The geometric mean and its interval, for scales and factors; 0 where one of them is 0, NaN where one is NaN."""
     given = np.asarray(values, dtype=np.float64)
+    if np.isnan(given).any():
+        return Effect(what, math.nan, math.nan, math.nan, unit, len(given))
     if not (given > 0).all():
         return Effect(what, 0.0, 0.0, float(given.max()), unit, len(given))
     return ratio(given, np.ones_like(given), what, unit)

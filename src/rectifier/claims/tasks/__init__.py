@@ -43,6 +43,8 @@ class Task:
     few_steps: tuple[float, ...] = (0.003, 0.03, 0.3)
     """That of the quick one."""
     optimizer: str = "momentum"
+    tested: int = 0
+    """Examples of the test part; 0 where the measure is no share of them."""
 
     @property
     def function(self) -> Any:
@@ -59,6 +61,7 @@ TASKS: dict[str, Task] = {
         where="images:plain",
         quick=300,
         full=2000,
+        tested=450,
     ),
     "digits-cnn": Task(
         about="8 × 8 digits, 3 convolutions of 8, 16 and 32 channels",
@@ -67,6 +70,7 @@ TASKS: dict[str, Task] = {
         where="images:convolution",
         quick=300,
         full=1500,
+        tested=450,
     ),
     "rows": Task(
         about="8 × 8 digits row by row, a recurrent layer of 48 units",
@@ -75,6 +79,7 @@ TASKS: dict[str, Task] = {
         where="sequences:rows",
         quick=300,
         full=1500,
+        tested=450,
     ),
     "tabular": Task(
         about="breast cancer set (569 rows of 30), 3 hidden layers of 32 units",
@@ -83,6 +88,7 @@ TASKS: dict[str, Task] = {
         where="tables:table",
         quick=200,
         full=1000,
+        tested=114,
     ),
     "detection": Task(
         about="1 to 3 digits in scenes of 24 × 24, 4 convolutions, 6 × 6 cells",
@@ -102,6 +108,7 @@ TASKS: dict[str, Task] = {
         where="speech:words",
         quick=300,
         full=1500,
+        tested=210,
     ),
     "text": Task(
         about="the next of 31 characters after 8, English prose, 2 hidden layers of 128 units",
