@@ -61,8 +61,8 @@ def _judge(results: Results) -> Verdict:
     answers = found.answers(_MORE)
     told = (
         f"Time to the score, as a multiple of ReLU's, mean of the tasks: {found.by_rival}. ReLU is there sooner, by a "
-        f"tenth and more, {where(answers)}. It is the number of updates that counts (see fewer-steps): the time of "
-        f"one, as a multiple of ReLU's: {one.by_rival}."
+        f"tenth and more, {where(answers)}. The time of one update, as a multiple "
+        f"of ReLU's: {one.by_rival}."
     )
     return Verdict(across(answers.values()), told, (*found.effects, *one.overall.values()))
 

@@ -136,18 +136,22 @@ def across(answers: Collection[Answer]) -> Answer:
 
 
 def where(answers: Mapping[tuple[str, str], Answer]) -> str:
-    """On which tasks it holds against each rival.
+    """On which tasks it holds against each rival, and on how many the seeds leave it open.
 
     >>> where({("sigmoid", "text"): "holds", ("sigmoid", "rows"): "holds", ("tanh", "text"): "does not hold"})
     'against sigmoid on 2 of 2 tasks; against tanh on 0 of 1'
+    >>> where({("tanh", "text"): "holds", ("tanh", "rows"): "not enough", ("tanh", "speech"): "does not hold"})
+    'against tanh on 1 of 3 tasks (text), open on 1'
     """
     parts: list[str] = []
     for rival in dict.fromkeys(rival for rival, _ in answers):
         tasks = [task for other, task in answers if other == rival]
         held = [task for task in tasks if answers[rival, task] == "holds"]
         named = f" ({', '.join(TASKS_TAKEN[task] for task in held)})" if 0 < len(held) < len(tasks) else ""
+        undecided = sum(answers[rival, task] == "not enough" for task in tasks)
+        left = f", open on {undecided}" if undecided else ""
         noun = "" if parts else " tasks"
-        parts.append(f"against {ACTIVATIONS[rival].title} on {len(held)} of {len(tasks)}{noun}{named}")
+        parts.append(f"against {ACTIVATIONS[rival].title} on {len(held)} of {len(tasks)}{noun}{named}{left}")
     return "; ".join(parts)
 
 
