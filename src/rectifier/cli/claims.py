@@ -31,13 +31,14 @@ class _Verbs(TyperGroup):
     """The commands below; the name of a claim in the place of one is told what it lacks."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        from ..claims import claims as known
+        if args[0] not in self.commands:
+            from ..claims import claims as known
 
-        if args[0] not in self.commands and args[0] in known():
-            fail(
-                f"claims: `COMMAND` must be {' or '.join(self.commands)}; got {args[0]!r}, which is a claim. "
-                f"Did you mean: rectifier claims run {args[0]}"
-            )
+            if args[0] in known():
+                fail(
+                    f"claims: `COMMAND` must be {' or '.join(self.commands)}; got {args[0]!r}, which is a claim. "
+                    f"Did you mean: rectifier claims run {args[0]}"
+                )
         return super().resolve_command(ctx, args)
 
 
@@ -117,7 +118,10 @@ def claims_run(
         typer.Option(metavar="N", help="Runs at a time on this machine; as many as there are cores without."),
     ] = None,
     address: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Of a Dask scheduler or a Ray cluster that runs.")
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Of a running Dask scheduler or Ray cluster; auto for Ray's on this machine."
+        ),
     ] = None,
     results: Results = FOLDER,
     debug: Debug = False,
