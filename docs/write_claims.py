@@ -25,8 +25,11 @@ BEGIN, END = "<!-- claims: written by docs/write_claims.py -->\n", "<!-- end of 
 def main(folder: Path = FOLDER, readme: Path = README) -> None:
     records = Records(folder / "results")
     told, notes = told_of(records)
-    if notes:
-        sys.exit("\n".join(notes))
+    for line in notes:
+        print(line, file=sys.stderr)
+    if short := [each for each in told if each.plan.quick or len(each.results.seeds) < each.plan.many]:
+        commands = [f"rectifier claims run {each.claim.name} --results docs/claims/results" for each in short]
+        sys.exit("\n".join(["Not all runs of these claims are on record in full. Make them:", *commands]))
     shutil.rmtree(folder / "figures", ignore_errors=True)
     (folder / "figures").mkdir()
     groups = [(group, list(each)) for group, each in groupby(told, lambda each: each.claim.group)]

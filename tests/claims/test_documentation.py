@@ -6,8 +6,13 @@ import runpy
 import shutil
 from pathlib import Path
 
+import pytest
+
 from rectifier.claims import claims
+from rectifier.claims.lab.engines import Engine
 from rectifier.claims.lab.plan import read
+from rectifier.claims.lab.records import Records
+from rectifier.claims.lab.sweep import sweep
 
 FOLDER = Path(__file__).parents[2] / "docs" / "claims"
 
@@ -15,7 +20,7 @@ FOLDER = Path(__file__).parents[2] / "docs" / "claims"
 def test_every_claim_was_run_in_full() -> None:
     plans = read(FOLDER / "results")
     assert set(plans) == set(claims())
-    for name, plan in plans.items():
+    for name, (plan, *_) in plans.items():
         assert not plan.quick and plan.many >= claims()[name].plan().many
 
 
@@ -32,3 +37,29 @@ def test_the_pages_are_those_of_the_results(tmp_path: Path) -> None:
         assert (tmp_path / path).read_text(encoding="utf-8") == (FOLDER / path).read_text(encoding="utf-8"), path
     # Small enough to be kept.
     assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) < 3_000_000
+
+
+def test_a_torn_line_is_no_obstacle_but_a_missing_seed_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write = runpy.run_path(str(FOLDER.parent / "write_claims.py"))["main"]
+    readme = tmp_path / "README.text"
+    readme.touch()
+    claim = claims()["absolute-value"]
+    sweep({claim.name: (claim, claim.plan())}, Records(tmp_path / "results"), Engine(1))
+    path = tmp_path / "results" / "absolute_values.jsonl"
+    with path.open("a") as file:
+        file.write('{"experiment": "absol')
+    write(tmp_path, readme)
+    assert "absolute_values.jsonl: one line is no record of a run" in capsys.readouterr().err
+    before = (tmp_path / "index.md").read_bytes()
+    assert b"**holds**" in before
+
+    path.write_text("\n".join(path.read_text().splitlines()[:-2]))
+    # A quick run, whole, is no full one.
+    sweep({claim.name: (claim, claim.plan(quick=True))}, Records(tmp_path / "results"), Engine(1))
+    with pytest.raises(SystemExit) as left:
+        write(tmp_path, readme)
+    assert left.value.code == (
+        "Not all runs of these claims are on record in full. Make them:\n"
+        "rectifier claims run absolute-value --results docs/claims/results"
+    )
+    assert (tmp_path / "index.md").read_bytes() == before

@@ -93,3 +93,33 @@ def test_unknown_engines_and_addresses_without_one() -> None:
         "claims: `--workers` must come without --address; got 3 and 'tcp://there:1'. All workers of the cluster are "
         "used: leave it out."
     )
+
+
+def alone(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_cluster_of_ray_that_runs_here() -> None:
+    pytest.importorskip("ray")
+    start = "from rectifier.claims.lab.engines import engine\n"
+    guest = f"{start}with engine('ray', None, 'auto') as found: assert found.workers"
+    host = "import subprocess, sys\n"
+    host += f"{start}with engine('ray', 1): subprocess.run([sys.executable, '-c', {guest!r}], check=True)"
+    done = alone(host)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_worker_that_is_killed_leaves_no_lock() -> None:
+    """PyTorch's interpreter of graphs makes a bar of tqdm, whose lock outlives processes that are not forked."""
+    done = alone(
+        "import multiprocessing, os\n"
+        "multiprocessing.set_start_method('spawn')\n"
+        "from rectifier.claims.lab.experiment import Run\n"
+        "from rectifier.claims.lab.worker import make\n"
+        "from tests.claims.planted import failing\n"
+        "assert make(Run(failing, {'seed': 0})).outcome == {'test': 0}\n"
+        "from tqdm import tqdm\n"
+        "tqdm(total=1, disable=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    assert (done.returncode, done.stderr) == (-9, "")

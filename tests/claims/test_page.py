@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -48,12 +49,18 @@ def test_what_it_says(told: list[Told], records: Records) -> None:
         "Of 3 claims, 1 holds, 1 does not hold, 1 has not enough runs for a verdict.",
         "A &lt;b&gt;planted&lt;/b&gt; contrary.",
         "No seed has all the runs; a verdict needs 3.",
+        f'<a href="#section-3">{claims()["absolute-value"].statement}</a>',
+        '<span class="bad">does not hold (quick)</span>',
+        "Quick: shorter training and fewer seeds.",
+        '<span class="label">function (quick)</span>',
         "rectifier claims run continuous-with-a-kink --quick<",
         "rectifier claims run softplus-tends-to-relu --quick --seeds 2 --set-of-seeds 1",
         "2 runs are of another version.",
         f"python {records.machines[next(iter(records.machines))]['python']}",
     ):
         assert words in text, words
+    full = page([replace(told[0], plan=replace(told[0].plan, quick=False))], records)
+    assert '<span class="good">holds</span>' in full and "uick" not in full
     assert text.count('role="img"') == 2  # nothing is drawn of nothing
     assert "http://" not in text and "https://" not in text.replace("https://www.w3.org", "")
 
@@ -62,6 +69,9 @@ def test_as_json(told: list[Told]) -> None:
     found = document(told[0])
     assert found["verdict"] == "holds" and found["seeds"] == [0, 1, 2] and found["command"] == command(told[0])
     assert found["effects"][0]["value"] == 1.0
+    # Numbers that JSON lacks are texts, as in the records.
+    strict = json.loads(json.dumps(found), parse_constant=pytest.fail)
+    assert (strict["effects"][-1]["value"], strict["effects"][-1]["seeds"]) == ("Infinity", 3)
 
 
 @pytest.mark.parametrize(
@@ -153,6 +163,8 @@ def test_in_light_and_dark(
     )
     blue = "rgb(88, 174, 235)" if dark else "rgb(0, 114, 178)"
     assert seen == [[blue, True, []]] * 2
-    opened.click("nav a[href='#section-3']")
+    look = "getComputedStyle(document.querySelector('td > .bad')).color"
+    assert opened.run(look) == ("rgb(255, 154, 92)" if dark else "rgb(179, 74, 0)")
+    opened.click("td a[href='#section-3']")
     opened.until("location.hash === '#section-3'")
     assert opened.said == [] and opened.requested == []

@@ -51,7 +51,21 @@ def test_a_torn_line_is_left_out_and_told_and_the_next_one_is_whole(tmp_path: Pa
     assert run(1) in torn
     kept(tmp_path, 3)
     again = Records(tmp_path)
-    assert run(1) in again and run(3) in again and again.unreadable == torn.unreadable
+    assert run(1) in again and run(3) in again and again.unreadable == {}
+    assert list(again.machines.values()) == [MACHINE]
+
+
+def test_lines_that_are_no_record_go_as_runs_are_added(tmp_path: Path) -> None:
+    path = kept(tmp_path, 1, 2)
+    whole = path.read_bytes()
+    words = (b'{"experiment": "su', b"\xff", b"[]", b'"is"', b'{"experiment": "sums", "seconds": "long"}')
+    path.write_bytes(b"\n".join(words) + b"\n\n" + whole)
+    torn = Records(tmp_path)
+    assert torn.unreadable == {"sums.jsonl": 5}
+    kept(tmp_path / "other", 5)  # a sweep elsewhere leaves it
+    assert Records(tmp_path).unreadable == {"sums.jsonl": 5}
+    with torn.adding():
+        assert path.read_bytes() == whole and torn.unreadable == {}
 
 
 def test_another_version_is_never_mixed_in(tmp_path: Path) -> None:
@@ -60,7 +74,12 @@ def test_another_version_is_never_mixed_in(tmp_path: Path) -> None:
     read = Records(tmp_path)
     assert len(read.results([run(1, newer)])) == 0
     assert read.other_versions([run(1, newer)]) == {"sums": 2}
-    assert read.other_versions([run(1)]) == {} and read.other_versions([run(1, failing)]) == {}
+    assert read.other_versions([run(1), run(3)]) == {} and read.other_versions([run(1, failing)]) == {}
+    with read.adding():
+        read.add(run(1, newer), {"value": 0}, 0.1, MACHINE)
+    # What is asked for is there: the older ones are no loss any more.
+    assert read.other_versions([run(1, newer)]) == {}
+    assert read.other_versions([run(1, newer), run(3, newer)]) == {"sums": 2}
 
 
 def test_two_sweeps_do_not_write_at_once(tmp_path: Path) -> None:
@@ -72,12 +91,35 @@ def test_two_sweeps_do_not_write_at_once(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("folder", "named", "why"),
+    [
+        ("file", "file", "Not a directory"),
+        ("file/sub", "file/sub", "Not a directory"),
+        ("folder", "folder/a.jsonl", "Is a directory"),
+        ("n" * 300, "n" * 300, "File name too long"),
+    ],
+)
+def test_folders_that_hold_no_records(tmp_path: Path, folder: str, named: str, why: str) -> None:
     (tmp_path / "file").touch()
+    (tmp_path / "folder" / "a.jsonl").mkdir(parents=True)
+    with pytest.raises(RectifierValueError) as caught, Records(tmp_path / folder).adding():
+        pass
+    assert str(caught.value) == (
+        "claims: `--results` must be a folder whose files can be read and written; "
+        f"got {str(tmp_path / named)!r} ({why}). Name another."
+    )
+
+
+def test_a_run_that_lacks_what_it_measured(tmp_path: Path) -> None:
+    kept(tmp_path, 1)
+    (row,) = Records(tmp_path).results([run(1)])
     with pytest.raises(RectifierValueError) as caught:
-        Records(tmp_path / "file")
-    path = str(tmp_path / "file")
-    assert str(caught.value) == f"claims: `--results` must be a folder; got the file {path!r}. Name another."
+        row["differ"]
+    assert str(caught.value) == (
+        "claims: `--results` must hold what runs measured; a run of 'sums' on record, with seed 1, lacks 'differ'. "
+        "Delete its line and run the claims again."
+    )
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:

@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from rectifier.claims.lab import report
 from rectifier.claims.lab.claim import Claim, Verdict
 from rectifier.claims.lab.engines import Engine
 from rectifier.claims.lab.experiment import Experiment, Run
 from rectifier.claims.lab.fair import best_step, edges, tuned
 from rectifier.claims.lab.page import by_halves
-from rectifier.claims.lab.plan import Plan
+from rectifier.claims.lab.plan import Plan, read
 from rectifier.claims.lab.records import Records
+from rectifier.claims.lab.report import told_of
 from rectifier.claims.lab.results import Results
 from rectifier.claims.lab.statistics import mean
 from rectifier.claims.lab.sweep import sweep, tell
+from rectifier.errors import RectifierValueError
 from rectifier.reporters.page import Chart
 
 from .planted import bowls, failing
@@ -107,14 +110,58 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("many", "told"),
     [
-        (1, "1 of the 3 seeds has all the runs; a verdict needs 3."),
-        (2, "2 of the 3 seeds have all the runs; a verdict needs 3."),
+        (1, "1 seed was asked for; a verdict needs 3."),
+        (2, "2 seeds were asked for; a verdict needs 3."),
     ],
 )
 def test_fewer_than_three_seeds_are_not_enough(tmp_path: Path, many: int, told: str) -> None:
     plan = Plan(quick=True, many=many)
     swept(tmp_path, plan)
     assert tell(claim(), plan, Records(tmp_path)).verdict == Verdict("not enough", told)
+
+
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [
+        (0, "No seed has all the runs; a verdict needs 3."),
+        (1, "1 of the 4 seeds has all the runs; a verdict needs 3."),
+        (2, "2 of the 4 seeds have all the runs; a verdict needs 3."),
+    ],
+)
+def test_seeds_that_are_missing_are_told(tmp_path: Path, there: int, told: str) -> None:
+    swept(tmp_path, Plan(quick=True, many=there))
+    assert tell(claim(), Plan(quick=True, many=4), Records(tmp_path)).verdict == Verdict("not enough", told)
+
+
+def test_a_sweep_that_is_refused_changes_nothing(tmp_path: Path) -> None:
+    swept(tmp_path, Plan(quick=True, many=3))
+    with Records(tmp_path).adding(), pytest.raises(RectifierValueError, match="another sweep is writing"):
+        swept(tmp_path, Plan(quick=False, many=6))
+    assert read(tmp_path) == {"planted": (Plan(quick=True, many=3),)}
+
+
+def test_every_kind_of_plan_is_kept_with_its_most_seeds(tmp_path: Path) -> None:
+    full, quick, other = Plan(False, 4), Plan(True, 3), Plan(False, 3, set_of_seeds=1)
+    for each in (quick, other, full, Plan(False, 2), Plan(True, 1)):
+        swept(tmp_path, each)
+    assert read(tmp_path) == {"planted": (full, other, quick)}
+
+
+def test_the_first_plan_with_a_verdict_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "claims", lambda: {"planted": claim()})
+    told = []
+    for each in (Plan(False, 2), Plan(True, 2), Plan(True, 3), Plan(False, 3, set_of_seeds=1), Plan(False, 3)):
+        swept(tmp_path, each)
+        (one,), notes = told_of(Records(tmp_path))
+        told.append((one.plan, one.verdict.answer))
+        assert notes == []
+    assert told == [
+        (Plan(False, 2), "not enough"),
+        (Plan(False, 2), "not enough"),
+        (Plan(True, 3), "holds"),
+        (Plan(False, 3, set_of_seeds=1), "holds"),
+        (Plan(False, 3), "holds"),
+    ]
 
 
 def test_each_half_of_the_seeds_is_judged_alone(tmp_path: Path) -> None:

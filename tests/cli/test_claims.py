@@ -51,8 +51,16 @@ def test_run_report_and_list(rectifier: Run, folder: Path) -> None:
 
 def test_two_seeds_are_not_enough(rectifier: Run) -> None:
     done = rectifier("claims", "run", "absolute-value", *QUICK, "--seeds", "2", "--results", "few")
-    told = "absolute-value: not enough. 2 of the 3 seeds have all the runs; a verdict needs 3.\n"
+    told = "absolute-value: not enough. 2 seeds were asked for; a verdict needs 3.\n"
     assert (done.exit_code, done.stdout) == (0, told)
+
+
+def test_fewer_seeds_only_add_to_what_is_on_record(rectifier: Run) -> None:
+    rectifier("claims", "run", "absolute-value", *QUICK)
+    before = rectifier("claims", "report", "--json", "-").stdout
+    rectifier("claims", "run", "absolute-value", *QUICK, "--seeds", "2")
+    rectifier("claims", "run", "absolute-value", *QUICK, "--seeds", "1", "--set-of-seeds", "1")
+    assert rectifier("claims", "report", "--json", "-", "--html", "again.html").stdout == before
 
 
 @pytest.mark.parametrize(
@@ -62,6 +70,13 @@ def test_two_seeds_are_not_enough(rectifier: Run) -> None:
             ["absolute-valeu"],
             "claims run: `NAME` must be a claim; got 'absolute-valeu'. Nearest: absolute-value.",
         ),
+        (["Dead"], "claims run: `NAME` must be a claim; got 'Dead'. Nearest: dying-units."),
+        (
+            ["relu"],
+            "claims run: `NAME` must be a claim; got 'relu'. Nearest: softplus-tends-to-relu, relu-factors, "
+            "relu-vanishing, continuous-with-a-kink, derivative-at-zero.",
+        ),
+        (["XOR"], "claims run: `NAME` must be a claim; got 'XOR'. Nearest: linear-depth."),
         (["qqq"], "claims run: `NAME` must be a claim; got 'qqq'. List them: rectifier claims"),
         ([], "claims run: `NAME` must be given; got none. Name a claim, or add --all for all."),
         (
@@ -74,7 +89,8 @@ def test_two_seeds_are_not_enough(rectifier: Run) -> None:
         ),
         (
             ["absolute-value", "--results", "file"],
-            "claims: `--results` must be a folder; got the file 'file'. Name another.",
+            "claims: `--results` must be a folder whose files can be read and written; got 'file' (Not a directory). "
+            "Name another.",
         ),
         (
             ["absolute-value", "--results", "torn"],
@@ -82,16 +98,54 @@ def test_two_seeds_are_not_enough(rectifier: Run) -> None:
             "property name enclosed in double quotes: line 1 column 2 (char 1)). Delete it and run the claims again: "
             "runs that are kept are not repeated.",
         ),
+        *(
+            (
+                ["absolute-value", "--results", results],
+                f"claims: `--results` must hold a plans.json that rectifier wrote; '{results}/plans.json' is none "
+                f"({why}). Delete it and run the claims again: runs that are kept are not repeated.",
+            )
+            for results, why in (
+                ("older", "'quick' is no plan"),
+                ("many", "{'quick': True, 'set_of_seeds': 0, 'many': 'x'} is no plan"),
+                ("none", "{'quick': True, 'set_of_seeds': 0, 'many': -1} is no plan"),
+                ("half", "{'quick': True, 'set_of_seeds': 0, 'many': 3.5} is no plan"),
+            )
+        ),
     ],
 )
 def test_bad_input(rectifier: Run, folder: Path, arguments: list[str], message: str) -> None:
     (folder / "file").touch()
     (folder / "torn").mkdir()
     (folder / "torn" / "plans.json").write_text("{")
+    told = {"quick": True, "set_of_seeds": 0}
+    for name, many in (("many", "x"), ("none", -1), ("half", 3.5)):
+        (folder / name).mkdir()
+        (folder / name / "plans.json").write_text(json.dumps({"absolute-value": [{**told, "many": many}]}))
+    (folder / "older").mkdir()
+    (folder / "older" / "plans.json").write_text(json.dumps({"absolute-value": {**told, "many": 3}}))
     done = rectifier("claims", "run", *arguments)
     assert (done.exit_code, done.stdout) == (2, "")
     assert f"Error: {message}\n" in done.stderr
     assert not (folder / "rectifier-claims").exists()
+
+
+def test_a_claim_in_the_place_of_the_command(rectifier: Run) -> None:
+    done = rectifier("claims", "absolute-value")
+    assert (done.exit_code, done.stdout, done.stderr) == (
+        2,
+        "",
+        "Error: claims: `COMMAND` must be run or report; got 'absolute-value', which is a claim. "
+        "Did you mean: rectifier claims run absolute-value\n",
+    )
+    assert "No such command 'rnu'. Did you mean 'run'?" in rectifier("claims", "rnu").stderr
+
+
+def test_a_page_on_standard_output(rectifier: Run) -> None:
+    done = rectifier("claims", "report", "--html", "-")
+    assert (done.exit_code, done.stderr) == (
+        2,
+        "Error: claims report: `--html` must name a file; got '-'. Name one, as in --html claims-report.html.\n",
+    )
 
 
 def test_options_before_the_command(rectifier: Run) -> None:
@@ -121,6 +175,21 @@ def test_an_engine_that_is_not_installed(
     )
 
 
+@pytest.mark.parametrize(
+    ("claim", "module"),
+    [("threshold-gradient", "sklearn"), ("threshold-gradient", "torch"), ("absolute-value", "joblib")],
+)
+def test_what_a_run_needs_is_not_installed(
+    rectifier: Run, monkeypatch: pytest.MonkeyPatch, claim: str, module: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    done = rectifier("claims", "run", claim, *QUICK)
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (
+        2,
+        f'Error: claims run: needs {module}, which is not installed. Run: pip install "rectifier[claims]"',
+    )
+
+
 def test_what_must_be_said_of_the_record(rectifier: Run, folder: Path) -> None:
     rectifier("claims", "run", "absolute-value", *QUICK)
     path = folder / "rectifier-claims" / "absolute_values.jsonl"
@@ -129,16 +198,17 @@ def test_what_must_be_said_of_the_record(rectifier: Run, folder: Path) -> None:
     path.write_text("\n".join([*lines[:-1], older, '{"experiment": "absol']))
     torn = "absolute_values.jsonl: one line is no record of a run, as after a kill; left out, and made again where "
     torn += "asked for."
+    other = "absolute_values: one run on record is of another version of it; left out, and made again where asked for."
     report = rectifier("claims", "report", "--json", "-")
-    assert report.stderr.splitlines() == [
-        torn,
-        "1 runs of absolute_values on record are of another version of it, and left out. Run its claims again.",
-        "Wrote rectifier-claims.html",
-    ]
+    assert report.stderr.splitlines() == [torn, other, "Wrote rectifier-claims.html"]
     assert json.loads(report.stdout)[0]["verdict"] == "not enough"
+    assert rectifier("claims").stderr.splitlines() == [torn, other]
     done = rectifier("claims", "run", "absolute-value", *QUICK)
     assert done.stdout.startswith("absolute-value: holds.")
-    assert torn in done.stderr
+    assert done.stderr.splitlines()[:2] == [torn, other]
+    # Once they are made again, nothing is left to be said.
+    assert rectifier("claims", "report", "--force").stderr.splitlines() == ["Wrote rectifier-claims.html"]
+    assert rectifier("claims").stderr == ""
 
 
 def test_a_full_disk(process: Run, folder: Path) -> None:

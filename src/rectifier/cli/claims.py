@@ -7,12 +7,13 @@ import json as jsons
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ..errors import RectifierValueError
-from .frame import Debug, Force, Json, Outputs, guarded, note
+from .frame import Debug, Force, Json, Outputs, fail, guarded, note
 from .results import write
 from .status import CLAIMS_HELP, PLAIN_HELP
 
@@ -25,7 +26,23 @@ __all__ = ["claims"]
 FOLDER = "rectifier-claims"
 PAGE = "rectifier-claims.html"
 
-claims = typer.Typer(name="claims", rich_markup_mode=None, epilog=PLAIN_HELP)
+
+class _Verbs(TyperGroup):
+    """The commands below; the name of a claim in the place of one is told what it lacks."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in self.commands:
+            from ..claims import claims as known
+
+            if args[0] in known():
+                fail(
+                    f"claims: `COMMAND` must be {' or '.join(self.commands)}; got {args[0]!r}, which is a claim. "
+                    f"Did you mean: rectifier claims run {args[0]}"
+                )
+        return super().resolve_command(ctx, args)
+
+
+claims = typer.Typer(name="claims", cls=_Verbs, rich_markup_mode=None, epilog=PLAIN_HELP)
 
 Results = Annotated[str, typer.Option(metavar="FOLDER", help="Where the results of runs are kept.")]
 
@@ -60,7 +77,10 @@ def claims_list(*, results: str, json: str | None, force: bool, debug: bool) -> 
     from ..reporters import terminal
 
     outputs = Outputs("claims", html=None, json=json, force=force)
-    told = {each.claim.name: each for each in told_of(Records(results))[0]}
+    found, notes = told_of(Records(results))
+    for line in notes:
+        note(line)
+    told = {each.claim.name: each for each in found}
     grid = Table(box=None, pad_edge=False, header_style="")
     for column in ("Claim", "Statement", "Verdict"):
         grid.add_column(column, no_wrap=column == "Claim")
@@ -98,7 +118,10 @@ def claims_run(
         typer.Option(metavar="N", help="Runs at a time on this machine; as many as there are cores without."),
     ] = None,
     address: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Of a Dask scheduler or a Ray cluster that is running.")
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Of a running Dask scheduler or Ray cluster; auto for Ray's on this machine."
+        ),
     ] = None,
     results: Results = FOLDER,
     debug: Debug = False,
@@ -110,23 +133,21 @@ def claims_run(
     Example: rectifier claims run absolute-value --quick
     """
     from ..claims import claims as known
-    from ..claims.lab import plan as plans
     from ..claims.lab.engines import engine as started
     from ..claims.lab.records import Records
-    from ..claims.lab.report import unreadable
-    from ..claims.lab.sweep import sweep, tell
+    from ..claims.lab.report import notes
+    from ..claims.lab.sweep import asked, sweep, tell
 
     chosen = _chosen(names or [], every, known())
-    asked = {
+    plans = {
         name: (claim, claim.plan(quick=quick, seeds=seeds, set_of_seeds=set_of_seeds)) for name, claim in chosen.items()
     }
     records = Records(results)
-    for line in unreadable(records):
+    for line in notes(records, [run for claim, plan in plans.values() for run in asked(claim, plan, records)]):
         note(line)
     with started(engine, workers, address) as running, _bar() as progress:
-        plans.write(records.folder, {name: plan for name, (_, plan) in asked.items()})
-        sweep(asked, records, running, progress)
-    for claim, plan in asked.values():
+        sweep(plans, records, running, progress)
+    for claim, plan in plans.values():
         _print(tell(claim, plan, records))
     sys.stdout.flush()
     note(f"Wrote {records.folder}. For the page: rectifier claims report")
@@ -172,10 +193,23 @@ def _chosen(names: Sequence[str], every: bool, known: Mapping[str, Claim]) -> di
         raise RectifierValueError("claims run: `NAME` must be given; got none. Name a claim, or add --all for all.")
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3)
+            near = _nearest(name, known)
             meant = f"Nearest: {', '.join(near)}." if near else "List them: rectifier claims"
             raise RectifierValueError(f"claims run: `NAME` must be a claim; got {name!r}. {meant}")
     return dict(known) if every else {name: known[name] for name in names}
+
+
+def _nearest(name: str, known: Mapping[str, Claim]) -> list[str]:
+    """Claims that are spelt alike; else that hold the text, in their name before all; else a word that is like it."""
+    near = difflib.get_close_matches(name, known, n=3)
+    if near:
+        return near
+    holding: dict[str, None] = {}
+    for told in ("name", "statement", "group", "method"):
+        holding |= dict.fromkeys(each for each in known if name.lower() in getattr(known[each], told).lower())
+    words = {each: f"{each.replace('-', ' ')} {claim.statement.lower()}".split() for each, claim in known.items()}
+    alike = [each for each in known if difflib.get_close_matches(name.lower(), words[each])]
+    return [*(holding or alike)][:5]
 
 
 def _print(told: Told) -> None:
@@ -186,7 +220,7 @@ def _print(told: Told) -> None:
 
 
 def _write_json(outputs: Outputs, found: object) -> None:
-    text = jsons.dumps(found, indent=1, ensure_ascii=False)
+    text = jsons.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)
     if outputs.json_to_stdout:
         print(text)
     elif outputs.json is not None:

@@ -133,10 +133,13 @@ def guarded(verb: Callable[P, None]) -> Callable[P, None]:
                 traceback.print_exc()
             fail(str(error))
         except ModuleNotFoundError as error:
-            extra = _EXTRAS.get((error.name or "").partition(".")[0])
+            package = (error.name or "").partition(".")[0]
+            extra = _EXTRAS.get(package)
             if extra is None:
                 _fault(error, debug)
-            fail(f'{name}: needs {error.name}, which is not installed. Run: pip install "rectifier[{extra}]"')
+            if name.startswith("claims") and not extra.startswith("claims"):
+                extra = "claims"  # which brings whatever the laboratory needs
+            fail(f'{name}: needs {package}, which is not installed. Run: pip install "rectifier[{extra}]"')
         except OSError as error:
             if error.errno not in UNWRITTEN:
                 _fault(error, debug)
@@ -199,7 +202,8 @@ class Outputs:
         for option, path in named.items():
             if path == "-":
                 raise RectifierValueError(
-                    f"{verb}: `{option}` must name a file; got '-'. Name one, as in {option} {verb}.{option[2:]}."
+                    f"{verb}: `{option}` must name a file; got '-'. "
+                    f"Name one, as in {option} {verb.replace(' ', '-')}.{option[2:]}."
                 )
         if force and not named:
             raise RectifierValueError(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Card",
+    "Cell",
     "Chart",
     "Fact",
     "Figure",
@@ -65,6 +66,23 @@ class Folded(str):
         folded = super().__new__(cls, short)
         folded.whole = whole
         return folded
+
+
+class Cell(str):
+    """A table's cell that leads to a section of the page, or has a tone.
+
+    >>> Cell("ReLU dies.", section=3).section
+    3
+    """
+
+    section: int
+    """Its place on the page, from 1; 0 where the cell leads nowhere."""
+    tone: Tone
+
+    def __new__(cls, text: str, *, section: int = 0, tone: Tone = "plain") -> Cell:
+        cell = super().__new__(cls, text)
+        cell.section, cell.tone = section, tone
+        return cell
 
 
 @dataclass(frozen=True)

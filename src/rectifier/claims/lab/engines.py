@@ -25,6 +25,8 @@ ENGINES = ("local", "dask", "ray")
 #: How often workers may be lost in a row without one run being finished.
 _LOSSES = 3
 _SECONDS = 5.0
+#: Ray's own word for the cluster that runs on this machine.
+_HERE = "auto"
 
 
 class EngineError(RectifierError):
@@ -114,8 +116,8 @@ def engine(name: str = "local", workers: int | None = None, address: str | None 
     """The engine of this name, ready to run; what was started for it is ended afterwards.
 
     workers: how many runs are made at a time on this machine; as many as there are cores unless told.
-    address: of a Dask scheduler (``tcp://host:8786``) or a Ray cluster (``host:6379``, ``ray://host:10001``); without
-        one, workers are started on this machine.
+    address: of a Dask scheduler (``tcp://host:8786``) or a Ray cluster (``host:6379``, ``ray://host:10001``, or
+        ``auto`` for the one that runs here); without one, workers are started on this machine.
     Raises RectifierValueError for another name and for arguments that do not go together, EngineError for a cluster
     that does not answer, ModuleNotFoundError for one whose library is not installed.
     """
@@ -192,7 +194,8 @@ def _start_ray(ray: Any, workers: int, address: str | None) -> None:
     if address is None:
         ray.init(num_cpus=workers, **common)
     else:
-        _answers("ray", address, 6379)
+        if address != _HERE:
+            _answers("ray", address, 6379)
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:

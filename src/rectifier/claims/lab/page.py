@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...reporters.page import Card, Fact, Section, Table, Tone, render
+from ...reporters.page import Card, Cell, Fact, Section, Table, Tone, render
 from ...reporters.words import number
 from .claim import ANSWERS, Answer
-from .records import Records
+from .records import Records, written_number
 from .statistics import Effect
 from .sweep import Told
 
@@ -40,10 +40,22 @@ _SAID: dict[Answer, tuple[str, str]] = {
 
 def _overview(told: Sequence[Told], notes: Sequence[str]) -> Section:
     rows = tuple(
-        (title(each.claim.name), each.verdict.answer, each.verdict.effects[0].told if each.verdict.effects else "–")
-        for each in told
+        (
+            each.claim.group,
+            Cell(each.claim.statement, section=place),
+            Cell(_quick(each.verdict.answer, each), tone=_TONES[each.verdict.answer]),
+            each.verdict.effects[0].told if each.verdict.effects else "–",
+        )
+        for place, each in enumerate(told, 2)  # this section is the first
     )
-    return Section("All claims", tables=(Table(("Claim", "Verdict", "Effect"), rows),), notes=tuple(notes))
+    caption = "Quick: shorter training and fewer seeds." if any(each.plan.quick for each in told) else ""
+    return Section(
+        "All claims", tables=(Table(("Group", "Claim", "Verdict", "Effect"), rows, caption),), notes=tuple(notes)
+    )
+
+
+def _quick(text: str, each: Told) -> str:
+    return f"{text} (quick)" if each.plan.quick else text
 
 
 def _section(each: Told) -> Section:
@@ -61,7 +73,7 @@ def _section(each: Told) -> Section:
         (claim.statement,),
         figures=(figure,) if figure else (),
         tables=(effects(verdict.effects),) if verdict.effects else (),
-        cards=(Card(_headline(verdict.answer), parts, _TONES[verdict.answer], claim.group),),
+        cards=(Card(_headline(verdict.answer), parts, _TONES[verdict.answer], _quick(claim.group, each)),),
     )
 
 
@@ -131,7 +143,9 @@ def document(each: Told) -> dict[str, Any]:
         "statement": claim.statement,
         "verdict": verdict.answer,
         "told": verdict.told,
-        "effects": [vars(effect) for effect in verdict.effects],
+        "effects": [
+            {name: written_number(value) for name, value in vars(effect).items()} for effect in verdict.effects
+        ],
         "halves": list(each.halves),
         "seeds": list(each.results.seeds),
         "quick": each.plan.quick,

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ...errors import RectifierValueError
 
-__all__ = ["Plan", "read", "write"]
+__all__ = ["Plan", "keep", "read"]
 
 #: Seeds of one set; sets are disjoint, and the last fifty of each are for tuning.
 _SET = 1000
 _TUNING = 950
+#: The most seeds of a plan, and the last of the sets.
+_MOST, _LAST = 900, 1000
 _FILE = "plans.json"
 
 
@@ -45,24 +48,47 @@ class Plan:
         return (first, first + 1)
 
 
-def read(folder: Path) -> dict[str, Plan]:
-    """Claim → the plan that it was last run with, of the runs kept in a folder; none where there are no runs."""
+def read(folder: Path) -> dict[str, tuple[Plan, ...]]:
+    """Claim → the plans that it was run with, of the runs kept in a folder: full before quick, then by their set.
+
+    Raises RectifierValueError where the file is not one that :func:`keep` wrote.
+    """
     path = folder / _FILE
     if not path.exists():
         return {}
     try:
-        return {name: Plan(**entry) for name, entry in json.loads(path.read_text(encoding="utf-8")).items()}
-    except (ValueError, TypeError, AttributeError) as error:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return {name: _ordered(map(_read_plan, plans)) for name, plans in kept.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise RectifierValueError(
             f"claims: `--results` must hold a {_FILE} that rectifier wrote; {str(path)!r} is none ({error}). "
             "Delete it and run the claims again: runs that are kept are not repeated."
         ) from error
 
 
-def write(folder: Path, plans: Mapping[str, Plan]) -> None:
-    """Add plans to those of the folder. Whole or not at all; raises OSError where the disk is full."""
+def keep(folder: Path, plans: Mapping[str, Plan]) -> None:
+    """Add plans to those of the folder, which are one for each set of seeds, quick and full, with the most seeds asked.
+
+    Whole or not at all; raises OSError where the disk is full. Only for who may add runs: see ``Records.adding``.
+    """
     from ... import _files
 
-    folder.mkdir(parents=True, exist_ok=True)
-    told = {name: asdict(plan) for name, plan in sorted({**read(folder), **plans}.items())}
-    _files.write(folder / _FILE, json.dumps(told, indent=1) + "\n", force=True)
+    told = {name: {(plan.quick, plan.set_of_seeds): plan for plan in kept} for name, kept in read(folder).items()}
+    for name, plan in plans.items():
+        kept = told.setdefault(name, {})
+        before = kept.get((plan.quick, plan.set_of_seeds), plan)
+        kept[plan.quick, plan.set_of_seeds] = max(before, plan, key=lambda each: each.many)
+    written = {name: [asdict(plan) for plan in _ordered(kept.values())] for name, kept in sorted(told.items())}
+    _files.write(folder / _FILE, json.dumps(written, indent=1) + "\n", force=True)
+
+
+def _ordered(plans: Iterable[Plan]) -> tuple[Plan, ...]:
+    return tuple(sorted(plans, key=lambda plan: (plan.quick, plan.set_of_seeds)))
+
+
+def _read_plan(entry: Any) -> Plan:
+    match entry:
+        case {"quick": bool(quick), "many": int(many), "set_of_seeds": int(number)}:
+            if bool not in (type(many), type(number)) and 1 <= many <= _MOST and 0 <= number <= _LAST:
+                return Plan(quick, many, number)
+    raise ValueError(f"{entry!r} is no plan")

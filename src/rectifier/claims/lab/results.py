@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...errors import RectifierValueError
 from .experiment import Config, Outcome
 
 __all__ = ["Results", "Row"]
@@ -34,7 +35,14 @@ class Row:
     machine: str = field(default="", compare=False)
 
     def __getitem__(self, name: str) -> Any:
-        return self.outcome[name] if name in self.outcome else self.config[name]
+        if name in self.outcome:
+            return self.outcome[name]
+        if name not in self.config:
+            raise RectifierValueError(
+                f"claims: `--results` must hold what runs measured; a run of {self.experiment!r} on record, with seed "
+                f"{self.seed}, lacks {name!r}. Delete its line and run the claims again."
+            )
+        return self.config[name]
 
     @property
     def seed(self) -> int:

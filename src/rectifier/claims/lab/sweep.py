@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 from .claim import Answer, Claim, Verdict
 from .engines import Engine
 from .experiment import Run
-from .plan import Plan
+from .plan import Plan, keep
 from .records import Records
 from .results import Results
 from .worker import Made
@@ -44,12 +44,14 @@ def sweep(
 ) -> None:
     """Make the runs that are missing, until no claim asks for more.
 
-    plans: name → claim and plan. What is interrupted goes on where it was: a finished run is not made again.
+    plans: name → claim and plan, which are kept beside the runs. What is interrupted goes on where it was: a finished
+        run is not made again.
     Raises EngineError where the engine fails, RuntimeError where runs did (after all others are made), OSError where
     one cannot be written.
     """
     made = 0
     with records.adding():
+        keep(records.folder, {name: plan for name, (_, plan) in plans.items()})
         while missing := _missing(plans, records):
             failed: list[tuple[Run, Made]] = []
             left = len(missing)
@@ -123,6 +125,11 @@ def tell(claim: Claim, plan: Plan, records: Records) -> Told:
     results = made.of_seeds(seeds)
     if len(seeds) >= _LEAST:
         return Told(claim, plan, results, made, claim.judge(results))
-    there = f"{len(seeds)} of the {max(_LEAST, plan.many)} seeds" if seeds else "No seed"
-    told = f"{there} ha{'ve' if len(seeds) > 1 else 's'} all the runs; a verdict needs {_LEAST}."
-    return Told(claim, plan, results, made, Verdict("not enough", told))
+    return Told(claim, plan, results, made, Verdict("not enough", f"{_too_few(len(seeds), plan.many)} needs {_LEAST}."))
+
+
+def _too_few(there: int, many: int) -> str:
+    if there == many:
+        return f"{many} seed{'s were' if many > 1 else ' was'} asked for; a verdict"
+    told = f"{there} of the {many} seeds" if there else "No seed"
+    return f"{told} ha{'ve' if there > 1 else 's'} all the runs; a verdict"

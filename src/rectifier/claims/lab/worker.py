@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Mapping
@@ -39,8 +42,9 @@ def make(run: Run) -> Made:
 
     for name in _THREADS:  # of libraries that are loaded from now on
         os.environ[name] = "1"
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+    _own_lock()
     started = time.perf_counter()
     try:
         with threadpool_limits(1):
@@ -50,6 +54,13 @@ def make(run: Run) -> Made:
         absent = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
         return Made(None, time.perf_counter() - started, {}, traceback.format_exc(), absent)
     return Made(outcome, time.perf_counter() - started, _machine())
+
+
+@cache
+def _own_lock() -> None:
+    """PyTorch asks tqdm for a bar, whose lock spans processes: a worker that is killed would leave it, and warn."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("tqdm").tqdm.set_lock(threading.RLock())
 
 
 @cache
