@@ -225,7 +225,7 @@ def messages() -> Iterator[tuple[dict[str, Any], str]]:
     yield (
         {"task": "tabular", "activation": "relu", "step": 0.1, "stpe": 0.2},
         "claims: a configuration of 'tabular' must hold activation, step and seed, and may hold budget, optimizer, "
-        "init, init_scale, init_bias, data, depth, width; got no 'seed', 'stpe'. Correct the names.",
+        "init, init_scale, init_bias, own_layers, data, depth, width; got no 'seed', 'stpe'. Correct the names.",
     )
     labels = ", ".join(ACTIVATIONS)
     yield (
