@@ -99,6 +99,16 @@ def test_one_example_more_in_each_seed_is_no_certainty(name: str) -> None:
     assert (cell.low, cell.high) == pytest.approx((0.0, 200 / 114))
 
 
+def test_what_broke_down_is_told() -> None:
+    rows = list(made(lambda task, label: True))
+    assert "broke down" not in claims()["final-accuracy"].judge(Results(rows)).told
+    for row in rows:
+        if (row.config["task"], row.config["activation"]) == ("speech", "relu") and row.seed:
+            row.outcome["test"] = 0.1
+    told = claims()["final-accuracy"].judge(Results(rows)).told
+    assert told.endswith("broke down, at the step size that two other seeds chose: ReLU 2 of 3 on speech.")
+
+
 def test_what_was_never_reached_counts_with_the_whole_budget() -> None:
     rows = list(made(lambda task, label: label == "relu"))
     for row in rows:

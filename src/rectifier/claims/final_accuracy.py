@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from .experiments import compared as comparing
 from .experiments.compared import METHOD, Compared, across, compared, groups, runs, where
+from .lab.activations import ACTIVATIONS
 from .lab.claim import Claim, Verdict
 from .lab.figures import intervals
 from .lab.results import Results
@@ -36,9 +40,25 @@ def _judge(results: Results) -> Verdict:
     answers = found.answers(_BETTER)
     told = (
         f"Points by which ReLU is above on the test, mean of the tasks: {found.by_rival}. It is better by half a "
-        f"point and more {where(answers)}."
+        f"point and more {where(answers)}.{_broken_down(results)}"
     )
     return Verdict(across(answers.values()), told, found.effects)
+
+
+def _broken_down(results: Results) -> str:
+    """Trainings that end nearer to guessing than to what the best activation usually ends with, in words."""
+    found = []
+    for task, title in comparing.TASKS_TAKEN.items():
+        tests = {
+            label: results.where("trained", task=task, activation=label).values("test") for label in comparing.LABELS
+        }
+        middle = (TASKS[task].chance + max(float(np.median(scores)) for scores in tests.values())) / 2
+        for label, scores in tests.items():
+            if many := int((scores < middle).sum()):
+                found.append(f"{ACTIVATIONS[label].title} {many} of {len(scores)} on {title}")
+    return (
+        f" Trainings that broke down, at the step size that two other seeds chose: {', '.join(found)}." if found else ""
+    )
 
 
 def _figure(results: Results) -> Chart:
