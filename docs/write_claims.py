@@ -5,6 +5,7 @@ To make those anew: rectifier claims run --all --results docs/claims/results
 
 import shutil
 import sys
+import textwrap
 from itertools import groupby
 from pathlib import Path
 
@@ -95,7 +96,8 @@ def _summary(told: list[Told]) -> str:
             if each.verdict.answer == answer
         ]
         if names:
-            lines.append(f"- {len(names)} *{answer}*: {', '.join(names)}.")
+            text = f"- {len(names)} *{answer}*: {', '.join(names)}."
+            lines += textwrap.wrap(text, 120, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     return "\n".join(lines) + "\n"
 
 

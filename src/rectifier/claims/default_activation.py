@@ -17,6 +17,7 @@ from .lab.figures import ranks
 from .lab.plan import Plan
 from .lab.results import Results
 from .lab.statistics import Effect, Ranking, counted, decide, paired, ranking
+from .lab.verdicts import OPEN
 from .tasks import TASKS
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _judge(results: Results) -> Verdict:
         burden = f"It is for the others to be {_BETTER:g} points better; ReLU need not be the best."
         told += f". {burden} Surely within {_BETTER:g} points of it, and as good a choice: {same}"
         return Verdict("holds", f"{told}.", effects)
-    return Verdict("not enough", f"{told}.", effects)
+    return Verdict("not enough", f"{OPEN} {told}.", effects)
 
 
 def _figure(results: Results) -> Chart:
