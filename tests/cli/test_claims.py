@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from rectifier.claims import claims
+from rectifier.claims.tasks import images
+from rectifier.demo import digits
 
 Run = Callable[..., Any]
 QUICK = ("--quick", "--workers", "1")
@@ -182,6 +184,9 @@ def test_an_engine_that_is_not_installed(
 def test_what_a_run_needs_is_not_installed(
     rectifier: Run, monkeypatch: pytest.MonkeyPatch, claim: str, module: str
 ) -> None:
+    # Filled by an earlier test, they would ask for nothing.
+    images.parts.cache_clear()
+    digits.load.cache_clear()
     monkeypatch.setitem(sys.modules, module, None)
     done = rectifier("claims", "run", claim, *QUICK)
     assert (done.exit_code, done.stderr.splitlines()[-1]) == (

@@ -36,7 +36,7 @@ def _runs(plan: Plan, done: Results) -> Iterator[Run]:
     yield from tuned(xor, candidates, plan, done, steps=_XOR_STEPS, score="error")
     task = TASKS[_TASK]
     # A linear model likes larger steps than a deep one.
-    steps = (*(task.few_steps if plan.quick else task.steps), 3.0)
+    steps = (*task.few_steps, 3.0) if plan.quick else task.steps
     common = {"task": _TASK, "budget": task.quick if plan.quick else task.full}
     digits = [{**common, **each} for each in [*linear, {"activation": "relu"}]]
     yield from tuned(trained, digits, plan, done, steps=steps)
