@@ -83,8 +83,8 @@ def _judge(results: Results) -> Verdict:
         *(decide(gain, 10.0) for gain in gains.values()),
     )
     reached = {network: mean(_points(results, network), network).value for network in _NETWORKS}
-    kept = ", ".join(f"{network} {factors[network].value:.2f}" for network in _NETWORKS)
-    learned = ", ".join(f"{network} {reached[network]:.0f} %" for network in _NETWORKS)
+    kept = "; ".join(f"{network} {factors[network].value:.2f}" for network in _NETWORKS)
+    learned = "; ".join(f"{network} {reached[network]:.0f} %" for network in _NETWORKS)
     told = f"Of the gradient a step keeps: {kept}. After {_DELAY} blank steps they tell the digit: {learned}."
     return Verdict(answer, told, (*gains.values(), *factors.values()))
 
