@@ -59,7 +59,8 @@ def best_step(
     best: Best = "highest",
 ) -> float | None:
     """The step size with the best mean score over the tuning seeds, the smaller of equals; None: not all is done."""
-    found = {key(row.experiment, experiment.version, row.config): row for row in done.where(experiment.name)}
+    of_candidate = done.where(experiment.name, **candidate)
+    found = {key(row.experiment, experiment.version, row.config): row for row in of_candidate}
     costs = []
     for step in sorted(steps):
         wanted = [Run(experiment, {**candidate, "step": step, "seed": seed}).key for seed in plan.tuning]

@@ -8,7 +8,7 @@ from .. import claims
 from . import plan as plans
 from .experiment import Run
 from .records import Records
-from .sweep import Told, asked, tell
+from .sweep import Told, tell
 
 __all__ = ["notes", "told_of"]
 
@@ -20,17 +20,17 @@ def told_of(records: Records) -> tuple[list[Told], list[str]]:
     """
     kept = plans.read(records.folder)
     found: list[Told] = []
-    runs: list[Run] = []
+    missing: list[Run] = []
     for name, claim in claims().items():
         told: list[Told] = []
         for plan in kept.get(name, ()):
             told.append(tell(claim, plan, records))
-            runs += asked(claim, plan, records)
+            missing += told[-1].missing
             if told[-1].verdict.answer != "not enough":
                 break
         if told:
             found.append(told[0] if told[-1].verdict.answer == "not enough" else told[-1])
-    return found, notes(records, runs)
+    return found, notes(records, missing)
 
 
 def notes(records: Records, runs: Sequence[Run]) -> list[str]:

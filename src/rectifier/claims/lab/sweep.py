@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn
 
 from .claim import Answer, Claim, Verdict
@@ -94,9 +95,11 @@ class Told:
     """The runs of the seeds whose runs are all there."""
     made: Results
     """All its runs, those that chose a step size among them."""
+    missing: Sequence[Run]
+    """Those that are asked for and not on record."""
     verdict: Verdict
 
-    @property
+    @cached_property
     def halves(self) -> tuple[Answer, ...]:
         """The answers by the first half of the seeds and by the others, alone; empty of too few for two verdicts.
 
@@ -108,7 +111,7 @@ class Told:
             return ()
         return tuple(self.claim.judge(self.results.of_seeds(half)).answer for half in (seeds[:middle], seeds[middle:]))
 
-    @property
+    @cached_property
     def figure(self) -> Chart | None:
         """The claim's figure; None of fewer seeds than a verdict needs, which show no spread."""
         return self.claim.figure(self.results) if len(self.results.seeds) >= _LEAST else None
@@ -117,15 +120,18 @@ class Told:
 def tell(claim: Claim, plan: Plan, records: Records) -> Told:
     """Judge a claim by what is on record. A seed counts where all its runs are there; three are needed."""
     runs = asked(claim, plan, records)
-    missing = {run.config["seed"] for run in runs if run not in records}
+    missing = [run for run in runs if run not in records]
+    lacking = {run.config["seed"] for run in missing}
     asked_for = {run.config["seed"] for run in runs}
     # Where a tuning run is missing, those that it would choose are not known.
-    seeds = [] if missing & set(plan.tuning) else [s for s in plan.seeds if s in asked_for and s not in missing]
+    seeds = [] if lacking & set(plan.tuning) else [s for s in plan.seeds if s in asked_for and s not in lacking]
     made = records.results(runs)
     results = made.of_seeds(seeds)
     if len(seeds) >= _LEAST:
-        return Told(claim, plan, results, made, claim.judge(results))
-    return Told(claim, plan, results, made, Verdict("not enough", f"{_too_few(len(seeds), plan.many)} needs {_LEAST}."))
+        return Told(claim, plan, results, made, missing, claim.judge(results))
+    return Told(
+        claim, plan, results, made, missing, Verdict("not enough", f"{_too_few(len(seeds), plan.many)} needs {_LEAST}.")
+    )
 
 
 def _too_few(there: int, many: int) -> str:
