@@ -31,14 +31,14 @@ _LABELS = ("relu", "tanh", "sigmoid")
 
 def _candidate(plan: Plan, label: str, depth: int) -> Config:
     task = TASKS[_TASK]
-    common: dict[str, Any] = {"task": _TASK, "activation": label, "budget": task.quick if plan.quick else task.full}
+    common: dict[str, Any] = {"task": _TASK, "activation": label, "budget": task.budget(plan.quick)}
     # The usual depth unsaid, as in the other claims, which then share these runs.
     return common if depth == _USUAL else {**common, "depth": depth}
 
 
 def _runs(plan: Plan, done: Results) -> Iterator[Run]:
     task = TASKS[_TASK]
-    steps = task.few_steps if plan.quick else task.steps
+    steps = task.grid(plan.quick)
     candidates = [_candidate(plan, label, depth) for label in _LABELS for depth in _DEPTHS[plan.quick]]
     candidates.append({**_candidate(plan, "sigmoid", _DEEPEST), "norm": "batch"})
     yield from tuned(trained, candidates, plan, done, steps=steps)

@@ -38,7 +38,7 @@ def _runs(plan: Plan, done: Results) -> Iterator[Run]:
     for name, task in TASKS.items():
         if plan.quick and name in _LONG:
             continue
-        steps, budget = (task.few_steps, task.quick) if plan.quick else (task.steps, task.full)
+        steps, budget = task.grid(plan.quick), task.budget(plan.quick)
         candidates = [{"task": name, "activation": label, "budget": budget} for label in LABELS[plan.quick]]
         yield from tuned(trained, candidates, plan, done, steps=steps)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -34,7 +33,7 @@ _MORE = 10.0
 
 def _runs(plan: Plan, done: Results) -> Iterator[Run]:
     task = TASKS[_TASK]
-    steps, budget = (task.few_steps, task.quick) if plan.quick else (task.steps, task.full)
+    steps, budget = task.grid(plan.quick), task.budget(plan.quick)
     candidates = [{"task": _TASK, "activation": label, "budget": budget} for label in _LABELS[plan.quick]]
     yield from tuned(trained, candidates, plan, done, steps=steps)
 
@@ -92,10 +91,7 @@ def _figure(results: Results) -> Chart:
     lines = []
     for label in results.by("activation"):
         if len(rows := _ended(results, label)):
-            table = _dormant(results, label)
-            budget, looks = rows.rows[0]["budget"], table.shape[1]
-            updates = [math.floor(budget * (place + 1) / looks + 0.5) for place in range(looks)]
-            lines.append(curve(ACTIVATIONS[label].title, updates, table))
+            lines.append(curve(ACTIVATIONS[label].title, rows.rows[0]["at"], _dormant(results, label)))
     told = "; ".join(f"{line.name} {line.y[0]:.0f} → {line.y[-1]:.0f} %" for line in lines)
     return curves(
         lines,

@@ -33,9 +33,9 @@ def runs(plan: Plan, done: Results) -> Iterator[Run]:
     """Each activation on each task at its own best step size, found by the runs that other claims need too."""
     for name in TASKS_TAKEN:
         task = TASKS[name]
-        steps = task.few_steps if plan.quick else task.steps
+        steps = task.grid(plan.quick)
         for label in LABELS:
-            candidate = {"task": name, "activation": label, "budget": task.quick if plan.quick else task.full}
+            candidate = {"task": name, "activation": label, "budget": task.budget(plan.quick)}
             yield from tuned(trained, [candidate], plan, done, steps=steps)
             step = best_step(trained, candidate, plan, done, steps=steps)
             if step is not None:

@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .experiments import compared as comparing
-from .experiments.compared import METHOD, Compared, across, compared, groups, where
+from .experiments.compared import METHOD, Compared, across, chart, compared, where
 from .lab.claim import Claim, Verdict
 from .lab.experiment import Run
-from .lab.figures import intervals
 from .lab.plan import Plan
 from .lab.results import Results
 
@@ -51,20 +50,10 @@ def _judge(results: Results) -> Verdict:
     return Verdict(across(answers.values()), told, found.effects)
 
 
-def chart(found: Compared, what: str, caption: str) -> Chart:
-    """All cells of a comparison by ratio."""
-    return intervals(
-        list(found.cells.values()),
-        x_title=f"{what} of the other, as a multiple of ReLU's",
-        caption=caption + " To the right of the line ReLU is the faster.",
-        alt="; ".join(effect.told for effect in found.cells.values()),
-        reference=1.0,
-        groups=groups(found),
-    )
-
-
 def _figure(results: Results) -> Chart:
-    return chart(_found(results), "updates", "Updates to a given validation score, on each task; 95 % intervals.")
+    return chart(
+        _found(results), "updates", "Updates to a given validation score, on each task; 95 % intervals.", times=True
+    )
 
 
 CLAIM = Claim(

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .experiments import compared as comparing
-from .experiments.compared import METHOD, Compared, across, compared, groups, runs, where
+from .experiments.compared import METHOD, Compared, across, chart, compared, runs, where
 from .lab.activations import ACTIVATIONS
 from .lab.claim import Claim, Verdict
-from .lab.figures import intervals
 from .lab.results import Results
 from .lab.statistics import counted
 from .tasks import TASKS
@@ -63,18 +62,6 @@ def _broken_down(results: Results) -> str:
 
 def _figure(results: Results) -> Chart:
     return chart(_found(results), "points of the test score", "Test score at the end, on each task; 95 % intervals.")
-
-
-def chart(found: Compared, what: str, caption: str) -> Chart:
-    """All cells of a comparison by difference."""
-    return intervals(
-        list(found.cells.values()),
-        x_title=f"{what} by which ReLU is better",
-        caption=caption + " To the right of the line ReLU is the better.",
-        alt="; ".join(effect.told for effect in found.cells.values()),
-        reference=0.0,
-        groups=groups(found),
-    )
 
 
 CLAIM = Claim(

@@ -33,7 +33,7 @@ def _runs(plan: Plan, done: Results) -> Iterator[Run]:
     for name in TASKS_TAKEN:
         task = TASKS[name]
         config = candidate(plan, name, "relu")
-        yield from tuned(trained, [config], plan, done, steps=task.few_steps if plan.quick else task.steps)
+        yield from tuned(trained, [config], plan, done, steps=task.grid(plan.quick))
         yield from (Run(trained, {**config, **_BEGIN, "seed": seed}) for seed in plan.seeds)
 
 

@@ -36,7 +36,7 @@ _LESS = 1.0
 def _runs(plan: Plan, done: Results) -> Iterator[Run]:
     for name in _TASKS:
         task = TASKS[name]
-        usual = task.few_steps if plan.quick else task.steps
+        usual = task.grid(plan.quick)
         # The usual scale unsaid, as in other claims, which then share these runs.
         plain = [candidate(plan, name, label) for label in LABELS]
         yield from tuned(trained, plain, plan, done, steps=usual)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .experiments.compared import LABELS, METHOD, TASKS_TAKEN, Compared, across, compared, where
+from .experiments.compared import LABELS, METHOD, TASKS_TAKEN, Compared, across, chart, compared, where
 from .experiments.trained import timed
-from .fewer_steps import chart, runs, updates
+from .fewer_steps import runs, updates
 from .lab.claim import Claim, Verdict
 from .lab.experiment import Run
 from .lab.plan import Plan
@@ -68,7 +68,8 @@ def _judge(results: Results) -> Verdict:
 
 
 def _figure(results: Results) -> Chart:
-    return chart(_found(results), "time", "Processor time to a given validation score, on each task; 95 % intervals.")
+    told = "Processor time to a given validation score, on each task; 95 % intervals."
+    return chart(_found(results), "time", told, times=True)
 
 
 CLAIM = Claim(

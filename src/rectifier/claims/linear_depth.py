@@ -37,7 +37,7 @@ def _runs(plan: Plan, done: Results) -> Iterator[Run]:
     task = TASKS[_TASK]
     # A linear model likes larger steps than a deep one.
     steps = (*task.few_steps, 3.0) if plan.quick else task.steps
-    common = {"task": _TASK, "budget": task.quick if plan.quick else task.full}
+    common = {"task": _TASK, "budget": task.budget(plan.quick)}
     digits = [{**common, **each} for each in [*linear, {"activation": "relu"}]]
     yield from tuned(trained, digits, plan, done, steps=steps)
     for label, depth, candidate in (("identity", _DEEPEST, digits[-2]), ("relu", 3, digits[-1])):

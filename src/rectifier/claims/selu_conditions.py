@@ -11,12 +11,11 @@ from .experiments.centres import passed_on
 from .experiments.compared import across
 from .lab.claim import Answer, Claim, Verdict
 from .lab.experiment import Run
-from .lab.figures import curves
 from .lab.plan import Plan
 from .lab.results import Results
 from .lab.statistics import Effect, mean
-from .lab.verdicts import curve, geometric
-from .selu_fixed_point import CONDITIONS, DEPTH, FACTOR, MEAN, passing
+from .lab.verdicts import geometric
+from .selu_fixed_point import CONDITIONS, DEPTH, FACTOR, MEAN, passing, variances
 
 if TYPE_CHECKING:
     from ..reporters.page import Chart
@@ -87,24 +86,11 @@ def _judge(results: Results) -> Verdict:
 
 def _figure(results: Results) -> Chart:
     shown: dict[str, dict[str, Any]] = {"all conditions": {}, **_BROKEN}
-    lines = [
-        curve(
-            name,
-            list(range(1, DEPTH + 1, 3)),
-            np.minimum(_of(results, changed).values("variance")[:, ::3], 1e6),
-            log=True,
-        )
-        for name, changed in shown.items()
-    ]
-    told = "; ".join(f"{line.name} {line.y[-1]:.1e}" for line in lines)
-    return curves(
-        lines,
-        x_title="layer, counted from the input",
-        y_title="variance of the activations",
-        caption="Variance in 100 layers of SELU, with one condition broken at a time (drawn up to a million). A line "
-        "that ends at 1 has its variance back, or never lost it.",
-        alt=f"Variance in layer {DEPTH}, up to a million: {told}.",
-        log_y=True,
+    return variances(
+        {name: np.minimum(_of(results, changed).values("variance"), 1e6) for name, changed in shown.items()},
+        "Variance in 100 layers of SELU, with one condition broken at a time (drawn up to a million). A line that ends "
+        "at 1 has its variance back, or never lost it.",
+        f"Variance in layer {DEPTH}, up to a million",
     )
 
 

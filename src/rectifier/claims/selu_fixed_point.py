@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .experiments.centres import passed_on
 from .lab.activations import ACTIVATIONS
@@ -64,25 +65,26 @@ def _end(results: Results, label: str) -> Effect:
     return geometric(ends, f"{ACTIVATIONS[label].title}: variance in layer {DEPTH}")
 
 
-def _figure(results: Results) -> Chart:
-    lines = [
-        curve(
-            ACTIVATIONS[label].title,
-            list(range(1, DEPTH + 1, 3)),
-            results.where(activation=label).values("variance")[:, ::3],
-            log=True,
-        )
-        for label in _LABELS
-    ]
+def variances(tables: Mapping[str, npt.NDArray[np.float64]], caption: str, told_of: str) -> Chart:
+    """Name → variances by layer, one row a seed; every third layer is drawn."""
+    lines = [curve(name, list(range(1, DEPTH + 1, 3)), table[:, ::3], log=True) for name, table in tables.items()]
     told = "; ".join(f"{line.name} {line.y[-1]:.1e}" for line in lines)
     return curves(
         lines,
         x_title="layer, counted from the input",
         y_title="variance of the activations",
-        caption="Variance in 100 layers with weights from N(0, 1/n) on standardised data. SELU is claimed to stay at "
-        "1, within 0.8 and 1.25; the others show what the same chain does to them.",
-        alt=f"Variance in layer {DEPTH}: {told}.",
+        caption=caption,
+        alt=f"{told_of}: {told}.",
         log_y=True,
+    )
+
+
+def _figure(results: Results) -> Chart:
+    return variances(
+        {ACTIVATIONS[label].title: results.where(activation=label).values("variance") for label in _LABELS},
+        "Variance in 100 layers with weights from N(0, 1/n) on standardised data. SELU is claimed to stay at 1, within "
+        "0.8 and 1.25; the others show what the same chain does to them.",
+        f"Variance in layer {DEPTH}",
     )
 
 

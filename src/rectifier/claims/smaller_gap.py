@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .experiments.compared import METHOD, TASKS_TAKEN, Compared, across, compared, runs, where
-from .final_accuracy import by_examples, chart
+from .experiments.compared import METHOD, TASKS_TAKEN, Compared, across, chart, compared, runs, where
+from .final_accuracy import by_examples
 from .lab.claim import Claim, Verdict
 from .lab.results import Results
 

@@ -43,7 +43,7 @@ def _runs(plan: Plan, done: Results) -> Iterator[Run]:
         usual: dict[str, Any] = {
             "task": name,
             "activation": "relu",
-            "budget": task.quick if plan.quick else task.full,
+            "budget": task.budget(plan.quick),
         }
         changed = [{**usual, way: value} for way, values in _WAYS.items() for value in values]
         for seed in plan.seeds:

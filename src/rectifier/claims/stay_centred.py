@@ -35,7 +35,7 @@ _NEAR = 0.2
 def _runs(plan: Plan, done: Results) -> Iterator[Run]:
     for name in _TASKS:
         task = TASKS[name]
-        steps = task.few_steps if plan.quick else task.steps
+        steps = task.grid(plan.quick)
         for label in _LABELS:
             config = candidate(plan, name, label)
             yield from tuned(trained, [config], plan, done, steps=steps)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..lab.activations import ACTIVATIONS
 from ..lab.experiment import Config, Outcome, experiment
+from .plain import plain
 
 if TYPE_CHECKING:
     import torch
@@ -84,18 +85,11 @@ def centres(config: Config) -> Outcome:
     """
     from torch import nn
 
-    from ..tasks import images, tables
-    from ..tasks.setup import Setup
-    from ..tasks.training import Problem, accuracy, shuffled, train
+    from ..tasks import images
+    from ..tasks.training import Problem, accuracy, train
 
-    digits = config["task"] == "digits-mlp"
-    data = images.parts() if digits else tables.parts("breast_cancer")
-    size = (64, 3, 64, 10) if digits else (data["train"][0].shape[1], 3, 32, 2)
-    model = images.feed_forward(config["activation"], *size, "none")
-    setup = Setup(**{name: config[name] for name in ("activation", "step", "seed", "budget")})
-    setup.initialise(model)
+    setup, model, data, batches = plain(config)
     before = _looked_at(model, data["validation"][0])
-    batches = shuffled(data["train"], images.BATCH if digits else tables.BATCH, setup.generator(1))
     found = train(setup, Problem(model, batches, data, nn.functional.cross_entropy, accuracy, images.GOALS))
     after = _looked_at(model, data["validation"][0])
     return {**before, **{f"{name}_after": values for name, values in after.items()}, "test": found["test"]}

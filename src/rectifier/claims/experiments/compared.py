@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,15 @@ from ..lab.activations import ACTIVATIONS
 from ..lab.claim import Answer
 from ..lab.experiment import Config, Run
 from ..lab.fair import tuned
+from ..lab.figures import intervals
 from ..lab.plan import Plan
 from ..lab.results import Results
 from ..lab.statistics import Effect, decide, paired, ratio
 from ..tasks import TASKS
 from .trained import trained
+
+if TYPE_CHECKING:
+    from ...reporters.page import Chart
 
 __all__ = [
     "LABELS",
@@ -27,8 +31,8 @@ __all__ = [
     "Compared",
     "across",
     "candidate",
+    "chart",
     "compared",
-    "groups",
     "runs",
     "where",
 ]
@@ -55,7 +59,7 @@ Floats = npt.NDArray[np.float64]
 
 def candidate(plan: Plan, task: str, label: str) -> Config:
     """As the other claims that train this task say it, which then share its runs."""
-    return {"task": task, "activation": label, "budget": TASKS[task].quick if plan.quick else TASKS[task].full}
+    return {"task": task, "activation": label, "budget": TASKS[task].budget(plan.quick)}
 
 
 def runs(plan: Plan, done: Results, goals: Mapping[str, float] | None = None) -> Iterator[Run]:
@@ -65,7 +69,7 @@ def runs(plan: Plan, done: Results, goals: Mapping[str, float] | None = None) ->
     for name in TASKS_TAKEN:
         task = TASKS[name]
         candidates = [candidate(plan, name, label) for label in LABELS]
-        steps = task.few_steps if plan.quick else task.steps
+        steps = task.grid(plan.quick)
         if goals is None:
             yield from tuned(trained, candidates, plan, done, steps=steps)
         else:
@@ -155,6 +159,18 @@ def where(answers: Mapping[tuple[str, str], Answer]) -> str:
     return "; ".join(parts)
 
 
-def groups(found: Compared) -> Sequence[str]:
-    """The rival's title of each cell, for figures."""
-    return [ACTIVATIONS[rival].title for rival, _ in found.cells]
+def chart(found: Compared, what: str, caption: str, *, times: bool = False) -> Chart:
+    """All cells, beside the line where both are alike; ``times`` as in :func:`compared`."""
+    title, better = (
+        (f"{what} of the other, as a multiple of ReLU's", "faster")
+        if times
+        else (f"{what} by which ReLU is better", "better")
+    )
+    return intervals(
+        list(found.cells.values()),
+        x_title=title,
+        caption=f"{caption} To the right of the line ReLU is the {better}.",
+        alt="; ".join(effect.told for effect in found.cells.values()),
+        reference=1.0 if times else 0.0,
+        groups=[ACTIVATIONS[rival].title for rival, _ in found.cells],
+    )

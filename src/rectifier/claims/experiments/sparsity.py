@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..lab.experiment import Config, Outcome, experiment
+from .plain import plain
 
 if TYPE_CHECKING:
     import torch
@@ -26,17 +27,10 @@ def sparse(config: Config) -> Outcome:
     import torch
     from torch import nn
 
-    from ..tasks import images, tables
-    from ..tasks.setup import Setup
-    from ..tasks.training import Problem, accuracy, shuffled, train
+    from ..tasks import images
+    from ..tasks.training import Problem, accuracy, train
 
-    digits = config["task"] == "digits-mlp"
-    data = images.parts() if digits else tables.parts("breast_cancer")
-    inputs, usual, outputs = (64, 64, 10) if digits else (data["train"][0].shape[1], 32, 2)
-    model = images.feed_forward(config["activation"], inputs, 3, config.get("width", usual), outputs, "none")
-    common = ("activation", "step", "seed", "budget", "init_bias")
-    setup = Setup(**{name: config[name] for name in common if name in config})
-    setup.initialise(model)
+    setup, model, data, batches = plain(config)
     seen = _seen(model)
     weights = [part.weight for part in model if isinstance(part, nn.Linear)]
 
@@ -48,7 +42,6 @@ def sparse(config: Config) -> Outcome:
             total = total + config["decay"] / 2 * torch.stack([weight.square().sum() for weight in weights]).sum()
         return total
 
-    batches = shuffled(data["train"], images.BATCH if digits else tables.BATCH, setup.generator(1))
     found = train(setup, Problem(model, batches, data, loss, accuracy, images.GOALS))
     with torch.no_grad():
         model(data["validation"][0])

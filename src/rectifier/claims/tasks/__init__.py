@@ -46,6 +46,14 @@ class Task:
     tested: int = 0
     """Examples of the test part; 0 where the measure is no share of them."""
 
+    def budget(self, quick: bool) -> int:
+        """Of a run in the quick sweep, or in the full one."""
+        return self.quick if quick else self.full
+
+    def grid(self, quick: bool) -> tuple[float, ...]:
+        """The step sizes of the quick sweep, or of the full one."""
+        return self.few_steps if quick else self.steps
+
     @property
     def function(self) -> Any:
         """What trains; importing it imports PyTorch."""
